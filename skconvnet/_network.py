@@ -1,0 +1,457 @@
+"""The plan: layers compiled to kernel calls, one flat parameter vector, every buffer."""
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+from skconvnet import kernels
+from skconvnet.kernels.calls import Image, Softmax, Tables
+from skconvnet.layers import Layer, Output, ShapeError
+from skconvnet.layers.base import describe_shape
+
+
+class Plan:
+    """Collects the images and kernel calls of a network and lays them out in memory.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        (channels, height, width) or (features,).
+    input_gradient : bool
+        Whether the gradient to the input is wanted.
+    """
+
+    def __init__(self, input_shape, input_gradient):
+        self.input = Image(_as_image(input_shape), needs_gradient=input_gradient)
+        self._images = [self.input]
+        self._calls = []
+
+    def add_image(self, shape, source, trains=False):
+        """Declare what a layer makes from a source; trains: it has parameters of its own."""
+        image = Image(_as_image(shape), needs_gradient=trains or source.needs_gradient)
+        self._images.append(image)
+        return image
+
+    def add_call(self, call):
+        """Append a kernel call."""
+        self._calls.append(call)
+
+    def compile(self, machine, output, n_params):
+        """Give every buffer its place, values first, and make the machine's program."""
+        predicting_lanes = 0
+        for image in self._images:
+            predicting_lanes = image.value.place(predicting_lanes)
+        scratch = predicting_lanes
+        for image in self._images:
+            # the last image takes the loss's gradient even if nobody below wants it
+            if image.needs_gradient or image is self._images[-1]:
+                scratch = image.gradient.place(scratch)
+        training_lanes = scratch + max((c.count_scratch(machine) for c in self._calls), default=0)
+        tables = Tables()
+        calls = [(call.name, call.fields(machine, tables, scratch)) for call in self._calls]
+        return machine.Program(
+            calls, tables.join(), self.input.fields(), output.fields(), n_params,
+            predicting_lanes, training_lanes,
+        )
+
+
+def _as_image(shape):
+    """A vector of features as channels of one pixel."""
+    return tuple(shape) if len(shape) == 3 else (shape[0], 1, 1)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A layer in its place in a network."""
+
+    key: str                # what its parameters and its fields are searched by
+    layer: Layer
+    input_shape: tuple
+    output_shape: tuple
+    places: dict            # parameter: where it starts in the flat vector
+    shapes: dict            # parameter: its shape
+    n_parameters: int       # trainable numbers
+
+    @property
+    def label(self):
+        return f"{type(self.layer).__name__} {self.key!r}"
+
+
+class Network:
+    """A network compiled for one input shape and precision.
+
+    Parameters
+    ----------
+    layers : list of layer or None
+        None leaves its position empty.
+    input_shape : tuple of int
+        (channels, height, width), or (features,) for vectors.
+    n_outputs : int or None
+        Number of classes: an `Output` is added or, if it is the last layer, resolved. None for a
+        stack that ends where it ends.
+    dtype : dtype
+        float32 or float64.
+
+    Attributes
+    ----------
+    stages : tuple of Stage
+    params : ndarray of shape (n_params,)
+        All parameters, one after the other.
+    weights : mapping of str to ndarray
+
+    Raises
+    ------
+    ValueError
+        If a layer does not fit what it gets.
+    TypeError
+        If something in layers is not a layer.
+    """
+
+    def __init__(self, layers, input_shape, n_outputs=None, dtype=np.float32):
+        self.input_shape = tuple(int(n) for n in input_shape)
+        self.dtype = np.dtype(dtype)
+        self.stages = _arrange(name_layers(layers), self.input_shape, n_outputs)
+        self.output_shape = self.stages[-1].output_shape if self.stages else self.input_shape
+        self.n_params = sum(_size(shape) for s in self.stages for shape in s.shapes.values())
+        self.params = np.zeros(self.n_params, self.dtype)
+        self._programs = {}
+
+    def __getstate__(self):
+        return {**self.__dict__, "_programs": {}}
+
+    def initialize(self, rng):
+        """Draw all parameters.
+
+        Parameters
+        ----------
+        rng : RandomState
+        """
+        for stage in self.stages:
+            for name, value in stage.layer.initialize(stage.input_shape, rng).items():
+                self._view(self.params, stage, name)[...] = value
+
+    @staticmethod
+    def _view(vector, stage, name):
+        """A parameter's part of a flat vector, in its shape."""
+        start, shape = stage.places[name], stage.shapes[name]
+        return vector[start : start + _size(shape)].reshape(shape)
+
+    def split(self, vector):
+        """Name the parts of a flat vector.
+
+        Parameters
+        ----------
+        vector : ndarray of shape (n_params,)
+
+        Returns
+        -------
+        parts : dict of str to ndarray
+            Views of the vector, in PyTorch's layouts, by the layer's search key and the
+            parameter: ``"stem.weight"`` of shape (filters, channels, kh, kw), ``"0.bias"``,
+            ``"output.weight"`` of shape (units, inputs).
+        """
+        return {
+            f"{stage.key}.{name}": self._view(vector, stage, name)
+            for stage in self.stages
+            for name in stage.shapes
+        }
+
+    @property
+    def weights(self):
+        """Read-only mapping from search key and parameter to array, in PyTorch's layouts."""
+        parts = self.split(self.params)
+        for part in parts.values():
+            part.flags.writeable = False
+        return MappingProxyType(parts)
+
+    def set_weights(self, mapping):
+        """Set all parameters.
+
+        Parameters
+        ----------
+        mapping : mapping of str to array-like
+            The keys and shapes of `weights`.
+
+        Raises
+        ------
+        ValueError
+            If a key is missing or unknown, a shape is wrong, a number is not finite, or a weight is
+            not 0 where a connection table has False. The parameters then stay as they were.
+        """
+        expected = self.split(self.params)
+        if set(mapping) != set(expected):
+            missing = sorted(set(expected) - set(mapping))
+            unknown = sorted(set(mapping) - set(expected))
+            raise ValueError(
+                f"set_weights: missing {missing}, unknown {unknown}; "
+                f"the network has {list(expected)}."
+            )
+        vector = np.empty_like(self.params)
+        for key, part in self.split(vector).items():
+            value = np.asarray(mapping[key])
+            if value.shape != part.shape:
+                raise ValueError(
+                    f"set_weights: {key!r} must have shape {part.shape}, got {value.shape}."
+                )
+            part[...] = value
+            if not np.isfinite(part).all():
+                raise ValueError(f"set_weights: {key!r} has numbers that are not finite.")
+        for stage in self.stages:
+            try:
+                stage.layer.check_parameters(
+                    stage.input_shape, {n: self._view(vector, stage, n) for n in stage.shapes}
+                )
+            except ValueError as error:
+                raise ValueError(f"set_weights: {stage.label}: {error}") from None
+        self.params = vector
+
+    def summary(self):
+        """Print the plan: a row a layer, with the shape it makes, its parameters and its bytes.
+
+        Bytes are those of the layer's output for one sample; parameters count what is trained, so
+        not the weights that a connection table leaves out.
+        """
+        size = self.dtype.itemsize
+        rows = [("layer", "", "output", "parameters", "bytes")]
+        rows.append(("input", "", str(self.input_shape), "0", str(_size(self.input_shape) * size)))
+        for s in self.stages:
+            rows.append(
+                (s.key, repr(s.layer), str(s.output_shape), str(s.n_parameters),
+                 str(_size(s.output_shape) * size))
+            )
+        rows = [(key, shorten(layer, 44), *rest) for key, layer, *rest in rows]
+        widths = [max(len(row[k]) for row in rows) for k in range(5)]
+        for row in rows:
+            cells = [f"{cell:<{w}}" for cell, w in zip(row[:3], widths)]
+            cells += [f"{cell:>{w}}" for cell, w in zip(row[3:], widths[3:])]
+            print("  ".join(cells).rstrip())
+        total = self.n_parameters
+        print(f"{total} parameters, {total * size} bytes in {self.dtype.name}")
+
+    @property
+    def n_parameters(self):
+        """Number of trainable parameters."""
+        return sum(stage.n_parameters for stage in self.stages)
+
+    def compile(self, head=None, input_gradient=False):
+        """Give the program of this network for the chosen instruction set.
+
+        Parameters
+        ----------
+        head : {None, "softmax", "log_softmax"}
+            What follows the last layer.
+        input_gradient : bool
+            Whether `Program.backward` gives the gradient to the input.
+
+        Returns
+        -------
+        program : Program
+        """
+        key = kernels.get_isa(), head, input_gradient
+        if key not in self._programs:
+            plan = Plan(self.input_shape, input_gradient)
+            image = plan.input
+            for stage in self.stages:
+                image = stage.layer.lower(plan, image, stage.places)
+            if head:
+                plan.add_call(Softmax(head, image))
+            machine = kernels.get_machine(self.dtype)
+            self._programs[key] = plan.compile(machine, image, self.n_params)
+        return self._programs[key]
+
+    def wrap(self, X):
+        """Make images readable to the machine, without a copy.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, channels, height, width) or (n, features)
+            Of uint8 or of native, aligned float32 or float64; any strides.
+
+        Returns
+        -------
+        samples : Samples
+        """
+        strides = X.strides if X.ndim == 4 else (*X.strides, 0, 0)
+        return kernels.get_machine(self.dtype).Samples(X, _as_image(X.shape[1:]), strides)
+
+    def make_workspace(self, program, n_threads, batch_size=0):
+        """Allocate what a program works in.
+
+        Parameters
+        ----------
+        program : Program
+        n_threads : int
+        batch_size : int, default=0
+            The largest batch to train on; 0 for prediction.
+
+        Returns
+        -------
+        workspace : Workspace
+        """
+        return kernels.get_machine(self.dtype).Workspace(program, n_threads, batch_size)
+
+    def forward(self, X, n_threads=1, head=None):
+        """Compute the network's outputs.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, channels, height, width) or (n, features)
+            As `wrap` takes them.
+        n_threads : int, default=1
+        head : {None, "softmax", "log_softmax"}, default=None
+            What follows the last layer.
+
+        Returns
+        -------
+        y : ndarray of shape (n, outputs)
+        """
+        program = self.compile(head)
+        y = np.empty((len(X), _size(self.output_shape)), self.dtype)
+        n_threads = min(n_threads, -(-max(len(X), 1) // kernels.get_machine(self.dtype).lanes))
+        workspace = self.make_workspace(program, n_threads)
+        program.forward(self.wrap(X), np.arange(len(X)), self.params, y, workspace)
+        return y
+
+    def backward(self, X, dy, n_threads=1):
+        """Push a gradient to the outputs back through the network.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, channels, height, width) or (n, features)
+        dy : ndarray of the shape of the outputs
+            In the network's dtype.
+        n_threads : int, default=1
+
+        Returns
+        -------
+        dx : ndarray of the shape of X
+        dparams : ndarray of shape (n_params,)
+            Summed over samples, not averaged.
+        """
+        program = self.compile(input_gradient=True)
+        dx, dparams = self._make_gradients(X)
+        program.backward(
+            self.wrap(X), self.wrap(dy), np.arange(len(X)), self.params, dx, dparams,
+            self.make_workspace(program, n_threads, len(X)),
+        )
+        return dx.reshape(X.shape), dparams
+
+    def loss(self, X, target, weight=None, n_threads=1):
+        """Compute the mean cross-entropy of one batch and its gradient.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, channels, height, width) or (n, features)
+        target : ndarray of intp of shape (n,)
+            Class indices.
+        weight : ndarray of float64 of shape (n,), default=None
+            Of the samples; None for equal weights.
+        n_threads : int, default=1
+
+        Returns
+        -------
+        loss : float
+        dx : ndarray of the shape of X
+        dparams : ndarray of shape (n_params,)
+        """
+        program = self.compile(input_gradient=True)
+        dx, dparams = self._make_gradients(X)
+        weight = np.ones(len(X)) if weight is None else weight
+        loss = program.loss(
+            self.wrap(X), np.arange(len(X)), target, weight, self.params, dx, dparams,
+            self.make_workspace(program, n_threads, len(X)),
+        )
+        return loss, dx.reshape(X.shape), dparams
+
+    def _make_gradients(self, X):
+        """Room for the gradients to input and parameters."""
+        dx = np.empty((len(X), _size(self.input_shape)), self.dtype)
+        return dx, np.zeros(self.n_params, self.dtype)
+
+
+def name_layers(layers):
+    """Pair every layer with its search key: its name, or its position.
+
+    Parameters
+    ----------
+    layers : list of layer or None
+
+    Returns
+    -------
+    named : list of (str, layer or None)
+
+    Raises
+    ------
+    TypeError
+        If layers is not a list or something in it is not a layer.
+    ValueError
+        If a name comes twice.
+    """
+    if not isinstance(layers, (list, tuple)):
+        raise TypeError(
+            f"layers must be a list of layers, such as [Conv2D(8), Dense(10)], got {layers!r}."
+        )
+    named, positions = [], {}
+    for position, layer in enumerate(layers):
+        if layer is not None and not isinstance(layer, Layer):
+            hint = " (a class: write it with parentheses)" if isinstance(layer, type) else ""
+            raise TypeError(f"layers[{position}] must be a layer or None, got {layer!r}{hint}.")
+        key = str(position) if layer is None or layer.name is None else layer.name
+        if key in positions:
+            raise ValueError(
+                f"layers[{position}] and layers[{positions[key]}] have the same name {key!r}; "
+                f"names must differ, to be searched by."
+            )
+        positions[key] = position
+        named.append((key, layer))
+    return named
+
+
+def _arrange(named, input_shape, n_outputs):
+    """Resolve the output layer, check every layer against its input, and place its parameters."""
+    named = [(key, layer) for key, layer in named if layer is not None]
+    if n_outputs is not None:
+        output = named.pop()[1] if named and isinstance(named[-1][1], Output) else Output()
+        if any(key == "output" for key, _ in named):
+            raise ValueError('the name "output" is taken by the output layer; choose another.')
+        named.append(("output", output.resolve(n_outputs)))
+    stages, shape, start, source = [], input_shape, 0, "X"
+    for key, layer in named:
+        if isinstance(layer, Output):
+            raise ValueError("Output must be the last of the layers.")
+        label = f"{type(layer).__name__} {key!r}"
+        try:
+            output_shape = layer.output_shape(shape)
+        except ShapeError as error:
+            raise ValueError(
+                f"{label} ({layer!r}) needs {error.need}, got {describe_shape(shape)} from "
+                f"{source}. {error.remedy}"
+            ) from None
+        shapes = layer.parameter_shapes(shape)
+        places = {}
+        for name, parameter_shape in shapes.items():
+            places[name] = start
+            start += _size(parameter_shape)
+        stages.append(
+            Stage(
+                key, layer, shape, output_shape, places, shapes, layer.count_parameters(shape)
+            )
+        )
+        shape, source = output_shape, label
+    if n_outputs is not None and _size(shape) != n_outputs:
+        raise ValueError(
+            f"Output(dense=False): the last layer must give one value for each of the "
+            f"{n_outputs} classes, got {describe_shape(stages[-1].input_shape)}."
+        )
+    return tuple(stages)
+
+
+def shorten(text, width):
+    """Cut a text that is too long for its column."""
+    return text if len(text) <= width else text[: width - 3] + "..."
+
+
+def _size(shape):
+    """Number of elements."""
+    return int(np.prod(shape))

@@ -1,0 +1,498 @@
+"""The kernels on plain NumPy arrays.
+
+Images are ``(n, c, h, w)``, vectors ``(n, features)``, of float32 or float64 (anything else is
+computed in float64 if it is an int or a float wider than float32, in float32 otherwise). Every
+function takes ``n_threads`` (None: all that the process may use); the result does not depend on it.
+Backward functions return gradients in the order of the forward's arguments.
+"""
+
+import numpy as np
+
+from skconvnet._network import Network
+from skconvnet.kernels import count_threads
+from skconvnet.layers import (
+    AvgPool2D,
+    Conv2D,
+    Dense,
+    LeakyReLU,
+    MaxPool2D,
+    ReLU,
+    Sigmoid,
+    Tanh,
+)
+
+__all__ = [
+    "avg_pool2d",
+    "avg_pool2d_backward",
+    "conv2d",
+    "conv2d_backward",
+    "cross_entropy",
+    "dense",
+    "dense_backward",
+    "leaky_relu",
+    "log_softmax",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "relu",
+    "sigmoid",
+    "softmax",
+    "tanh",
+]
+
+
+def _prepare(what, array, ndims, dtype=None, shape=None):
+    """Check an argument's dimensions and make it an aligned array of the working dtype."""
+    array = np.asarray(array)
+    if dtype is None:
+        dtype = np.float32 if array.dtype in (np.float32, np.float16) else np.float64
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{what} must be an array of numbers, got {array.dtype}.")
+    if shape is not None and array.shape != tuple(shape):
+        raise ValueError(f"{what} must have shape {tuple(shape)}, got {array.shape}.")
+    if array.ndim not in ndims or array.size == 0:
+        wanted = " or ".join(str(n) for n in ndims)
+        raise ValueError(
+            f"{what} must be a non-empty array of {wanted} dimensions, got shape {array.shape}."
+        )
+    return np.require(array, dtype, "A")
+
+
+def _build(layer, x, **parameters):
+    """Make a network of one layer with these parameters."""
+    network = Network([layer], x.shape[1:], dtype=x.dtype)
+    if parameters:
+        network.set_weights({f"0.{name}": value for name, value in parameters.items()})
+    return network
+
+
+def _run(network, x, n_threads):
+    y = network.forward(x, count_threads(n_threads))
+    return y.reshape(len(x), *network.output_shape)
+
+
+def _run_backward(network, x, dy, n_threads):
+    dy = _prepare("dy", dy, (x.ndim,), x.dtype, (len(x), *network.output_shape))
+    dx, dparams = network.backward(x, dy, count_threads(n_threads))
+    return dx, *network.split(dparams).values()
+
+
+def _conv(x, weight, bias, **options):
+    x = _prepare("x", x, (4,))
+    weight = _prepare("weight", weight, (4,), x.dtype)
+    filters, channels, kernel_size = len(weight), weight.shape[1], weight.shape[2:]
+    if channels != x.shape[1]:
+        raise ValueError(
+            f"weight must have shape (filters, channels, kh, kw) with the {x.shape[1]} channels "
+            f"of x, got {weight.shape}."
+        )
+    if options["connections"] is not None:
+        connected = np.asarray(options["connections"], bool)
+        if connected.shape == weight.shape[:2]:  # the layer words the error otherwise
+            weight = np.where(connected[:, :, None, None], weight, 0)
+    layer = Conv2D(filters, kernel_size, **options)
+    bias = np.zeros(filters) if bias is None else _prepare("bias", bias, (1,), x.dtype, (filters,))
+    return x, _build(layer, x, weight=weight, bias=bias)
+
+
+def conv2d(
+    x, weight, bias=None, *, stride=1, padding="valid", dilation=1, connections=None, n_threads=None
+):
+    """Convolve images with filters (cross-correlation: filters are not flipped).
+
+    Parameters
+    ----------
+    x : array-like of shape (n, channels, height, width)
+    weight : array-like of shape (filters, channels, kh, kw)
+    bias : array-like of shape (filters,), default=None
+        None for zero.
+    stride, dilation : int or (int, int), default=1
+    padding : "valid", "same", int, (int, int) or ((int, int), (int, int)), default="valid"
+        As for :class:`skconvnet.layers.Conv2D`.
+    connections : array-like of bool of shape (filters, channels), default=None
+        Which channels each filter sees; weights of the others do not count.
+    n_threads : int, default=None
+
+    Returns
+    -------
+    y : ndarray of shape (n, filters, ho, wo)
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skconvnet.functional import conv2d
+    >>> conv2d(np.arange(9.0).reshape(1, 1, 3, 3), np.ones((1, 1, 2, 2)))[0, 0]
+    array([[ 8., 12.],
+           [20., 24.]])
+    """
+    x, network = _conv(
+        x, weight, bias, stride=stride, padding=padding, dilation=dilation, connections=connections
+    )
+    return _run(network, x, n_threads)
+
+
+def conv2d_backward(
+    x, weight, dy, *, stride=1, padding="valid", dilation=1, connections=None, n_threads=None
+):
+    """Push a gradient back through `conv2d`.
+
+    Parameters
+    ----------
+    x : array-like of shape (n, channels, height, width)
+    weight : array-like of shape (filters, channels, kh, kw)
+    dy : array-like of shape (n, filters, ho, wo)
+        Gradient to the output.
+    stride, dilation, padding, connections, n_threads
+        As for `conv2d`.
+
+    Returns
+    -------
+    dx : ndarray of shape (n, channels, height, width)
+    dweight : ndarray of shape (filters, channels, kh, kw)
+        Zero where `connections` is False.
+    dbias : ndarray of shape (filters,)
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit.
+    """
+    x, network = _conv(
+        x, weight, None, stride=stride, padding=padding, dilation=dilation, connections=connections
+    )
+    return _run_backward(network, x, dy, n_threads)
+
+
+def max_pool2d(x, pool_size, *, stride=None, padding="valid", n_threads=None):
+    """Take the maximum over windows of each channel; padding never wins.
+
+    Parameters
+    ----------
+    x : array-like of shape (n, channels, height, width)
+    pool_size : int or (int, int)
+    stride : int or (int, int), default=None
+        None for pool_size.
+    padding : "valid", "same", int, (int, int) or ((int, int), (int, int)), default="valid"
+    n_threads : int, default=None
+
+    Returns
+    -------
+    y : ndarray of shape (n, channels, ho, wo)
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit.
+    """
+    x = _prepare("x", x, (4,))
+    return _run(_build(MaxPool2D(pool_size, stride=stride, padding=padding), x), x, n_threads)
+
+
+def max_pool2d_backward(x, dy, pool_size, *, stride=None, padding="valid", n_threads=None):
+    """Push a gradient back through `max_pool2d`: to the first of a window's largest pixels.
+
+    Parameters
+    ----------
+    x : array-like of shape (n, channels, height, width)
+    dy : array-like of shape (n, channels, ho, wo)
+        Gradient to the output.
+    pool_size, stride, padding, n_threads
+        As for `max_pool2d`.
+
+    Returns
+    -------
+    dx : ndarray of shape (n, channels, height, width)
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit.
+    """
+    x = _prepare("x", x, (4,))
+    network = _build(MaxPool2D(pool_size, stride=stride, padding=padding), x)
+    return _run_backward(network, x, dy, n_threads)[0]
+
+
+class _PaddedAverage(AvgPool2D):
+    """An average over the window's whole area."""
+
+    def lower(self, plan, x, places):
+        return self._lower(plan, x, "avg_pool", count_padding=True)
+
+
+def _average(x, pool_size, stride, padding, count_include_pad):
+    x = _prepare("x", x, (4,))
+    layer = _PaddedAverage if count_include_pad else AvgPool2D
+    return x, _build(layer(pool_size, stride=stride, padding=padding), x)
+
+
+def avg_pool2d(
+    x, pool_size, *, stride=None, padding="valid", count_include_pad=False, n_threads=None
+):
+    """Take the average over windows of each channel.
+
+    Parameters
+    ----------
+    x : array-like of shape (n, channels, height, width)
+    pool_size : int or (int, int)
+    stride : int or (int, int), default=None
+        None for pool_size.
+    padding : "valid", "same", int, (int, int) or ((int, int), (int, int)), default="valid"
+    count_include_pad : bool, default=False
+        Divide by the window's whole area instead of by the pixels that are really there.
+    n_threads : int, default=None
+
+    Returns
+    -------
+    y : ndarray of shape (n, channels, ho, wo)
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit.
+    """
+    x, network = _average(x, pool_size, stride, padding, count_include_pad)
+    return _run(network, x, n_threads)
+
+
+def avg_pool2d_backward(
+    x, dy, pool_size, *, stride=None, padding="valid", count_include_pad=False, n_threads=None
+):
+    """Push a gradient back through `avg_pool2d`.
+
+    Parameters
+    ----------
+    x : array-like of shape (n, channels, height, width)
+        Only its shape and dtype matter.
+    dy : array-like of shape (n, channels, ho, wo)
+        Gradient to the output.
+    pool_size, stride, padding, count_include_pad, n_threads
+        As for `avg_pool2d`.
+
+    Returns
+    -------
+    dx : ndarray of shape (n, channels, height, width)
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit.
+    """
+    x, network = _average(x, pool_size, stride, padding, count_include_pad)
+    return _run_backward(network, x, dy, n_threads)[0]
+
+
+def _dense(x, weight, bias):
+    x = _prepare("x", x, (2,))
+    weight = _prepare("weight", weight, (2,), x.dtype)
+    if weight.shape[1] != x.shape[1]:
+        raise ValueError(
+            f"weight must have shape (units, inputs) with the {x.shape[1]} features of x, "
+            f"got {weight.shape}."
+        )
+    units = len(weight)
+    bias = np.zeros(units) if bias is None else _prepare("bias", bias, (1,), x.dtype, (units,))
+    return x, _build(Dense(units), x, weight=weight, bias=bias)
+
+
+def dense(x, weight, bias=None, *, n_threads=None):
+    """Compute ``x @ weight.T + bias``.
+
+    Parameters
+    ----------
+    x : array-like of shape (n, inputs)
+    weight : array-like of shape (units, inputs)
+    bias : array-like of shape (units,), default=None
+        None for zero.
+    n_threads : int, default=None
+
+    Returns
+    -------
+    y : ndarray of shape (n, units)
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit.
+    """
+    x, network = _dense(x, weight, bias)
+    return _run(network, x, n_threads)
+
+
+def dense_backward(x, weight, dy, *, n_threads=None):
+    """Push a gradient back through `dense`.
+
+    Parameters
+    ----------
+    x : array-like of shape (n, inputs)
+    weight : array-like of shape (units, inputs)
+    dy : array-like of shape (n, units)
+        Gradient to the output.
+    n_threads : int, default=None
+
+    Returns
+    -------
+    dx : ndarray of shape (n, inputs)
+    dweight : ndarray of shape (units, inputs)
+    dbias : ndarray of shape (units,)
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit.
+    """
+    x, network = _dense(x, weight, None)
+    return _run_backward(network, x, dy, n_threads)
+
+
+def _activate(layer, x, n_threads):
+    x = _prepare("x", x, (2, 4))
+    return _run(_build(layer, x), x, n_threads)
+
+
+def relu(x, *, n_threads=None):
+    """Compute max(x, 0).
+
+    Parameters
+    ----------
+    x : array-like of shape (n, channels, height, width) or (n, features)
+    n_threads : int, default=None
+
+    Returns
+    -------
+    y : ndarray of the shape of x
+    """
+    return _activate(ReLU(), x, n_threads)
+
+
+def leaky_relu(x, slope=0.01, *, n_threads=None):
+    """Compute x where x > 0, else slope * x.
+
+    Parameters
+    ----------
+    x : array-like of shape (n, channels, height, width) or (n, features)
+    slope : float, default=0.01
+        At least 0.
+    n_threads : int, default=None
+
+    Returns
+    -------
+    y : ndarray of the shape of x
+    """
+    return _activate(LeakyReLU(slope), x, n_threads)
+
+
+def sigmoid(x, *, n_threads=None):
+    """Compute the logistic function 1 / (1 + e^-x).
+
+    Parameters
+    ----------
+    x : array-like of shape (n, channels, height, width) or (n, features)
+    n_threads : int, default=None
+
+    Returns
+    -------
+    y : ndarray of the shape of x
+    """
+    return _activate(Sigmoid(), x, n_threads)
+
+
+def tanh(x, *, n_threads=None):
+    """Compute the hyperbolic tangent.
+
+    Parameters
+    ----------
+    x : array-like of shape (n, channels, height, width) or (n, features)
+    n_threads : int, default=None
+
+    Returns
+    -------
+    y : ndarray of the shape of x
+    """
+    return _activate(Tanh(), x, n_threads)
+
+
+def _normalize(head, x, n_threads):
+    x = _prepare("x", x, (2,))
+    return Network([], x.shape[1:], dtype=x.dtype).forward(x, count_threads(n_threads), head)
+
+
+def softmax(x, *, n_threads=None):
+    """Compute e^x over its sum along the features, shifted by the largest so as not to overflow.
+
+    Parameters
+    ----------
+    x : array-like of shape (n, features)
+    n_threads : int, default=None
+
+    Returns
+    -------
+    y : ndarray of shape (n, features)
+    """
+    return _normalize("softmax", x, n_threads)
+
+
+def log_softmax(x, *, n_threads=None):
+    """Compute the logarithm of `softmax`, without underflow.
+
+    Parameters
+    ----------
+    x : array-like of shape (n, features)
+    n_threads : int, default=None
+
+    Returns
+    -------
+    y : ndarray of shape (n, features)
+    """
+    return _normalize("log_softmax", x, n_threads)
+
+
+def cross_entropy(logits, target, sample_weight=None, *, n_threads=None):
+    """Compute the weighted mean cross-entropy of softmax(logits), and its gradient.
+
+    Parameters
+    ----------
+    logits : array-like of shape (n, classes)
+    target : array-like of int of shape (n,)
+        Class indices.
+    sample_weight : array-like of shape (n,), default=None
+        None for equal weights. The mean divides by their sum.
+    n_threads : int, default=None
+
+    Returns
+    -------
+    loss : float
+    dlogits : ndarray of shape (n, classes)
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, a class index is out of range, or the weights are negative or all zero.
+    """
+    logits = _prepare("logits", logits, (2,))
+    n, classes = logits.shape
+    target = np.asarray(target)
+    if target.shape != (n,) or target.dtype.kind not in "iu":
+        raise ValueError(
+            f"target must be an array of {n} class indices, got {target.dtype} of shape "
+            f"{target.shape}."
+        )
+    if target.min() < 0 or target.max() >= classes:
+        raise ValueError(
+            f"target must be class indices from 0 to {classes - 1}, got "
+            f"{target.min()} to {target.max()}."
+        )
+    if sample_weight is None:
+        sample_weight = np.ones(n)
+    sample_weight = _prepare("sample_weight", sample_weight, (1,), np.float64, (n,))
+    if not (sample_weight >= 0).all() or not 0 < sample_weight.sum() < np.inf:
+        raise ValueError("sample_weight must be finite numbers of at least 0, not all 0.")
+    network = Network([], (classes,), dtype=logits.dtype)
+    loss, dlogits, _ = network.loss(
+        logits, target.astype(np.intp), sample_weight, count_threads(n_threads)
+    )
+    return loss, dlogits

@@ -1,0 +1,81 @@
+"""How weights start.
+
+======================  ====================================================================
+name                    distribution
+======================  ====================================================================
+he_normal, he_uniform   variance 2 / fan_in (He et al., "Delving deep into rectifiers", 2015)
+glorot_normal, _uniform variance 2 / (fan_in + fan_out) (Glorot and Bengio, 2010)
+lecun_normal, _uniform  variance 1 / fan_in (LeCun et al., "Efficient BackProp", 1998)
+normal, uniform         standard deviation 0.05; within +-0.05
+zeros                   all zero
+======================  ====================================================================
+
+Instead of a name, a callable ``(shape, fan_in, fan_out, rng) -> array`` may be given. A uniform
+distribution of variance v runs from -sqrt(3 v) to sqrt(3 v). Of a convolution, fan_in is the number
+of weights that one filter has, fan_out the kernel's area times the filters.
+"""
+
+import numpy as np
+
+_VARIANCES = {
+    "he": lambda fan_in, fan_out: 2 / fan_in,
+    "glorot": lambda fan_in, fan_out: 2 / (fan_in + fan_out),
+    "lecun": lambda fan_in, fan_out: 1 / fan_in,
+}
+INITIALIZERS = [
+    *(f"{scheme}_{shape}" for scheme in _VARIANCES for shape in ("normal", "uniform")),
+    "normal",
+    "uniform",
+    "zeros",
+]
+
+
+def check_initializer(owner, init):
+    """Require a known name or a callable."""
+    if not callable(init) and init not in INITIALIZERS:
+        raise ValueError(
+            f"{owner}: unknown init {init!r}; valid: {', '.join(INITIALIZERS)}, or a callable "
+            f"(shape, fan_in, fan_out, rng) -> array."
+        )
+
+
+def draw(init, shape, fan_in, fan_out, rng):
+    """Draw weights.
+
+    Parameters
+    ----------
+    init : str or callable
+        A name of the table above, or ``(shape, fan_in, fan_out, rng) -> array``.
+    shape : tuple of int
+    fan_in, fan_out : int or ndarray
+        Inputs and outputs that a weight connects; an array broadcasts against shape.
+    rng : RandomState
+
+    Returns
+    -------
+    weights : ndarray of float64 of that shape
+
+    Raises
+    ------
+    ValueError
+        If a callable returns another shape or numbers that are not finite.
+    """
+    if callable(init):
+        weights = np.array(init(shape, fan_in, fan_out, rng), dtype=np.float64)
+        if weights.shape != shape or not np.isfinite(weights).all():
+            raise ValueError(
+                f"init: the callable must return finite numbers of shape {shape}, got shape "
+                f"{weights.shape}."
+            )
+        return weights
+    scheme, _, distribution = init.rpartition("_")
+    if distribution == "zeros":
+        return np.zeros(shape)
+    if scheme:
+        deviation = np.sqrt(_VARIANCES[scheme](fan_in, fan_out))
+        limit = np.sqrt(3) * deviation
+    else:
+        deviation = limit = 0.05
+    if distribution == "normal":
+        return rng.standard_normal(shape) * deviation
+    return rng.uniform(-1, 1, shape) * limit

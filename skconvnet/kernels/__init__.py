@@ -1,0 +1,129 @@
+"""The kernels: which machine runs them, and on how many threads.
+
+The machine (`machine.pyx`) is compiled once for every instruction set and precision, into modules
+named like ``_avx2_float32``.  The widest that the processor runs is chosen here, at import; the
+environment variable ``SKCONVNET_ISA`` (``avx512``, ``avx2`` or ``baseline``) overrides the choice.
+"""
+
+import importlib
+import importlib.util
+import os
+
+import joblib
+import numpy as np
+
+from skconvnet.kernels import cpu
+
+__all__ = ["count_threads", "get_isa", "get_machine", "list_isas", "set_isa"]
+
+_in_forked_child = False
+
+
+def _note_fork():
+    # The OpenMP runtime of GCC does not survive a fork: a child that starts a team of threads
+    # after its parent did hangs.  With one thread there is no team.
+    global _in_forked_child
+    _in_forked_child = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
+
+
+def list_isas():
+    """List the instruction sets that were built and that this processor runs, the widest first.
+
+    Returns
+    -------
+    isas : list of str
+        Some of "avx512", "avx2", "baseline".
+    """
+    return [
+        isa
+        for isa in cpu.list_runnable_isas()
+        if importlib.util.find_spec(f"skconvnet.kernels._{isa}_float32")
+    ]
+
+
+def set_isa(isa):
+    """Choose the instruction set of the kernels, for this process.
+
+    Results differ in their last bits between instruction sets that fuse multiply and add
+    ("avx2", "avx512") and one that does not ("baseline" on x86-64).
+
+    Parameters
+    ----------
+    isa : {"avx512", "avx2", "baseline"}
+
+    Raises
+    ------
+    ValueError
+        If this processor or this build has no such instruction set.
+    """
+    global _isa
+    if isa not in list_isas():
+        raise ValueError(
+            f"SKCONVNET_ISA / set_isa: no instruction set {isa!r} here. "
+            f"This build on this processor has: {', '.join(list_isas())}."
+        )
+    _isa = isa
+
+
+def get_isa():
+    """Name the instruction set that the kernels run with.
+
+    Returns
+    -------
+    isa : str
+    """
+    return _isa
+
+
+def get_machine(dtype):
+    """Give the module of compiled kernels for a precision and the chosen instruction set.
+
+    Parameters
+    ----------
+    dtype : dtype
+        float32 or float64.
+
+    Returns
+    -------
+    machine : module
+    """
+    return importlib.import_module(f"skconvnet.kernels._{_isa}_{np.dtype(dtype).name}")
+
+
+def count_threads(n_threads=None):
+    """Settle the number of OpenMP threads.
+
+    Parameters
+    ----------
+    n_threads : int or None, default=None
+        None means ``SKCONVNET_NUM_THREADS`` if set; else ``OMP_NUM_THREADS`` if set; else as many
+        as there are physical cores that this process may use.  Results do not depend on it.
+
+    Returns
+    -------
+    n_threads : int
+        At least 1.  Always 1 in a forked child and in a build without OpenMP.
+
+    Raises
+    ------
+    ValueError
+        If a number below 1 was asked for.
+    """
+    if n_threads is None:
+        n_threads = os.environ.get("SKCONVNET_NUM_THREADS") or None
+    if n_threads is not None and int(n_threads) < 1:
+        raise ValueError(f"n_threads must be at least 1 or None, got {n_threads}.")
+    if _in_forked_child or not cpu.has_openmp:
+        return 1
+    if n_threads is not None:
+        return int(n_threads)
+    if os.environ.get("OMP_NUM_THREADS"):
+        return cpu.get_max_threads()
+    return min(cpu.get_max_threads(), joblib.cpu_count(only_physical_cores=True))
+
+
+set_isa(os.environ.get("SKCONVNET_ISA") or list_isas()[0])

@@ -1,0 +1,366 @@
+"""Kernel calls: from sizes to the places and index tables that a machine walks over.
+
+A plan first makes its calls, which ask for the columns of zeros that they read beside their images
+(a convolution's padding); then it lays out its memory; then every call fills in its fields.
+Rows of padding need no memory: taps that fall outside the image are left out row by row.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass
+class Buffer:
+    """A (channels, height, width) array in a block's arena, with columns of zeros at its sides."""
+
+    shape: tuple
+    left: int = 0
+    right: int = 0
+    offset: int = -1
+
+    def need(self, left, right):
+        """Ask for that many columns of zeros, at least."""
+        self.left = max(self.left, left)
+        self.right = max(self.right, right)
+
+    @property
+    def row(self):
+        return self.left + self.shape[2] + self.right
+
+    @property
+    def plane(self):
+        return self.shape[1] * self.row
+
+    @property
+    def size(self):
+        return self.shape[0] * self.plane
+
+    def place(self, start):
+        """Put the buffer at an offset of the arena and return the offset behind it."""
+        self.offset = start
+        return start + self.size
+
+    def fields(self):
+        """The fields of buffer_t."""
+        offset = self.offset if self.offset < 0 else self.offset + self.left
+        return {"offset": offset, "plane": self.plane, "row": self.row}
+
+
+class FlatBuffer:
+    """A buffer seen as a vector: as many channels of one pixel."""
+
+    row = plane = 1
+
+    def __init__(self, base):
+        self._base = base
+        self.shape = (int(np.prod(base.shape)), 1, 1)
+
+    def fields(self):
+        """The fields of buffer_t."""
+        assert not self._base.left and not self._base.right, "a vector has no room for padding"
+        return {"offset": self._base.offset, "plane": 1, "row": 1}
+
+
+class Image:
+    """What flows between two layers: a value and, where somebody needs it, its gradient."""
+
+    def __init__(self, shape, needs_gradient):
+        self.value = Buffer(shape)
+        self.gradient = Buffer(shape)
+        self.needs_gradient = needs_gradient
+
+    @property
+    def shape(self):
+        return self.value.shape
+
+    def flatten(self):
+        """See the same memory as a vector."""
+        flat = Image.__new__(Image)
+        flat.value, flat.gradient = FlatBuffer(self.value), FlatBuffer(self.gradient)
+        flat.needs_gradient = self.needs_gradient
+        return flat
+
+    def fields(self):
+        """The fields of image_t."""
+        channels, height, width = self.shape
+        return {
+            "channels": channels, "height": height, "width": width,
+            "value": self.value.fields(), "gradient": self.gradient.fields(),
+        }
+
+
+class Tables:
+    """The index tables of a program, one behind the other."""
+
+    def __init__(self):
+        self._parts = []
+        self._size = 0
+
+    def add(self, values):
+        """Append a table and return where it starts."""
+        part = np.ravel(np.asarray(values, dtype=np.intp))
+        start = self._size
+        self._parts.append(part)
+        self._size += len(part)
+        return start
+
+    def join(self):
+        """All tables as one array, never empty."""
+        return np.concatenate([*self._parts, np.zeros(1, np.intp)])
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Every `out_step`-th position of an axis from `first`: positions that share their taps.
+
+    The m-th of its `count` positions reads, for kernel index k at offset t of `taps`, position
+    ``m * in_step + t`` of the other axis.
+    """
+
+    first: int
+    out_step: int
+    in_step: int
+    count: int
+    taps: list = field(default_factory=list)
+
+
+def forward_phases(n_out, kernel, stride, dilation, before):
+    """How the outputs of an axis read its inputs: one phase."""
+    return [Phase(0, 1, stride, n_out, [(k, k * dilation - before) for k in range(kernel)])]
+
+
+def backward_phases(n_in, kernel, stride, dilation, before):
+    """How the gradients of an axis' inputs read those of its outputs: a phase for each remainder.
+
+    Output i reads with kernel index k the input ``i * stride + k * dilation - before``.
+    """
+    phases = []
+    for first in range(min(stride, n_in)):
+        taps = [
+            (k, (first + before - k * dilation) // stride)
+            for k in range(kernel)
+            if (first + before - k * dilation) % stride == 0
+        ]
+        phases.append(Phase(first, stride, 1, len(range(first, n_in, stride)), taps))
+    return phases
+
+
+def count_side_columns(phases, n_columns):
+    """How many columns left and right of an image its readers reach."""
+    left = right = 0
+    for phase in phases:
+        for _, tap in phase.taps:
+            left = max(left, -tap)
+            right = max(right, (phase.count - 1) * phase.in_step + tap - (n_columns - 1))
+    return left, right
+
+
+def walk_fields(
+    machine, tables, rows, columns, source, target, kernel_width, weight_strides, reaches
+):
+    """Fill in the fields of walk_t.
+
+    rows, columns: the phases of both axes; source, target: the buffers read and written;
+    weight_strides: from input to input and from output to output channel; reaches: bool array
+    (outputs, inputs), which output channel sees which input channel.
+    """
+    passes, row_table, x_taps, w_taps = [], [], [], []
+    for column in columns:
+        for row in rows:
+            passes.append(
+                (len(row_table), row.count, column.count, column.first, column.out_step,
+                 column.in_step)
+            )
+            first_tap = len(x_taps)
+            for u, down in row.taps:
+                for v, right in column.taps:
+                    x_taps.append(down * source.row + right)
+                    w_taps.append(u * kernel_width + v)
+            for m in range(row.count):
+                inside = [
+                    q for q, (_, down) in enumerate(row.taps)
+                    if 0 <= m * row.in_step + down < source.shape[1]
+                ]
+                row_table.append(
+                    (
+                        (row.first + m * row.out_step) * target.row,
+                        m * row.in_step * source.row,
+                        first_tap + (inside[0] if inside else 0) * len(column.taps),
+                        len(inside) * len(column.taps),
+                    )
+                )
+    one_column = all(column.count == 1 for column in columns)
+    height = machine.column_height if one_column else machine.tile_height
+    return {
+        "n_out": len(reaches), "height": height,
+        "w_in": weight_strides[0], "w_out": weight_strides[1],
+        "n_passes": len(passes), "passes": tables.add(passes), "rows": tables.add(row_table),
+        "x_taps": tables.add(x_taps), "w_taps": tables.add(w_taps),
+        **reach_fields(tables, reaches, height),
+    }
+
+
+def reach_fields(tables, reaches, height):
+    """List, for each group of `height` outputs, the inputs that any of them sees."""
+    groups, channels, known = [], [], {}
+    for start in range(0, len(reaches), height):
+        seen = np.flatnonzero(reaches[start : start + height].any(axis=0)).tolist()
+        at = known.setdefault(tuple(seen), len(channels))
+        if at == len(channels):
+            channels.extend(seen)
+        groups.append((at, len(seen)))
+    return {"reach": tables.add(groups), "channels": tables.add(channels)}
+
+
+class Call:
+    """A kernel call: `name` is the machine's word for it."""
+
+    def count_scratch(self, machine):
+        """Lane vectors of scratch that the kernel wants when it runs backward."""
+        return 0
+
+    def fields(self, machine, tables, scratch):
+        """The fields of the kernel's struct, once all buffers are placed."""
+        raise NotImplementedError
+
+
+class Convolution(Call):
+    """The call of a convolution.
+
+    kernel, stride, dilation: pairs; padding: ((top, bottom), (left, right)); weight, bias: places
+    in the parameter vector, bias -1 for none; connections: bool array (filters, channels).
+    """
+
+    name = "conv"
+
+    def __init__(self, x, y, weight, bias, kernel, stride, dilation, padding, connections):
+        self.x, self.y, self.weight, self.bias = x, y, weight, bias
+        self.kernel, self.stride, self.dilation = kernel, stride, dilation
+        self.before = padding[0][0], padding[1][0]
+        self.connections = connections
+        axes = list(zip(kernel, stride, dilation, self.before))
+        self.forward = [forward_phases(n, *axis) for n, axis in zip(y.shape[1:], axes)]
+        self.backward = [backward_phases(n, *axis) for n, axis in zip(x.shape[1:], axes)]
+        x.value.need(*count_side_columns(self.forward[1], x.shape[2]))
+        if x.needs_gradient:
+            y.gradient.need(*count_side_columns(self.backward[1], y.shape[2]))
+
+    def fields(self, machine, tables, scratch):
+        """The fields of conv_t."""
+        x, y, (kh, kw), stride = self.x, self.y, self.kernel, self.stride
+        (ci, hi, _), (co, ho, wo) = x.shape, y.shape
+        kernel_rows = []
+        for _, tap in self.forward[0][0].taps:
+            inside = [i for i in range(ho) if 0 <= i * stride[0] + tap < hi]
+            first = inside[0] if inside else 0
+            place = (first * stride[0] + tap) * x.value.row - self.before[1]
+            kernel_rows.append((first, len(inside), place))
+        linear = {
+            "x": x.value.fields(), "y": y.value.fields(),
+            "dx": x.gradient.fields(), "dy": y.gradient.fields(),
+            "weight": self.weight, "bias": self.bias, "co": co, "ho": ho, "wo": wo,
+            "forward": walk_fields(
+                machine, tables, *self.forward, x.value, y.value, kw, (kh * kw, ci * kh * kw),
+                self.connections,
+            ),
+            "backward": walk_fields(
+                machine, tables, *self.backward, y.gradient, x.gradient, kw,
+                (ci * kh * kw, kh * kw), self.connections.T,
+            ),
+        }
+        return {
+            "linear": linear, "ci": ci, "kh": kh, "kw": kw,
+            "kernel_rows": tables.add(kernel_rows),
+            "x_row_step": stride[0] * x.value.row, "x_step": stride[1],
+            "v_step": self.dilation[1], "connections": tables.add(self.connections),
+        }
+
+
+class Product(Call):
+    """The call of a dense layer on a flattened image: every output is one sum over all of it."""
+
+    name = "dense"
+
+    def __init__(self, x, y, weight, bias):
+        self.x, self.y, self.weight, self.bias = x, y, weight, bias
+
+    def count_scratch(self, machine):
+        """Lane vectors for the input, transposed."""
+        return -(-self.x.shape[0] // machine.lanes) * machine.lanes
+
+    def fields(self, machine, tables, scratch):
+        """The fields of dense_t."""
+        x, y, ci = self.x, self.y, self.x.shape[0]
+        co = y.shape[0]
+
+        def walk(n_out, n_in, source_step, weight_in, weight_out):
+            # one pass over one row and one column; the inputs are taps of one channel
+            taps = np.arange(n_in)
+            return {
+                "n_out": n_out, "height": machine.column_height,
+                "w_in": 0, "w_out": weight_out, "n_passes": 1,
+                "passes": tables.add((0, 1, 1, 0, 1, 1)), "rows": tables.add((0, 0, 0, n_in)),
+                "x_taps": tables.add(taps * source_step), "w_taps": tables.add(taps * weight_in),
+                **reach_fields(tables, np.ones((n_out, 1), bool), machine.column_height),
+            }
+
+        linear = {
+            "x": x.value.fields(), "y": y.value.fields(),
+            "dx": x.gradient.fields(), "dy": y.gradient.fields(),
+            "weight": self.weight, "bias": self.bias, "co": co, "ho": 1, "wo": 1,
+            "forward": walk(co, ci, 1, 1, ci),
+            "backward": walk(ci, co, y.gradient.plane, ci, 1),
+        }
+        return {"linear": linear, "ci": ci, "scratch": scratch}
+
+
+class Pooling(Call):
+    """The call of a pooling kernel: name is "max_pool" or "avg_pool"."""
+
+    def __init__(self, name, x, y, kernel, stride, padding, count_padding=False):
+        self.name, self.x, self.y = name, x, y
+        self.kernel, self.stride, self.padding = kernel, stride, padding
+        self.count_padding = count_padding
+
+    def fields(self, machine, tables, scratch):
+        """The fields of pool_t."""
+        (channels, hi, wi), (_, ho, wo) = self.x.shape, self.y.shape
+        (top, _), (left, _) = self.padding
+        return {
+            "x": self.x.value.fields(), "y": self.y.value.fields(),
+            "dx": self.x.gradient.fields(), "dy": self.y.gradient.fields(),
+            "channels": channels, "hi": hi, "wi": wi, "ho": ho, "wo": wo,
+            "kh": self.kernel[0], "kw": self.kernel[1],
+            "sh": self.stride[0], "sw": self.stride[1], "top": top, "left": left,
+            "count_padding": self.count_padding,
+        }
+
+
+class Activation(Call):
+    """The call of an elementwise activation, in place."""
+
+    name = "activation"
+
+    def __init__(self, kind, x, slope=0.0):
+        self.kind, self.x, self.slope = kind, x, slope
+
+    def fields(self, machine, tables, scratch):
+        """The fields of activation_t."""
+        channels, height, width = self.x.shape
+        return {
+            "y": self.x.value.fields(), "dy": self.x.gradient.fields(),
+            "channels": channels, "ho": height, "wo": width,
+            "kind": machine.activation_kinds[self.kind], "slope": self.slope,
+        }
+
+
+class Softmax(Call):
+    """The call of "softmax" or "log_softmax" over the channels of a 1 x 1 image, in place."""
+
+    def __init__(self, name, x):
+        self.name, self.x = name, x
+
+    def fields(self, machine, tables, scratch):
+        """The fields of softmax_t."""
+        return {"y": self.x.value.fields(), "channels": self.x.shape[0]}

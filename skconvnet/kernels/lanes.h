@@ -1,0 +1,145 @@
+/* The lane type: a compiler vector that holds the same element of LANES different samples.
+
+   Cython sees lanes_t and real_t as plain numbers (lanes.pxd); the compiler sees here what they are.
+   SKCONVNET_DOUBLE (0 or 1) comes from the build, the vector's width from the instruction set that
+   this file is compiled for.  Nothing in this file lets one lane see another, but sum_lanes. */
+
+#ifndef SKCONVNET_LANES_H
+#define SKCONVNET_LANES_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef _OPENMP
+#include <omp.h>
+#else
+static inline int omp_get_thread_num(void) { return 0; }
+#endif
+
+#if SKCONVNET_DOUBLE
+typedef double real_t;
+#define square_root sqrt
+#else
+typedef float real_t;
+#define square_root sqrtf
+#endif
+
+#if defined(__AVX512F__)
+#define LANE_BYTES 64 /* 32 registers: 4 x 6 accumulators */
+#define TILE_WIDTH 6
+#elif defined(__AVX2__)
+#define LANE_BYTES 32 /* 16 registers: 4 x 3 accumulators */
+#define TILE_WIDTH 3
+#elif defined(__aarch64__)
+#define LANE_BYTES 16
+#define TILE_WIDTH 6
+#else
+#define LANE_BYTES 16
+#define TILE_WIDTH 3
+#endif
+#define LANES ((Py_ssize_t)(LANE_BYTES / sizeof(real_t)))
+
+typedef real_t lanes_t __attribute__((vector_size(LANE_BYTES)));
+typedef real_t unaligned_lanes_t
+    __attribute__((vector_size(LANE_BYTES), aligned(__alignof__(real_t)), may_alias));
+
+/* An integer vector of the same shape, for comparisons and exponents, and what differs by precision:
+   the bits of the mantissa, the exponent's bias, the range in which exp neither overflows nor is
+   denormal, the Taylor terms of e^r - 1 for |r| <= ln(2) / 2, ln 2 in two parts, the first short
+   enough for n * LN2_HIGH to be exact, and 1.5 * 2^MANTISSA_BITS, which rounds what it is added to. */
+#if SKCONVNET_DOUBLE
+typedef int64_t bits_t __attribute__((vector_size(LANE_BYTES)));
+#define MANTISSA_BITS 52
+#define EXPONENT_BIAS 1023
+#define EXP_RANGE 708.0
+#define EXP_TERMS 13
+#define LN2_HIGH 6.93147180369123816490e-01
+#define LN2_LOW 1.90821492927058770002e-10
+#define ROUNDER 6755399441055744.0
+#else
+typedef int32_t bits_t __attribute__((vector_size(LANE_BYTES)));
+#define MANTISSA_BITS 23
+#define EXPONENT_BIAS 127
+#define EXP_RANGE 87.0f
+#define EXP_TERMS 7
+#define LN2_HIGH 6.93359375e-01f
+#define LN2_LOW -2.12194440e-04f
+#define ROUNDER 12582912.0f
+#endif
+
+static inline lanes_t splat(real_t value) { return value - (lanes_t){0}; }
+
+static inline lanes_t load_lanes(const real_t *p) { return *(const unaligned_lanes_t *)p; }
+
+static inline lanes_t choose(bits_t mask, lanes_t yes, lanes_t no) {
+    return (lanes_t)((mask & (bits_t)yes) | (~mask & (bits_t)no));
+}
+
+static inline lanes_t larger(lanes_t a, lanes_t b) { return choose(a > b, a, b); }
+
+static inline lanes_t where_positive(lanes_t test, lanes_t yes, lanes_t no) {
+    return choose(test > splat(0), yes, no);
+}
+
+/* yes where a == b in value and open is not zero, else 0; those lanes of open become zero */
+static inline lanes_t claim(lanes_t a, lanes_t b, lanes_t yes, lanes_t *open) {
+    bits_t mask = (a == b) & (*open != splat(0));
+    *open = choose(mask, splat(0), *open);
+    return choose(mask, yes, splat(0));
+}
+
+/* The sum over the lanes: halves folded onto each other, always in the same order. */
+static inline real_t sum_lanes(lanes_t v) {
+    typedef real_t v16_t __attribute__((vector_size(16)));
+#if LANE_BYTES == 64
+    typedef real_t v32_t __attribute__((vector_size(32)));
+    union { lanes_t whole; v32_t half[2]; } a = {v};
+    union { v32_t whole; v16_t half[2]; } b = {a.half[0] + a.half[1]};
+    v16_t q = b.half[0] + b.half[1];
+#elif LANE_BYTES == 32
+    union { lanes_t whole; v16_t half[2]; } b = {v};
+    v16_t q = b.half[0] + b.half[1];
+#else
+    v16_t q = v;
+#endif
+#if SKCONVNET_DOUBLE
+    return q[0] + q[1];
+#else
+    return (q[0] + q[2]) + (q[1] + q[3]);
+#endif
+}
+
+/* e^x = 2^n (1 + q) with n = round(x / ln 2) and q = e^r - 1, r = x - n ln 2 (Cody and Waite 1980);
+   |x| is cut to EXP_RANGE.  Writes 2^n to scale and returns q. */
+static inline lanes_t exp_parts(lanes_t x, lanes_t *scale) {
+    x = choose(x > splat(EXP_RANGE), splat(EXP_RANGE), x);
+    x = choose(x < splat(-EXP_RANGE), splat(-EXP_RANGE), x);
+    lanes_t shifted = x * (real_t)1.44269504088896340736 + splat(ROUNDER);
+    lanes_t n = shifted - splat(ROUNDER);
+    lanes_t r = (x - n * (real_t)LN2_HIGH) - n * (real_t)LN2_LOW;
+    bits_t power = (bits_t)shifted - (bits_t)splat(ROUNDER) + EXPONENT_BIAS;
+    *scale = (lanes_t)(power << MANTISSA_BITS);
+    static const real_t inverse_factorial[14] = {
+        1.0, 1.0, 1.0 / 2, 1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 1.0 / 5040, 1.0 / 40320,
+        1.0 / 362880, 1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800};
+    lanes_t q = splat(inverse_factorial[EXP_TERMS]);
+    for (int k = EXP_TERMS - 1; k >= 2; k--) q = q * r + inverse_factorial[k];
+    return r + r * r * q;
+}
+
+static inline lanes_t exp_lanes(lanes_t x) {
+    lanes_t scale, q = exp_parts(x, &scale);
+    return scale + scale * q;
+}
+
+static inline lanes_t sigmoid_lanes(lanes_t x) { return (real_t)1 / ((real_t)1 + exp_lanes(-x)); }
+
+/* tanh x = m / (m + 2), m = e^2x - 1: without cancellation near zero */
+static inline lanes_t tanh_lanes(lanes_t x) {
+    lanes_t scale, q = exp_parts(x + x, &scale);
+    lanes_t m = scale * q + (scale - (real_t)1);
+    return m / (m + (real_t)2);
+}
+
+#endif

@@ -1,0 +1,50 @@
+"""What every kernel shares: the lane type, a buffer's place, and the block that a kernel works on.
+
+Letters, the same everywhere: `ci co` channels in and out, `hi wi ho wo` sizes, `i j` output
+position, `u v` kernel offset, `d` before a name for its gradient.  Offsets and strides of
+activations count lane vectors; those of parameters count numbers.
+"""
+
+cdef extern from "lanes.h" nogil:
+    ctypedef float real_t               # float or double: the build says which
+    ctypedef float lanes_t              # LANES real_t: Cython only passes it through
+    const Py_ssize_t LANES
+    enum: TILE_WIDTH                    # output pixels in a tile
+    real_t square_root(real_t x)
+    lanes_t splat(real_t value)
+    lanes_t load_lanes(const real_t* p)
+    lanes_t larger(lanes_t a, lanes_t b)
+    lanes_t where_positive(lanes_t test, lanes_t yes, lanes_t no)
+    lanes_t claim(lanes_t a, lanes_t b, lanes_t yes, lanes_t* open)
+    real_t sum_lanes(lanes_t v)
+    lanes_t exp_lanes(lanes_t x)
+    lanes_t sigmoid_lanes(lanes_t x)
+    lanes_t tanh_lanes(lanes_t x)
+    int omp_get_thread_num()
+
+
+# Where a (channels, rows, columns) buffer lies in a block's arena: element (c, i, j) is at
+# offset + c * plane + i * row + j.  A negative offset: there is no such buffer.
+ctypedef struct buffer_t:
+    Py_ssize_t offset
+    Py_ssize_t plane
+    Py_ssize_t row
+
+
+# What a kernel sees of the block of LANES samples that it works on.
+ctypedef struct block_t:
+    lanes_t* arena                      # all activations and their gradients
+    const real_t* params                # the flat parameter vector
+    real_t* dparams                     # its gradient, summed over the blocks of this group
+    bint first                          # this block starts the group: assign, do not add
+    const Py_ssize_t* tables            # the plan's index tables
+
+
+cdef inline lanes_t* locate(const block_t* b, const buffer_t* buffer) noexcept nogil:
+    """Point at element (0, 0, 0) of a buffer."""
+    return b.arena + buffer.offset
+
+
+cdef inline void deposit(const block_t* b, Py_ssize_t at, real_t value) noexcept nogil:
+    """Give a parameter's gradient this block's share."""
+    b.dparams[at] = value if b.first else b.dparams[at] + value

@@ -1,0 +1,488 @@
+"""The machine: runs a compiled network over blocks of samples, for one instruction set and precision.
+
+The build compiles this file once for every instruction set and for float32 and float64, each time
+with all kernels inside (they are inline functions of the .pxd files beside it).  A `Program` is a
+list of kernel calls with every size and place settled; it knows no layer.
+
+A batch is cut into blocks of LANES samples, one sample a lane.  A thread takes a block through all
+kernels, forward and backward, while its activations are in the cache.  Blocks belong to groups,
+each group sums its own gradient, and the groups' gradients are added in order: which thread runs a
+group changes no bit of the result.
+"""
+
+from cpython.buffer cimport (
+    PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
+)
+from cpython.exc cimport PyErr_CheckSignals
+from cython.parallel cimport prange
+from libc.math cimport isfinite
+from libc.string cimport memset
+
+import numpy as np
+
+from skconvnet.kernels.activation cimport (
+    LEAKY_RELU, SIGMOID, TANH, activation_backward, activation_forward, activation_t, log_softmax_forward, softmax_forward,
+    softmax_t
+)
+from skconvnet.kernels.conv cimport conv_backward, conv_forward, conv_t
+from skconvnet.kernels.dense cimport dense_backward, dense_forward, dense_t
+from skconvnet.kernels.lanes cimport LANES, block_t, buffer_t, lanes_t, omp_get_thread_num, real_t
+from skconvnet.kernels.loss cimport cross_entropy, labels_t
+from skconvnet.kernels.optimizer cimport ADAM, CHUNK, SGD, optimizer_t, sum_groups, update
+from skconvnet.kernels.pool cimport (
+    avg_pool_backward, avg_pool_forward, max_pool_backward, max_pool_forward, pool_t
+)
+from skconvnet.kernels.samples cimport gather_samples, samples_t, scatter_samples
+from skconvnet.kernels.tile cimport COLUMN_HEIGHT, TILE_HEIGHT, count_parts
+
+cdef enum:
+    MAX_GROUPS = 16         # groups of blocks in a batch: each has a gradient vector of its own
+    BLOCKS_AT_ONCE = 64     # blocks a thread predicts between two looks at the signals
+
+cdef enum op_kind:
+    CONV
+    DENSE
+    MAX_POOL
+    AVG_POOL
+    ACTIVATION
+    SOFTMAX
+    LOG_SOFTMAX
+
+OP_KINDS = {
+    "conv": CONV, "dense": DENSE, "max_pool": MAX_POOL, "avg_pool": AVG_POOL,
+    "activation": ACTIVATION, "softmax": SOFTMAX, "log_softmax": LOG_SOFTMAX,
+}
+
+# Samples in a block; rows of a tile of several columns, and of one.
+lanes = LANES
+tile_height = TILE_HEIGHT
+column_height = COLUMN_HEIGHT
+
+# The numbers of what kernels tell apart by number.
+activation_kinds = {"leaky_relu": LEAKY_RELU, "sigmoid": SIGMOID, "tanh": TANH}
+optimizer_kinds = {"sgd": SGD, "adam": ADAM}
+
+
+# A kernel call; only the member that belongs to its kind is filled.
+cdef struct op_t:
+    int kind
+    conv_t conv
+    dense_t dense
+    pool_t pool
+    activation_t activation
+    softmax_t softmax
+
+
+# A (channels, height, width) image in the arena, and its gradient.
+ctypedef struct image_t:
+    Py_ssize_t channels, height, width
+    buffer_t value, gradient
+
+
+# What one parallel region has to do, over a batch of n samples.
+cdef struct job_t:
+    const op_t* ops
+    Py_ssize_t n_ops
+    const Py_ssize_t* tables
+    const image_t* input
+    const image_t* output
+    const samples_t* samples
+    const Py_ssize_t* rows          # n: which of the samples
+    Py_ssize_t n, n_groups
+    const real_t* params
+    Py_ssize_t n_params
+    lanes_t* arenas                 # one a thread
+    Py_ssize_t arena_lanes
+    real_t* y                       # the output, if not NULL
+    bint backward
+    const labels_t* labels          # of the whole batch; or
+    const samples_t* dy             # the gradient to the output
+    real_t* dx                      # the gradient to the input, if not NULL
+    real_t* partial                 # (n_groups, n_params)
+
+
+cdef void run_forward(const op_t* op, const block_t* b) noexcept nogil:
+    """Run one kernel on one block."""
+    if op.kind == CONV:
+        conv_forward(&op.conv, b)
+    elif op.kind == DENSE:
+        dense_forward(&op.dense, b)
+    elif op.kind == MAX_POOL:
+        max_pool_forward(&op.pool, b)
+    elif op.kind == AVG_POOL:
+        avg_pool_forward(&op.pool, b)
+    elif op.kind == ACTIVATION:
+        activation_forward(&op.activation, b)
+    elif op.kind == SOFTMAX:
+        softmax_forward(&op.softmax, b)
+    else:
+        log_softmax_forward(&op.softmax, b)
+
+
+cdef void run_backward(const op_t* op, const block_t* b) noexcept nogil:
+    """Run one kernel's backward pass on one block."""
+    if op.kind == CONV:
+        conv_backward(&op.conv, b)
+    elif op.kind == DENSE:
+        dense_backward(&op.dense, b)
+    elif op.kind == MAX_POOL:
+        max_pool_backward(&op.pool, b)
+    elif op.kind == AVG_POOL:
+        avg_pool_backward(&op.pool, b)
+    elif op.kind == ACTIVATION:
+        activation_backward(&op.activation, b)
+
+
+cdef void run_group(const job_t* job, Py_ssize_t group) noexcept nogil:
+    """Take a group's blocks through the job, one after the other."""
+    cdef Py_ssize_t n_blocks = count_parts(job.n, LANES)
+    cdef Py_ssize_t first = group * n_blocks // job.n_groups
+    cdef Py_ssize_t end = (group + 1) * n_blocks // job.n_groups
+    cdef Py_ssize_t i, k, n, start
+    cdef block_t b
+    cdef labels_t labels
+    b.arena = job.arenas + omp_get_thread_num() * job.arena_lanes
+    b.params = job.params
+    b.dparams = job.partial + group * job.n_params
+    b.tables = job.tables
+    for i in range(first, end):
+        start = i * LANES
+        n = min(LANES, job.n - start)
+        b.first = i == first
+        gather_samples(job.samples, job.rows + start, n, &job.input.value, &b)
+        for k in range(job.n_ops):
+            run_forward(&job.ops[k], &b)
+        if job.y != NULL:
+            scatter(&b, job.output, &job.output.value, start, n, job.y)
+        if not job.backward:
+            continue
+        if job.labels != NULL:
+            labels.target = job.labels.target + start
+            labels.weight = job.labels.weight + start
+            labels.loss = job.labels.loss + start
+            labels.hit = job.labels.hit + start
+            labels.n = n
+            cross_entropy(
+                &job.output.value, job.output.channels, &job.output.gradient, &labels, &b
+            )
+        else:
+            gather_samples(job.dy, job.rows + start, n, &job.output.gradient, &b)
+        for k in range(job.n_ops - 1, -1, -1):
+            run_backward(&job.ops[k], &b)
+        if job.dx != NULL:
+            scatter(&b, job.input, &job.input.gradient, start, n, job.dx)
+
+
+cdef void scatter(
+    const block_t* b, const image_t* image, const buffer_t* place, Py_ssize_t start, Py_ssize_t n,
+    real_t* out
+) noexcept nogil:
+    """Write a block's n samples to their rows of out."""
+    scatter_samples(
+        b, place, image.channels, image.height, image.width, n,
+        out + start * image.channels * image.height * image.width,
+    )
+
+
+cdef void run_job(const job_t* job, int n_threads) noexcept nogil:
+    """Run all groups of a job."""
+    cdef Py_ssize_t group
+    for group in prange(job.n_groups, schedule="static", num_threads=n_threads):
+        run_group(job, group)
+
+
+cdef class Samples:
+    """Images of a user's array, read where they lie.
+
+    Parameters
+    ----------
+    X : ndarray
+        Of uint8 or of native, aligned float32 or float64.
+    shape : tuple of int
+        Channels, height and width of a sample.
+    strides : tuple of int
+        Bytes from sample to sample, channel to channel, row to row, column to column.
+    """
+
+    cdef Py_buffer view
+    cdef samples_t samples
+    cdef readonly Py_ssize_t n
+
+    def __cinit__(self, X, shape, strides):
+        PyObject_GetBuffer(X, &self.view, PyBUF_STRIDED_RO | PyBUF_FORMAT)
+        self.n = len(X)
+        self.samples.data = <const char*> self.view.buf
+        self.samples.format = self.view.format[0]
+        self.samples.channels, self.samples.hi, self.samples.wi = shape
+        (
+            self.samples.n_strides, self.samples.c_strides,
+            self.samples.h_strides, self.samples.w_strides,
+        ) = strides
+        if self.view.format not in (b"B", b"f", b"d"):
+            raise TypeError(f"X must be of uint8, float32 or float64, got {X.dtype}.")
+
+    def __dealloc__(self):
+        PyBuffer_Release(&self.view)
+
+
+cdef class Workspace:
+    """The memory that a program works in: an arena a thread, and a gradient a group.
+
+    Parameters
+    ----------
+    program : Program
+    n_threads : int
+    batch_size : int, default=0
+        The largest batch to train on; 0 for a program that only predicts.
+    """
+
+    cdef object memory, gradients
+    cdef lanes_t* arenas
+    cdef Py_ssize_t arena_lanes
+    cdef int n_threads
+    cdef real_t[:, ::1] partial
+    cdef Py_ssize_t[::1] target
+    cdef double[:, ::1] batch       # weight, loss, hit
+
+    def __init__(self, Program program, int n_threads, Py_ssize_t batch_size=0):
+        cdef unsigned char[::1] memory
+        cdef Py_ssize_t n_groups = min(count_parts(batch_size, LANES), <Py_ssize_t> MAX_GROUPS)
+        self.n_threads = n_threads
+        self.arena_lanes = program.training_lanes if batch_size else program.predicting_lanes
+        self.memory = np.zeros((n_threads * self.arena_lanes + 1) * sizeof(lanes_t), np.uint8)
+        memory = self.memory
+        self.arenas = <lanes_t*> (
+            <size_t> &memory[0] + sizeof(lanes_t) - <size_t> &memory[0] % sizeof(lanes_t)
+        )
+        dtype = np.dtype(f"f{sizeof(real_t)}")
+        self.partial = np.zeros((max(n_groups, 1), max(program.n_params, 1)), dtype)
+        self.target = np.zeros(max(batch_size, 1), np.intp)
+        self.batch = np.zeros((3, max(batch_size, 1)))
+
+
+cdef class Program:
+    """A network compiled to kernel calls.
+
+    Parameters
+    ----------
+    ops : list of (str, dict)
+        Kernel calls in forward order: a name of OP_KINDS and the fields of the kernel's struct.
+    tables : ndarray of intp
+        The index tables that the fields point into.
+    input, output : dict
+        The fields of image_t.
+    n_params : int
+        Length of the flat parameter vector.
+    predicting_lanes, training_lanes : int
+        Size of a block's arena in lane vectors, for forward alone and with gradients.
+    """
+
+    cdef list op_storage
+    cdef op_t* ops
+    cdef Py_ssize_t n_ops
+    cdef const Py_ssize_t[::1] tables
+    cdef image_t input, output
+    cdef readonly Py_ssize_t n_params, predicting_lanes, training_lanes
+    cdef object memory
+
+    def __init__(
+        self, list ops, tables, dict input, dict output, Py_ssize_t n_params,
+        Py_ssize_t predicting_lanes, Py_ssize_t training_lanes,
+    ):
+        cdef unsigned char[::1] memory
+        cdef op_t* op
+        self.n_ops = len(ops)
+        self.memory = np.zeros(max(self.n_ops, 1) * sizeof(op_t), np.uint8)
+        memory = self.memory
+        self.ops = <op_t*> &memory[0]
+        self.tables = tables
+        self.input = input
+        self.output = output
+        self.n_params = n_params
+        self.predicting_lanes = predicting_lanes
+        self.training_lanes = training_lanes
+        for k, (name, fields) in enumerate(ops):
+            op = &self.ops[k]
+            op.kind = OP_KINDS[name]
+            if name == "conv":
+                op.conv = fields
+            elif name == "dense":
+                op.dense = fields
+            elif name in ("max_pool", "avg_pool"):
+                op.pool = fields
+            elif name == "activation":
+                op.activation = fields
+            else:
+                op.softmax = fields
+
+    cdef job_t describe_job(
+        self, Samples X, const Py_ssize_t* rows, Py_ssize_t n, const real_t[::1] params,
+        Workspace workspace,
+    ):
+        """A job that runs forward and keeps nothing."""
+        cdef job_t job
+        memset(&job, 0, sizeof(job_t))
+        job.ops = self.ops
+        job.n_ops = self.n_ops
+        job.tables = &self.tables[0]
+        job.input = &self.input
+        job.output = &self.output
+        job.samples = &X.samples
+        job.rows = rows
+        job.n = n
+        job.n_groups = count_parts(n, LANES)
+        job.params = &params[0]
+        job.n_params = self.n_params
+        job.arenas = workspace.arenas
+        job.arena_lanes = workspace.arena_lanes
+        job.partial = &workspace.partial[0, 0]
+        return job
+
+    def forward(
+        self,
+        Samples X,
+        const Py_ssize_t[::1] rows,     # IN   which samples
+        const real_t[::1] params,       # IN
+        real_t[:, ::1] y,               # OUT  (rows, outputs)
+        Workspace workspace,
+    ):
+        """Compute the outputs of some samples; Ctrl-C gets through within a few blocks."""
+        cdef Py_ssize_t n = len(rows), start = 0
+        cdef Py_ssize_t step = BLOCKS_AT_ONCE * workspace.n_threads * LANES
+        cdef job_t job
+        while start < n:
+            job = self.describe_job(X, &rows[start], min(step, n - start), params, workspace)
+            job.y = &y[start, 0]
+            with nogil:
+                run_job(&job, workspace.n_threads)
+            PyErr_CheckSignals()
+            start += step
+
+    def backward(
+        self,
+        Samples X,
+        Samples dy,                     # IN   gradient to the outputs, in the order of X
+        const Py_ssize_t[::1] rows,     # IN   0, 1, 2 ...
+        const real_t[::1] params,       # IN
+        real_t[:, ::1] dx,              # OUT  gradient to the inputs
+        real_t[::1] dparams,            # OUT  gradient to the parameters, summed over samples
+        Workspace workspace,
+    ):
+        """Run forward, then push a gradient to the outputs back to inputs and parameters."""
+        cdef job_t job = self.describe_job(X, &rows[0], len(rows), params, workspace)
+        job.n_groups = min(job.n_groups, <Py_ssize_t> MAX_GROUPS)
+        job.backward = True
+        job.dy = &dy.samples
+        job.dx = &dx[0, 0]
+        with nogil:
+            run_job(&job, workspace.n_threads)
+            if self.n_params:
+                sum_groups(job.partial, job.n_groups, job.n_params, &dparams[0], job.n_params)
+
+    cdef double run_batch(
+        self, job_t* job, const Py_ssize_t[::1] target, const double[::1] weight,
+        Workspace workspace, double* totals,
+    ):
+        """Get a batch's groups' gradients; return its mean loss, add loss, hits and weight to totals."""
+        cdef Py_ssize_t i
+        cdef double total = 0, loss = 0, hits = 0
+        cdef labels_t labels
+        labels.target = &workspace.target[0]
+        labels.weight = &workspace.batch[0, 0]
+        labels.loss = &workspace.batch[1, 0]
+        labels.hit = &workspace.batch[2, 0]
+        labels.n = job.n
+        job.n_groups = min(count_parts(job.n, LANES), <Py_ssize_t> MAX_GROUPS)
+        job.backward = True
+        job.labels = &labels
+        for i in range(job.n):
+            workspace.target[i] = target[job.rows[i]]
+            total += weight[job.rows[i]]
+        for i in range(job.n):
+            workspace.batch[0, i] = weight[job.rows[i]] / total
+        with nogil:
+            run_job(job, workspace.n_threads)
+        for i in range(job.n):
+            loss += workspace.batch[0, i] * workspace.batch[1, i]
+            hits += workspace.batch[0, i] * workspace.batch[2, i]
+        totals[0] += loss * total
+        totals[1] += hits * total
+        totals[2] += total
+        return loss
+
+    def loss(
+        self,
+        Samples X,
+        const Py_ssize_t[::1] rows,     # IN   which samples
+        const Py_ssize_t[::1] target,   # IN   class of every sample of X
+        const double[::1] weight,       # IN   weight of every sample of X
+        const real_t[::1] params,       # IN
+        real_t[:, ::1] dx,              # OUT  gradient of the mean loss to the inputs
+        real_t[::1] dparams,            # OUT  and to the parameters
+        Workspace workspace,
+    ):
+        """Return the weighted mean loss of one batch and write its gradients."""
+        cdef double[3] totals
+        cdef job_t job = self.describe_job(X, &rows[0], len(rows), params, workspace)
+        job.dx = &dx[0, 0]
+        cdef double loss
+        memset(totals, 0, sizeof(totals))
+        loss = self.run_batch(&job, target, weight, workspace, totals)
+        sum_groups(job.partial, job.n_groups, job.n_params, &dparams[0], job.n_params)
+        return loss
+
+    def train(
+        self,
+        Samples X,
+        const Py_ssize_t[::1] rows,     # IN   an epoch's samples, in the order of training
+        const Py_ssize_t[::1] target,   # IN   class of every sample of X
+        const double[::1] weight,       # IN   weight of every sample of X
+        Py_ssize_t batch_size,
+        optimizer_t optimizer,
+        const double[::1] rates,        # IN   learning rate of every batch
+        real_t[::1] params,             # IN OUT
+        real_t[:, ::1] state,           # IN OUT two vectors of the optimizer
+        Py_ssize_t[::1] steps,          # IN OUT how many steps were taken before
+        Workspace workspace,
+    ):
+        """Train on one epoch; return its sums of weighted loss, weighted hits and weight.
+
+        A batch whose loss is not finite ends it, before the step: the loss sum then is not finite.
+        Ctrl-C ends it after a whole step.
+        """
+        cdef double[3] totals
+        cdef Py_ssize_t n = len(rows), start = 0, k = 0, chunk
+        cdef Py_ssize_t n_chunks = count_parts(self.n_params, CHUNK)
+        cdef job_t job
+        memset(totals, 0, sizeof(totals))
+        while start < n:
+            job = self.describe_job(
+                X, &rows[start], min(batch_size, n - start), params, workspace
+            )
+            if not isfinite(self.run_batch(&job, target, weight, workspace, totals)):
+                break
+            steps[0] += 1
+            with nogil:
+                for chunk in prange(
+                    n_chunks, schedule="static", num_threads=workspace.n_threads
+                ):
+                    update_chunk(
+                        &job, &optimizer, chunk, &params[0], &state[0, 0], &state[1, 0], rates[k],
+                        steps[0],
+                    )
+            PyErr_CheckSignals()
+            start += batch_size
+            k += 1
+        return totals[0], totals[1], totals[2]
+
+
+cdef void update_chunk(
+    const job_t* job, const optimizer_t* optimizer, Py_ssize_t chunk, real_t* params,
+    real_t* first, real_t* second, double rate, Py_ssize_t t
+) noexcept nogil:
+    """Add up the groups' gradients of one chunk of the parameters and take the step there."""
+    cdef real_t[CHUNK] gradient
+    cdef Py_ssize_t start = chunk * CHUNK
+    cdef Py_ssize_t n = min(<Py_ssize_t> CHUNK, job.n_params - start)
+    sum_groups(job.partial + start, job.n_groups, job.n_params, gradient, n)
+    update(optimizer, gradient, params + start, first + start, second + start, n, rate, t)

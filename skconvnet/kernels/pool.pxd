@@ -1,0 +1,126 @@
+"""Maximum and average over windows; a window that reaches beyond the image is cut to what is there.
+
+Backward, a window's maximum hands its gradient to the first of its pixels that equals it; an average
+divides its gradient by the pixels that it really had.  Windows may overlap: gradients add up.
+"""
+
+from skconvnet.kernels.lanes cimport block_t, buffer_t, claim, lanes_t, larger, locate, real_t, splat
+
+
+ctypedef struct pool_t:
+    buffer_t x, y, dx, dy
+    Py_ssize_t channels, hi, wi, ho, wo
+    Py_ssize_t kh, kw, sh, sw, top, left
+    bint count_padding                  # averages divide by kh * kw, whatever was cut off
+
+
+ctypedef struct window_t:
+    Py_ssize_t first_row, end_row, first_column, end_column
+    Py_ssize_t area                     # what an average divides by
+
+
+cdef inline window_t cut_window(const pool_t* g, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
+    """The pixels that output (i, j) looks at."""
+    cdef window_t window
+    cdef Py_ssize_t row = i * g.sh - g.top, column = j * g.sw - g.left
+    window.first_row = max(row, 0)
+    window.end_row = min(row + g.kh, g.hi)
+    window.first_column = max(column, 0)
+    window.end_column = min(column + g.kw, g.wi)
+    if g.count_padding:
+        window.area = g.kh * g.kw
+    else:
+        window.area = (
+            (window.end_row - window.first_row) * (window.end_column - window.first_column)
+        )
+    return window
+
+
+cdef inline void clear_image(const pool_t* g, lanes_t* dx) noexcept nogil:
+    """Set one channel of dx to zero."""
+    cdef Py_ssize_t i, j
+    for i in range(g.hi):
+        for j in range(g.wi):
+            dx[i * g.dx.row + j] = splat(0)
+
+
+cdef inline void max_pool_forward(const pool_t* g, const block_t* b) noexcept nogil:
+    """Write y."""
+    cdef Py_ssize_t c, i, j, r, s
+    cdef window_t w
+    cdef const lanes_t* x
+    cdef lanes_t best
+    for c in range(g.channels):
+        x = locate(b, &g.x) + c * g.x.plane
+        for i in range(g.ho):
+            for j in range(g.wo):
+                w = cut_window(g, i, j)
+                best = x[w.first_row * g.x.row + w.first_column]
+                for r in range(w.first_row, w.end_row):
+                    for s in range(w.first_column, w.end_column):
+                        best = larger(x[r * g.x.row + s], best)
+                locate(b, &g.y)[c * g.y.plane + i * g.y.row + j] = best
+
+
+cdef inline void max_pool_backward(const pool_t* g, const block_t* b) noexcept nogil:
+    """Write dx, if anybody wants it."""
+    cdef Py_ssize_t c, i, j, r, s
+    cdef window_t w
+    cdef const lanes_t* x
+    cdef lanes_t* dx
+    cdef lanes_t best, slope, still_open
+    if g.dx.offset < 0:
+        return
+    for c in range(g.channels):
+        x = locate(b, &g.x) + c * g.x.plane
+        dx = locate(b, &g.dx) + c * g.dx.plane
+        clear_image(g, dx)
+        for i in range(g.ho):
+            for j in range(g.wo):
+                w = cut_window(g, i, j)
+                best = locate(b, &g.y)[c * g.y.plane + i * g.y.row + j]
+                slope = locate(b, &g.dy)[c * g.dy.plane + i * g.dy.row + j]
+                still_open = splat(1)
+                for r in range(w.first_row, w.end_row):
+                    for s in range(w.first_column, w.end_column):
+                        dx[r * g.dx.row + s] = dx[r * g.dx.row + s] + claim(
+                            x[r * g.x.row + s], best, slope, &still_open
+                        )
+
+
+cdef inline void avg_pool_forward(const pool_t* g, const block_t* b) noexcept nogil:
+    """Write y."""
+    cdef Py_ssize_t c, i, j, r, s
+    cdef window_t w
+    cdef const lanes_t* x
+    cdef lanes_t total
+    for c in range(g.channels):
+        x = locate(b, &g.x) + c * g.x.plane
+        for i in range(g.ho):
+            for j in range(g.wo):
+                w = cut_window(g, i, j)
+                total = splat(0)
+                for r in range(w.first_row, w.end_row):
+                    for s in range(w.first_column, w.end_column):
+                        total = total + x[r * g.x.row + s]
+                locate(b, &g.y)[c * g.y.plane + i * g.y.row + j] = total / splat(<real_t> w.area)
+
+
+cdef inline void avg_pool_backward(const pool_t* g, const block_t* b) noexcept nogil:
+    """Write dx, if anybody wants it."""
+    cdef Py_ssize_t c, i, j, r, s
+    cdef window_t w
+    cdef lanes_t* dx
+    cdef lanes_t share
+    if g.dx.offset < 0:
+        return
+    for c in range(g.channels):
+        dx = locate(b, &g.dx) + c * g.dx.plane
+        clear_image(g, dx)
+        for i in range(g.ho):
+            for j in range(g.wo):
+                w = cut_window(g, i, j)
+                share = locate(b, &g.dy)[c * g.dy.plane + i * g.dy.row + j] / splat(<real_t> w.area)
+                for r in range(w.first_row, w.end_row):
+                    for s in range(w.first_column, w.end_column):
+                        dx[r * g.dx.row + s] = dx[r * g.dx.row + s] + share

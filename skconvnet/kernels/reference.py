@@ -1,0 +1,187 @@
+"""The slow twins: what every kernel computes, in a few lines of NumPy that can be checked by eye.
+
+Arrays are (n, c, h, w) or (n, features). kernel, stride and dilation are pairs, padding is
+((top, bottom), (left, right)). Nothing outside the tests calls these functions.
+"""
+
+import numpy as np
+
+
+def _windows(x_padded, kernel, stride, dilation, ho, wo):
+    """Yield every kernel offset with the (n, c, ho, wo) pixels that it meets, as a view."""
+    for u in range(kernel[0]):
+        for v in range(kernel[1]):
+            top, left = u * dilation[0], v * dilation[1]
+            rows = slice(top, top + (ho - 1) * stride[0] + 1, stride[0])
+            columns = slice(left, left + (wo - 1) * stride[1] + 1, stride[1])
+            yield u, v, x_padded[:, :, rows, columns]
+
+
+def _pad(x, padding, value=0):
+    return np.pad(x, ((0, 0), (0, 0), *padding), constant_values=value)
+
+
+def _count(n_in, kernel, stride, dilation, padding):
+    return (n_in + sum(padding) - (kernel - 1) * dilation - 1) // stride + 1
+
+
+def _output_size(x, kernel, stride, dilation, padding):
+    return [
+        _count(*axis) for axis in zip(x.shape[2:], kernel, stride, dilation, padding)
+    ]
+
+
+def conv2d(x, weight, bias, stride, dilation, padding, connected):
+    """y[n, o, i, j] = bias[o] + sum over connected c and u, v of weight[o, c, u, v] * pixel."""
+    kernel = weight.shape[2:]
+    ho, wo = _output_size(x, kernel, stride, dilation, padding)
+    y = np.zeros((len(x), len(weight), ho, wo), x.dtype) + bias[:, None, None]
+    weight = weight * connected[:, :, None, None]
+    for u, v, pixels in _windows(_pad(x, padding), kernel, stride, dilation, ho, wo):
+        y += np.einsum("oc,ncij->noij", weight[:, :, u, v], pixels)
+    return y
+
+
+def conv2d_backward(x, weight, dy, stride, dilation, padding, connected):
+    """dx, dweight, dbias: the transposed sums of conv2d."""
+    kernel = weight.shape[2:]
+    masked = weight * connected[:, :, None, None]
+    dweight = np.zeros_like(weight)
+    x_padded = _pad(x, padding)
+    dx_padded = np.zeros_like(x_padded)
+    there = _windows(dx_padded, kernel, stride, dilation, *dy.shape[2:])
+    for u, v, pixels in _windows(x_padded, kernel, stride, dilation, *dy.shape[2:]):
+        dweight[:, :, u, v] = np.einsum("noij,ncij->oc", dy, pixels)
+        _, _, gradient = next(there)
+        gradient += np.einsum("oc,noij->ncij", masked[:, :, u, v], dy)
+    (top, _), (left, _) = padding
+    dx = dx_padded[:, :, top : top + x.shape[2], left : left + x.shape[3]]
+    return dx, dweight * connected[:, :, None, None], dy.sum(axis=(0, 2, 3))
+
+
+def _pool_cells(x, kernel, stride, padding):
+    """Yield (i, j, rows, columns): every output and the part of the image that it looks at."""
+    ho, wo = _output_size(x, kernel, stride, (1, 1), padding)
+    for i in range(ho):
+        top = i * stride[0] - padding[0][0]
+        for j in range(wo):
+            left = j * stride[1] - padding[1][0]
+            rows = slice(max(top, 0), min(top + kernel[0], x.shape[2]))
+            yield i, j, rows, slice(max(left, 0), min(left + kernel[1], x.shape[3]))
+
+
+def max_pool2d(x, kernel, stride, padding):
+    """The largest pixel of each window; padding is not a pixel."""
+    y = np.empty((*x.shape[:2], *_output_size(x, kernel, stride, (1, 1), padding)), x.dtype)
+    for i, j, rows, columns in _pool_cells(x, kernel, stride, padding):
+        y[:, :, i, j] = x[:, :, rows, columns].max(axis=(2, 3))
+    return y
+
+
+def max_pool2d_backward(x, dy, kernel, stride, padding):
+    """Each window's gradient goes to the first of its largest pixels; overlaps add up."""
+    dx = np.zeros_like(x)
+    for i, j, rows, columns in _pool_cells(x, kernel, stride, padding):
+        window = x[:, :, rows, columns]
+        first = window.reshape(*x.shape[:2], -1).argmax(axis=2)
+        u, v = np.unravel_index(first, window.shape[2:])
+        sample, channel = np.indices(first.shape)
+        dx[sample, channel, rows.start + u, columns.start + v] += dy[:, :, i, j]
+    return dx
+
+
+def avg_pool2d(x, kernel, stride, padding, count_include_pad=False):
+    """The mean over the pixels of each window, or over its whole area."""
+    y = np.empty((*x.shape[:2], *_output_size(x, kernel, stride, (1, 1), padding)), x.dtype)
+    for i, j, rows, columns in _pool_cells(x, kernel, stride, padding):
+        window = x[:, :, rows, columns]
+        area = kernel[0] * kernel[1] if count_include_pad else window[0, 0].size
+        y[:, :, i, j] = window.sum(axis=(2, 3)) / x.dtype.type(area)
+    return y
+
+
+def avg_pool2d_backward(x, dy, kernel, stride, padding, count_include_pad=False):
+    """Every pixel of a window gets the same share; overlaps add up."""
+    dx = np.zeros_like(x)
+    for i, j, rows, columns in _pool_cells(x, kernel, stride, padding):
+        window = dx[:, :, rows, columns]
+        area = kernel[0] * kernel[1] if count_include_pad else window[0, 0].size
+        window += (dy[:, :, i, j] / x.dtype.type(area))[:, :, None, None]
+    return dx
+
+
+def dense(x, weight, bias):
+    """y = x @ weight.T + bias."""
+    return x @ weight.T + bias
+
+
+def dense_backward(x, weight, dy):
+    """dx, dweight, dbias: the transposed products of dense."""
+    return dy @ weight, dy.T @ x, dy.sum(axis=0)
+
+
+def leaky_relu(x, slope):
+    """x where positive, else slope * x; slope 0 is ReLU."""
+    return np.where(x > 0, x, x.dtype.type(slope) * x)
+
+
+def leaky_relu_backward(x, dy, slope):
+    """dy where x is positive, else slope * dy."""
+    return np.where(x > 0, dy, x.dtype.type(slope) * dy)
+
+
+def sigmoid(x):
+    """1 / (1 + e^-x), from the side that does not overflow."""
+    small = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1, small) / (1 + small)
+
+
+def sigmoid_backward(x, dy):
+    """dy * y * (1 - y)."""
+    return dy * sigmoid(x) * sigmoid(-x)
+
+
+def tanh(x):
+    """The hyperbolic tangent."""
+    return np.tanh(x)
+
+
+def tanh_backward(x, dy):
+    """dy * (1 - y^2)."""
+    return dy * (1 - np.tanh(x) ** 2)
+
+
+def log_softmax(x):
+    """x - log(sum of e^x), shifted by the largest."""
+    shifted = x - x.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+def softmax(x):
+    """e^x over its sum."""
+    return np.exp(log_softmax(x))
+
+
+def cross_entropy(logits, target, sample_weight):
+    """The weighted mean of -log softmax at the target, and its gradient."""
+    share = sample_weight / sample_weight.sum()
+    rows = np.arange(len(target))
+    loss = -(share * log_softmax(logits)[rows, target]).sum()
+    dlogits = softmax(logits)
+    dlogits[rows, target] -= 1
+    return loss, dlogits * share[:, None]
+
+
+def sgd(params, gradient, velocity, rate, momentum, nesterov):
+    """The next parameters and velocity."""
+    velocity = momentum * velocity + gradient
+    step = gradient + momentum * velocity if nesterov else velocity
+    return params - rate * step, velocity
+
+
+def adam(params, gradient, mean, square, rate, beta_1, beta_2, epsilon, t):
+    """The next parameters, mean and mean square (Kingma and Ba 2015, algorithm 1)."""
+    mean = beta_1 * mean + (1 - beta_1) * gradient
+    square = beta_2 * square + (1 - beta_2) * gradient**2
+    step = mean / (1 - beta_1**t) / (np.sqrt(square / (1 - beta_2**t)) + epsilon)
+    return params - rate * step, mean, square

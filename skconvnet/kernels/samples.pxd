@@ -1,0 +1,66 @@
+"""Between the user's rows and the lanes of a block: one gather in, one scatter out."""
+
+from skconvnet.kernels.lanes cimport LANES, block_t, buffer_t, locate, real_t
+
+
+# The user's X: any strides, one of three number formats, elements (sample, channel, row, column).
+ctypedef struct samples_t:
+    const char* data
+    char format                         # 'B' uint8, 'f' float32, 'd' float64
+    Py_ssize_t n_strides, c_strides, h_strides, w_strides   # bytes
+    Py_ssize_t channels, hi, wi
+
+
+ctypedef fused pixel_t:
+    const unsigned char
+    const float
+    const double
+
+
+cdef inline void gather_pixels(
+    const samples_t* s, pixel_t* unused, const Py_ssize_t* rows, Py_ssize_t n, real_t* x,
+    const buffer_t* place,
+) noexcept nogil:
+    """Write n samples to the lanes of x, zero to the other lanes."""
+    cdef const char* sample
+    cdef real_t* x_c
+    cdef Py_ssize_t l, c, i, j
+    for l in range(LANES):
+        for c in range(s.channels):
+            for i in range(s.hi):
+                x_c = x + (c * place.plane + i * place.row) * LANES + l
+                if l >= n:
+                    for j in range(s.wi):
+                        x_c[j * LANES] = 0
+                else:
+                    sample = s.data + rows[l] * s.n_strides + c * s.c_strides + i * s.h_strides
+                    for j in range(s.wi):
+                        x_c[j * LANES] = <real_t> (<pixel_t*> (sample + j * s.w_strides))[0]
+
+
+cdef inline void gather_samples(
+    const samples_t* s, const Py_ssize_t* rows, Py_ssize_t n, const buffer_t* place, const block_t* b
+) noexcept nogil:
+    """Write the samples with these row numbers to a buffer's lanes, zero to the lanes beyond n."""
+    cdef real_t* x = <real_t*> locate(b, place)
+    if s.format == b"B":
+        gather_pixels(s, <const unsigned char*> s.data, rows, n, x, place)
+    elif s.format == b"f":
+        gather_pixels(s, <const float*> s.data, rows, n, x, place)
+    else:
+        gather_pixels(s, <const double*> s.data, rows, n, x, place)
+
+
+cdef inline void scatter_samples(
+    const block_t* b, const buffer_t* place, Py_ssize_t channels, Py_ssize_t height,
+    Py_ssize_t width, Py_ssize_t n, real_t* out
+) noexcept nogil:
+    """Write the first n lanes of a buffer to out (n, channels * height * width)."""
+    cdef const real_t* x = <const real_t*> locate(b, place)
+    cdef Py_ssize_t l, c, i, j
+    for l in range(n):
+        for c in range(channels):
+            for i in range(height):
+                for j in range(width):
+                    out[0] = x[(c * place.plane + i * place.row + j) * LANES + l]
+                    out += 1

@@ -1,0 +1,212 @@
+"""The three register tiles, of which convolutions and dense layers are made.
+
+Each keeps height x width sums in registers, so that loads stay well below multiply-adds:
+
+    tile_t    outputs:        sum over channels and taps   of w * x     forward and input gradient
+    patch_t   weights:        sum over positions and lanes of dy * x    a convolution's weights
+    outer_t   weights:        sum over lanes               of dy * x    a dense layer's weights
+
+A sum always runs in the same order, whatever the tile's shape, so that a sample's bits depend
+neither on the tile nor on what stands beside it.
+"""
+
+from skconvnet.kernels.lanes cimport (
+    LANES, TILE_WIDTH, lanes_t, load_lanes, real_t, splat, sum_lanes
+)
+
+cdef enum:
+    TILE_HEIGHT = 4         # rows of a tile, at most
+    COLUMN_HEIGHT = 12      # rows of a tile_t of one column, at most
+
+
+ctypedef struct tile_t:
+    const lanes_t* x            # IN   where a tap at place 0 reads for the first column
+    const real_t* w             # IN   the first output channel's weights
+    const real_t* bias          # IN   one for each output channel, or NULL
+    lanes_t* y                  # OUT  rows of columns
+    const Py_ssize_t* channels  # n_channels: which input channels
+    const Py_ssize_t* x_tap     # n_taps: a tap's place in x
+    const Py_ssize_t* w_tap     # n_taps: its place in w
+    Py_ssize_t n_channels, n_taps
+    Py_ssize_t x_plane, x_step  # from channel to channel, from column to column
+    Py_ssize_t w_in, w_out      # from input to input and from output to output channel
+    Py_ssize_t y_plane, y_step
+
+
+cdef inline void accumulate(const tile_t* t, const int height, const int width) noexcept nogil:
+    """Compute height x width outputs; both are literals at the call, so the accumulators are registers."""
+    cdef lanes_t[TILE_HEIGHT * TILE_WIDTH + COLUMN_HEIGHT] acc
+    cdef lanes_t[TILE_WIDTH] pixel
+    cdef const lanes_t* x
+    cdef const lanes_t* x_q
+    cdef const real_t* w
+    cdef const real_t* w_q
+    cdef const Py_ssize_t* x_tap = t.x_tap
+    cdef const Py_ssize_t* w_tap = t.w_tap
+    cdef Py_ssize_t n_taps = t.n_taps, x_step = t.x_step, w_out = t.w_out
+    cdef Py_ssize_t k, q
+    cdef real_t weight
+    cdef int o, j
+    for o in range(height):
+        for j in range(width):
+            acc[o * width + j] = splat(t.bias[o] if t.bias != NULL else 0)
+    for k in range(t.n_channels):
+        x = t.x + t.channels[k] * t.x_plane
+        w = t.w + t.channels[k] * t.w_in
+        for q in range(n_taps):
+            x_q = x + x_tap[q]
+            w_q = w + w_tap[q]
+            for j in range(width):
+                pixel[j] = x_q[j * x_step]
+            for o in range(height):
+                weight = w_q[o * w_out]
+                for j in range(width):
+                    acc[o * width + j] = acc[o * width + j] + weight * pixel[j]
+    for o in range(height):
+        for j in range(width):
+            t.y[o * t.y_plane + j * t.y_step] = acc[o * width + j]
+
+
+# A few filters by a few weights of the same kernel row.
+ctypedef struct patch_t:
+    const lanes_t* x                    # IN
+    const lanes_t* dy                   # IN
+    Py_ssize_t[TILE_WIDTH] x_tap        # places in x
+    Py_ssize_t n_rows, n_columns
+    Py_ssize_t x_row_step, x_step, dy_row, dy_plane
+    real_t[TILE_HEIGHT * TILE_WIDTH] sums   # OUT
+
+
+cdef inline void correlate(patch_t* t, const int height, const int width) noexcept nogil:
+    """Sum dy * x over positions and lanes; height and width are literals at the call."""
+    cdef lanes_t[TILE_HEIGHT * TILE_WIDTH] acc
+    cdef lanes_t[TILE_WIDTH] pixel
+    cdef const lanes_t* x
+    cdef const lanes_t* dy
+    cdef lanes_t slope
+    cdef Py_ssize_t i, j
+    cdef int o, q
+    for o in range(height * width):
+        acc[o] = splat(0)
+    for i in range(t.n_rows):
+        x = t.x + i * t.x_row_step
+        dy = t.dy + i * t.dy_row
+        for j in range(t.n_columns):
+            for q in range(width):
+                pixel[q] = x[t.x_tap[q]]
+            for o in range(height):
+                slope = dy[o * t.dy_plane]
+                for q in range(width):
+                    acc[o * width + q] = acc[o * width + q] + slope * pixel[q]
+            x = x + t.x_step
+            dy = dy + 1
+    for o in range(height * width):
+        t.sums[o] = sum_lanes(acc[o])
+
+
+# A few units by a few vectors of their weights; x is transposed: its vectors are over inputs.
+ctypedef struct outer_t:
+    const real_t* x                     # IN   (LANES, x_stride)
+    const real_t* dy                    # IN   (height, dy_stride), of which LANES
+    Py_ssize_t x_stride, dy_stride
+    lanes_t[TILE_HEIGHT * TILE_WIDTH] sums  # OUT  (height, width)
+
+
+cdef inline void multiply(outer_t* t, const int height, const int width) noexcept nogil:
+    """Sum dy x over the lanes; height and width are literals at the call."""
+    cdef lanes_t[TILE_HEIGHT * TILE_WIDTH] acc
+    cdef lanes_t[TILE_WIDTH] inputs
+    cdef Py_ssize_t lane
+    cdef real_t slope
+    cdef int o, q
+    for o in range(height * width):
+        acc[o] = splat(0)
+    for lane in range(LANES):
+        for q in range(width):
+            inputs[q] = load_lanes(t.x + lane * t.x_stride + q * LANES)
+        for o in range(height):
+            slope = t.dy[o * t.dy_stride + lane]
+            for q in range(width):
+                acc[o * width + q] = acc[o * width + q] + slope * inputs[q]
+    for o in range(height * width):
+        t.sums[o] = acc[o]
+
+
+ctypedef fused work_t:
+    tile_t
+    patch_t
+    outer_t
+
+
+cdef inline void compute_sized(work_t* t, const int height, const int width) noexcept nogil:
+    """Run the tile's body; height and width are literals at the call."""
+    if work_t is tile_t:
+        accumulate(t, height, width)
+    elif work_t is patch_t:
+        correlate(t, height, width)
+    else:
+        multiply(t, height, width)
+
+
+cdef inline void compute_wide(work_t* t, int height, const int width) noexcept nogil:
+    """Name the height to the compiler; width is a literal already."""
+    if height == 4:
+        compute_sized(t, 4, width)
+    elif height == 3:
+        compute_sized(t, 3, width)
+    elif height == 2:
+        compute_sized(t, 2, width)
+    else:
+        compute_sized(t, 1, width)
+
+
+cdef inline void compute_column(tile_t* t, int height) noexcept nogil:
+    """Name the height of a tile of one column to the compiler."""
+    if height == 12:
+        accumulate(t, 12, 1)
+    elif height == 11:
+        accumulate(t, 11, 1)
+    elif height == 10:
+        accumulate(t, 10, 1)
+    elif height == 9:
+        accumulate(t, 9, 1)
+    elif height == 8:
+        accumulate(t, 8, 1)
+    elif height == 7:
+        accumulate(t, 7, 1)
+    elif height == 6:
+        accumulate(t, 6, 1)
+    elif height == 5:
+        accumulate(t, 5, 1)
+    else:
+        compute_wide(t, height, 1)
+
+
+cdef inline void compute(work_t* t, int height, int width) noexcept nogil:
+    """Compute at most TILE_HEIGHT x TILE_WIDTH sums, or COLUMN_HEIGHT x 1 of a tile_t."""
+    if width == 1:
+        if work_t is tile_t:
+            compute_column(t, height)
+        else:
+            compute_wide(t, height, 1)
+    elif width == 2:
+        compute_wide(t, height, 2)
+    elif width == 3:
+        compute_wide(t, height, 3)
+    elif TILE_WIDTH > 3:
+        if width == 4:
+            compute_wide(t, height, 4)
+        elif width == 5:
+            compute_wide(t, height, 5)
+        else:
+            compute_wide(t, height, 6)
+
+
+cdef inline Py_ssize_t count_parts(Py_ssize_t total, Py_ssize_t size) noexcept nogil:
+    """How many parts of at most this size make up the total."""
+    return (total + size - 1) // size
+
+
+cdef inline Py_ssize_t even_share(Py_ssize_t total, Py_ssize_t most) noexcept nogil:
+    """The smallest part that cuts total into as few parts of at most `most` as can be."""
+    return count_parts(total, count_parts(total, most))

@@ -1,0 +1,23 @@
+"""Layers: the values that a network is written with."""
+
+from skconvnet.layers.activation import Identity, LeakyReLU, ReLU, Sigmoid, Tanh
+from skconvnet.layers.base import Layer, ShapeError
+from skconvnet.layers.conv import Conv2D
+from skconvnet.layers.dense import Dense, Flatten, Output
+from skconvnet.layers.pool import AvgPool2D, MaxPool2D
+
+__all__ = [
+    "AvgPool2D",
+    "Conv2D",
+    "Dense",
+    "Flatten",
+    "Identity",
+    "Layer",
+    "LeakyReLU",
+    "MaxPool2D",
+    "Output",
+    "ReLU",
+    "ShapeError",
+    "Sigmoid",
+    "Tanh",
+]

@@ -1,0 +1,202 @@
+"""What a layer is: a small immutable value that knows shapes, parameters and its kernel calls."""
+
+import difflib
+from dataclasses import dataclass, field, fields
+from numbers import Integral
+
+import numpy as np
+
+
+class ShapeError(ValueError):
+    """An image that a layer cannot take.
+
+    Parameters
+    ----------
+    need : str
+        What the layer needs, to stand after "needs".
+    remedy : str
+        What the user can do.
+    """
+
+    def __init__(self, need, remedy):
+        super().__init__(need, remedy)
+        self.need = need
+        self.remedy = remedy
+
+
+@dataclass(frozen=True, repr=False)
+class Layer:
+    """Base class of layers.
+
+    A layer holds no array and no mode: `fit` compiles it, with its input's shape, into kernel
+    calls. Shapes are (channels, height, width) for images and (features,) for vectors.
+    """
+
+    name: str | None = field(default=None, kw_only=True)
+
+    def __post_init__(self):
+        for f in fields(self):
+            object.__setattr__(self, f.name, _freeze(getattr(self, f.name)))
+        if self.name is None:
+            return
+        if not isinstance(self.name, str) or not self.name.isidentifier() or "__" in self.name:
+            raise ValueError(
+                f"{type(self).__name__}: name must be an identifier without '__', so that "
+                f"layers__<name>__<field> can be searched; got {self.name!r}."
+            )
+
+    def __repr__(self):
+        own = sorted(fields(self), key=lambda f: f.name == "name")
+        shown = [f for f in own if getattr(self, f.name) != f.default]
+        values = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in shown)
+        return f"{type(self).__name__}({values})"
+
+    def output_shape(self, shape):
+        """Give the shape that an input shape becomes.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            (channels, height, width) or (features,).
+
+        Returns
+        -------
+        shape : tuple of int
+
+        Raises
+        ------
+        ShapeError
+            If the layer cannot take that input.
+        """
+        return shape
+
+    def parameter_shapes(self, shape):
+        """Give the names and shapes of the parameters, for an input shape.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            (channels, height, width) or (features,).
+
+        Returns
+        -------
+        shapes : dict of str to tuple of int
+        """
+        return {}
+
+    def count_parameters(self, shape):
+        """Count the trainable numbers, for an input shape.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            (channels, height, width) or (features,).
+
+        Returns
+        -------
+        n_parameters : int
+        """
+        return sum(int(np.prod(s)) for s in self.parameter_shapes(shape).values())
+
+    def initialize(self, shape, rng):
+        """Draw initial parameters.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Of the input: (channels, height, width) or (features,).
+        rng : RandomState
+
+        Returns
+        -------
+        parameters : dict of str to ndarray of float64
+        """
+        return {}
+
+    def check_parameters(self, shape, parameters):
+        """Refuse parameters that the layer cannot have, beyond what their shapes say.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Of the input: (channels, height, width) or (features,).
+        parameters : dict of str to ndarray
+
+        Raises
+        ------
+        ValueError
+        """
+
+    def lower(self, plan, x, places):
+        """Make the layer's kernel calls.
+
+        Parameters
+        ----------
+        plan : Plan
+            Takes the calls.
+        x : Image
+            The input.
+        places : dict of str to int
+            Where the parameters start in the flat vector.
+
+        Returns
+        -------
+        y : Image
+            The output.
+        """
+        raise NotImplementedError
+
+
+def _freeze(value):
+    """Make arrays and lists tuples and NumPy's numbers Python's: layers compare, hash and print."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = value.tolist()
+    return tuple(_freeze(v) for v in value) if isinstance(value, (list, tuple)) else value
+
+
+def suggest(word, known):
+    """List the known words, the likeliest misspelling first asked about."""
+    close = difflib.get_close_matches(str(word), known, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"valid: {', '.join(sorted(known))}.{hint}"
+
+
+def check_pair(owner, what, value, smallest):
+    """Turn a size or a pair (height, width) of them into a pair, or say what is wrong."""
+    pair = value if isinstance(value, (tuple, list)) else (value, value)
+    if len(pair) != 2 or not all(
+        isinstance(v, Integral) and not isinstance(v, bool) and v >= smallest for v in pair
+    ):
+        raise ValueError(
+            f"{owner}: {what} must be an int of at least {smallest} or a pair "
+            f"(height, width) of them, got {value!r}."
+        )
+    return int(pair[0]), int(pair[1])
+
+
+def check_count(owner, what, value):
+    """Require an int of at least 1."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{owner}: {what} must be an int of at least 1, got {value!r}.")
+
+
+def check_image(shape):
+    """Require (channels, height, width)."""
+    if len(shape) != 3:
+        raise ShapeError(
+            "images (channels, height, width)",
+            "Put it before Flatten and Dense; for rows of pixels, set "
+            "input_shape=(height, width) or (height, width, channels).",
+        )
+
+
+def describe_shape(shape):
+    """A shape as people say it: "3x5 pixels of 6 channels", "64 features"."""
+    if len(shape) == 1:
+        return f"{shape[0]} features"
+    return f"{format_size(shape)} in {shape[0]} channel{'s' * (shape[0] != 1)}"
+
+
+def format_size(shape):
+    """Height and width of an image as people say it: "3x5 pixels"."""
+    return f"{shape[1]}x{shape[2]} pixels"

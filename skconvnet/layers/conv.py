@@ -1,0 +1,170 @@
+"""Convolution."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from skconvnet.initializers import check_initializer, draw
+from skconvnet.kernels.calls import Convolution, Product
+from skconvnet.layers.activation import resolve_activation
+from skconvnet.layers.base import Layer, ShapeError, check_count, check_image, check_pair
+from skconvnet.layers.window import check_padding, pad_image, slide
+
+
+@dataclass(frozen=True, repr=False)
+class Conv2D(Layer):
+    """Two-dimensional convolution (cross-correlation, as in every framework).
+
+    ``y[o, i, j] = bias[o] + sum_{c, u, v} weight[o, c, u, v] * x[c, i * s + u - p, j * s + v - p]``
+    for stride s and padding p.
+
+    Parameters
+    ----------
+    filters : int
+        Number of output channels.
+    kernel_size : int or (int, int), default=3
+        Height and width of the kernel, in pixels.
+    stride : int or (int, int), default=1
+        Step of the kernel, down and to the right.
+    padding : "valid", "same", int, (int, int) or ((int, int), (int, int)), default="valid"
+        Rows and columns of zeros around the image: none; as many as give ceil(size / stride)
+        outputs, the odd one at the bottom and right; (height, width); or ((top, bottom),
+        (left, right)).
+    activation : str or layer, default=None
+        Applied to the output: "relu", "leaky_relu", "sigmoid", "tanh", or such a layer.
+    bias : bool, default=True
+        Whether every filter adds a number of its own.
+    connections : array-like of bool of shape (filters, channels), default=None
+        Which input channels each filter sees; None for all.
+    dilation : int or (int, int), default=1
+        Distance between neighbouring kernel elements, in pixels.
+    init : str or callable, default="he_uniform"
+        How weights start: see :mod:`skconvnet.initializers`. Biases start at zero.
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    Raises
+    ------
+    ValueError
+        If a value is not of the kinds above.
+
+    References
+    ----------
+    LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition",
+    Proceedings of the IEEE 86 (1998); its Table I is a `connections` table.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import Conv2D
+    >>> Conv2D(6, 5, activation="relu").output_shape((1, 32, 32))
+    (6, 28, 28)
+    """
+
+    filters: int
+    kernel_size: int | tuple = 3
+    stride: int | tuple = field(default=1, kw_only=True)
+    padding: int | str | tuple = field(default="valid", kw_only=True)
+    activation: str | Layer | None = field(default=None, kw_only=True)
+    bias: bool = field(default=True, kw_only=True)
+    connections: tuple | None = field(default=None, kw_only=True)
+    dilation: int | tuple = field(default=1, kw_only=True)
+    init: str | Callable = field(default="he_uniform", kw_only=True)
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_count("Conv2D", "filters", self.filters)
+        check_pair("Conv2D", "kernel_size", self.kernel_size, 1)
+        check_pair("Conv2D", "stride", self.stride, 1)
+        check_pair("Conv2D", "dilation", self.dilation, 1)
+        check_padding("Conv2D", self.padding)
+        resolve_activation("Conv2D", self.activation)
+        check_initializer("Conv2D", self.init)
+        if self.connections is not None:
+            table = np.asarray(self.connections)
+            if table.ndim != 2 or table.shape[0] != self.filters or not np.isin(table, (0, 1)).all():
+                raise ValueError(
+                    f"Conv2D: connections must be a bool array of shape (filters, channels) = "
+                    f"({self.filters}, channels), got an array of shape {table.shape} and "
+                    f"type {table.dtype}."
+                )
+            object.__setattr__(
+                self, "connections", tuple(tuple(map(bool, row)) for row in self.connections)
+            )
+
+    def _pairs(self):
+        """Kernel size, stride and dilation as pairs."""
+        return [
+            check_pair("Conv2D", what, getattr(self, what), 1)
+            for what in ("kernel_size", "stride", "dilation")
+        ]
+
+    def _span(self):
+        """Height and width from a kernel's first to its last pixel."""
+        kernel, _, dilation = self._pairs()
+        return tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation))
+
+    def _connect(self, channels):
+        """The connection table as a bool array (filters, channels)."""
+        if self.connections is None:
+            return np.ones((self.filters, channels), bool)
+        return np.array(self.connections)
+
+    def output_shape(self, shape):
+        check_image(shape)
+        if self.connections is not None and len(self.connections[0]) != shape[0]:
+            raise ShapeError(
+                f"an input of {len(self.connections[0])} channels, as its connections table of "
+                f"shape {(self.filters, len(self.connections[0]))} has them",
+                f"Give connections the shape (filters, channels) = ({self.filters}, {shape[0]}).",
+            )
+        remedy = 'Use a smaller kernel_size, padding="same", or pool later.'
+        _, stride, _ = self._pairs()
+        return (self.filters, *slide(shape, self._span(), stride, self.padding, remedy))
+
+    def parameter_shapes(self, shape):
+        shapes = {"weight": (self.filters, shape[0], *self._pairs()[0])}
+        return {**shapes, "bias": (self.filters,)} if self.bias else shapes
+
+    def count_parameters(self, shape):
+        (kh, kw), _, _ = self._pairs()
+        connected = int(self._connect(shape[0]).sum())
+        return connected * kh * kw + self.filters * bool(self.bias)
+
+    def initialize(self, shape, rng):
+        kernel, _, _ = self._pairs()
+        area = kernel[0] * kernel[1]
+        connected = self._connect(shape[0])
+        # a filter's own number of inputs: with a connection table, fewer than channels * area
+        fan_in = np.maximum(connected.sum(axis=1), 1) * area
+        weight = draw(
+            self.init,
+            (self.filters, shape[0], *kernel),
+            fan_in[:, None, None, None],
+            self.filters * area,
+            rng,
+        )
+        parameters = {"weight": weight * connected[:, :, None, None]}
+        return {**parameters, "bias": np.zeros(self.filters)} if self.bias else parameters
+
+    def check_parameters(self, shape, parameters):
+        if parameters["weight"][~self._connect(shape[0])].any():
+            raise ValueError(
+                "its weight has numbers other than 0 where its connections table has False; "
+                "set those to 0."
+            )
+
+    def lower(self, plan, x, places):
+        y = plan.add_image(self.output_shape(x.shape), x, trains=True)
+        kernel, stride, dilation = self._pairs()
+        padding = pad_image(x.shape, self._span(), stride, self.padding)
+        weight, bias = places["weight"], places.get("bias", -1)
+        if kernel == x.shape[1:] and not np.any(padding) and self.connections is None:
+            plan.add_call(Product(x.flatten(), y, weight, bias))  # it covers its whole input: a dense layer
+        else:
+            plan.add_call(
+                Convolution(
+                    x, y, weight, bias, kernel, stride, dilation, padding, self._connect(x.shape[0])
+                )
+            )
+        return resolve_activation("Conv2D", self.activation).lower(plan, y, {})

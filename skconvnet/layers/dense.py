@@ -1,0 +1,129 @@
+"""Dense layers, and the way from images to vectors."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from skconvnet.initializers import check_initializer, draw
+from skconvnet.kernels.calls import Product
+from skconvnet.layers.activation import resolve_activation
+from skconvnet.layers.base import Layer, check_count
+
+
+@dataclass(frozen=True, repr=False)
+class Flatten(Layer):
+    """Turn a (channels, height, width) image into a vector, channel by channel, row by row.
+
+    `Dense` does the same to an image by itself; this layer says so.
+
+    Parameters
+    ----------
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import Flatten
+    >>> Flatten().output_shape((8, 10, 10))
+    (800,)
+    """
+
+    def output_shape(self, shape):
+        return (int(np.prod(shape)),)
+
+    def lower(self, plan, x, places):
+        return x.flatten()
+
+
+@dataclass(frozen=True, repr=False)
+class Dense(Layer):
+    """Dense (fully connected) layer, ``y = weight @ x + bias``; an image is flattened first.
+
+    Parameters
+    ----------
+    units : int
+        Number of outputs.
+    activation : str or layer, default=None
+        Applied to the output: "relu", "leaky_relu", "sigmoid", "tanh", or such a layer.
+    bias : bool, default=True
+        Whether every unit adds a number of its own.
+    init : str or callable, default="he_uniform"
+        How weights start: see :mod:`skconvnet.initializers`. Biases start at zero.
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    Raises
+    ------
+    ValueError
+        If a value is not of the kinds above.
+    """
+
+    units: int
+    activation: str | Layer | None = field(default=None, kw_only=True)
+    bias: bool = field(default=True, kw_only=True)
+    init: str | Callable = field(default="he_uniform", kw_only=True)
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_count("Dense", "units", self.units)
+        resolve_activation("Dense", self.activation)
+        check_initializer("Dense", self.init)
+
+    def output_shape(self, shape):
+        return (self.units,)
+
+    def parameter_shapes(self, shape):
+        shapes = {"weight": (self.units, int(np.prod(shape)))}
+        return {**shapes, "bias": (self.units,)} if self.bias else shapes
+
+    def initialize(self, shape, rng):
+        inputs = int(np.prod(shape))
+        parameters = {"weight": draw(self.init, (self.units, inputs), inputs, self.units, rng)}
+        return {**parameters, "bias": np.zeros(self.units)} if self.bias else parameters
+
+    def lower(self, plan, x, places):
+        y = plan.add_image((self.units,), x, trains=True)
+        plan.add_call(Product(x.flatten(), y, places["weight"], places.get("bias", -1)))
+        return resolve_activation("Dense", self.activation).lower(plan, y, {})
+
+
+@dataclass(frozen=True, repr=False)
+class Output(Layer):
+    """How the last layer is to be built: one output for each class.
+
+    A classifier adds a `Dense` layer with as many units as there are classes; put `Output` last in
+    `layers` to say how.
+
+    Parameters
+    ----------
+    dense : bool, default=True
+        False for a stack that already ends in one value per class: nothing is added.
+    bias : bool, default=True
+        Whether the added layer has a bias.
+    init : str or callable, default="glorot_uniform"
+        How its weights start: see :mod:`skconvnet.initializers`.
+    name : str, default=None
+        Makes the layer searchable by name; its weights are always called "output.weight".
+    """
+
+    dense: bool = field(default=True, kw_only=True)
+    bias: bool = field(default=True, kw_only=True)
+    init: str | Callable = field(default="glorot_uniform", kw_only=True)
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_initializer("Output", self.init)
+
+    def resolve(self, n_outputs):
+        """Give the layer that produces this many outputs.
+
+        Parameters
+        ----------
+        n_outputs : int
+
+        Returns
+        -------
+        layer : Dense or Flatten
+        """
+        return Dense(n_outputs, bias=self.bias, init=self.init) if self.dense else Flatten()

@@ -1,0 +1,110 @@
+"""Pooling."""
+
+from dataclasses import dataclass, field
+
+from skconvnet.kernels.calls import Pooling
+from skconvnet.layers.base import Layer, ShapeError, check_image, check_pair
+from skconvnet.layers.window import check_padding, pad_image, slide
+
+
+@dataclass(frozen=True, repr=False)
+class _Pool2D(Layer):
+    """What the poolings share."""
+
+    pool_size: int | tuple = 2
+    stride: int | tuple | None = field(default=None, kw_only=True)
+    padding: int | str | tuple = field(default="valid", kw_only=True)
+
+    def __post_init__(self):
+        super().__post_init__()
+        owner = type(self).__name__
+        check_pair(owner, "pool_size", self.pool_size, 1)
+        if self.stride is not None:
+            check_pair(owner, "stride", self.stride, 1)
+        check_padding(owner, self.padding)
+
+    def _pairs(self):
+        """Window and stride as pairs."""
+        owner = type(self).__name__
+        window = check_pair(owner, "pool_size", self.pool_size, 1)
+        return window, window if self.stride is None else check_pair(owner, "stride", self.stride, 1)
+
+    def output_shape(self, shape):
+        check_image(shape)
+        window, stride = self._pairs()
+        sides = pad_image(shape, window, stride, self.padding)
+        if any(side >= size for pair, size in zip(sides, window) for side in pair):
+            raise ShapeError(
+                f"a padding smaller than its window of {window[0]}x{window[1]} pixels, so that "
+                f"every window has a pixel; it has {self.padding!r}",
+                "Use a smaller padding.",
+            )
+        remedy = 'Use a smaller pool_size, padding="same", or pool less often.'
+        return (shape[0], *slide(shape, window, stride, self.padding, remedy))
+
+    def _lower(self, plan, x, kernel_name, **options):
+        """Make the call of one of the two kernels."""
+        y = plan.add_image(self.output_shape(x.shape), x)
+        window, stride = self._pairs()
+        padding = pad_image(x.shape, window, stride, self.padding)
+        plan.add_call(Pooling(kernel_name, x, y, window, stride, padding, **options))
+        return y
+
+
+@dataclass(frozen=True, repr=False)
+class MaxPool2D(_Pool2D):
+    """Maximum over windows of each channel; padding never wins.
+
+    The gradient goes to the first of the window's pixels that equals the maximum; where windows
+    overlap, gradients add up.
+
+    Parameters
+    ----------
+    pool_size : int or (int, int), default=2
+        Height and width of the window, in pixels.
+    stride : int or (int, int), default=None
+        Step of the window; None for pool_size.
+    padding : "valid", "same", int, (int, int) or ((int, int), (int, int)), default="valid"
+        Rows and columns around the image that windows may reach into, as for Conv2D.
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    Raises
+    ------
+    ValueError
+        If a value is not of the kinds above.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import MaxPool2D
+    >>> MaxPool2D(2).output_shape((32, 26, 26))
+    (32, 13, 13)
+    """
+
+    def lower(self, plan, x, places):
+        return self._lower(plan, x, "max_pool")
+
+
+@dataclass(frozen=True, repr=False)
+class AvgPool2D(_Pool2D):
+    """Average over windows of each channel; divides by the pixels that are really there.
+
+    Parameters
+    ----------
+    pool_size : int or (int, int), default=2
+        Height and width of the window, in pixels.
+    stride : int or (int, int), default=None
+        Step of the window; None for pool_size.
+    padding : "valid", "same", int, (int, int) or ((int, int), (int, int)), default="valid"
+        Rows and columns around the image that windows may reach into, as for Conv2D.
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    Raises
+    ------
+    ValueError
+        If a value is not of the kinds above.
+    """
+
+    def lower(self, plan, x, places):
+        return self._lower(plan, x, "avg_pool")

@@ -1,0 +1,58 @@
+"""The arithmetic of windows that slide over an image: convolutions and poolings share it."""
+
+from skconvnet.layers.base import ShapeError, check_pair, format_size
+
+
+def check_padding(owner, padding):
+    """Require "valid", "same", an int, a pair, or ((top, bottom), (left, right))."""
+    if isinstance(padding, str):
+        if padding in ("valid", "same"):
+            return
+    elif isinstance(padding, (tuple, list)) and len(padding) == 2 and all(
+        isinstance(side, (tuple, list)) for side in padding
+    ):
+        for side in padding:
+            check_pair(owner, "padding", side, 0)
+        return
+    else:
+        check_pair(owner, "padding", padding, 0)
+        return
+    raise ValueError(
+        f'{owner}: padding must be "valid", "same", an int, a pair (height, width) or '
+        f"((top, bottom), (left, right)), got {padding!r}."
+    )
+
+
+def pad_axis(n_in, kernel, stride, padding):
+    """Give (before, after): "same" makes ceil(n_in / stride) outputs, the extra position after."""
+    if padding == "valid":
+        return 0, 0
+    if padding == "same":
+        total = max((-(-n_in // stride) - 1) * stride + kernel - n_in, 0)
+        return total // 2, total - total // 2
+    return (padding, padding) if isinstance(padding, int) else (int(padding[0]), int(padding[1]))
+
+
+def pad_image(shape, kernel, stride, padding):
+    """Give ((top, bottom), (left, right)) for a (channels, height, width) image."""
+    if not isinstance(padding, str):
+        padding = padding if isinstance(padding, (tuple, list)) else (padding, padding)
+        sides = [p if isinstance(p, (tuple, list)) else int(p) for p in padding]
+    else:
+        sides = [padding, padding]
+    return tuple(
+        pad_axis(n, k, s, side) for n, k, s, side in zip(shape[1:], kernel, stride, sides)
+    )
+
+
+def slide(shape, kernel, stride, padding, remedy):
+    """Give (rows, columns) of outputs: floor((n_in + before + after - kernel) / stride) + 1.
+
+    kernel is the size that a window spans, dilation included.
+    """
+    sides = pad_image(shape, kernel, stride, padding)
+    padded = [n + before + after for n, (before, after) in zip(shape[1:], sides)]
+    if any(n < k for n, k in zip(padded, kernel)):
+        least = [max(k - before - after, 1) for k, (before, after) in zip(kernel, sides)]
+        raise ShapeError(f"an input of at least {format_size((0, *least))}", remedy)
+    return tuple((n - k) // s + 1 for n, k, s in zip(padded, kernel, stride))

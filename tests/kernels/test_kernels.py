@@ -1,0 +1,176 @@
+"""Every kernel against its slow twin: shapes, precisions, instruction sets, threads."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from skconvnet import functional, kernels
+from skconvnet.kernels import reference
+from skconvnet.layers.window import pad_image, slide
+
+# n, channels, height, width, filters, kernel, stride, dilation, padding
+CONVOLUTIONS = [
+    (1, 1, 1, 1, 1, 1, 1, 1, "valid"),
+    (17, 1, 1, 1, 3, 3, 1, 1, "same"),
+    (3, 1, 5, 5, 1, 5, 1, 1, "valid"),
+    (17, 17, 6, 6, 17, 6, 1, 1, "valid"),
+    (2, 4, 7, 9, 5, (7, 9), 1, 1, 1),
+    (5, 17, 6, 5, 13, 3, 1, 1, "same"),
+    (4, 3, 9, 7, 6, (2, 4), (2, 3), 1, ((0, 1), (3, 2))),
+    (4, 2, 11, 11, 4, 2, 3, 1, "valid"),
+    (3, 2, 10, 9, 3, 1, 4, 1, "same"),
+    (16, 6, 14, 14, 16, 5, 1, 1, "valid"),
+    (33, 1, 32, 32, 6, 5, 1, 1, "valid"),
+    (2, 3, 8, 31, 7, (3, 5), (1, 2), 1, "same"),
+    (2, 3, 31, 8, 12, (5, 3), (2, 1), 1, (2, 1)),
+    (2, 2, 12, 13, 5, 3, 1, 2, "same"),
+    (2, 2, 12, 13, 5, (3, 2), (2, 3), (3, 2), 2),
+    (2, 3, 4, 4, 2, 3, 1, 1, 5),
+    (1, 5, 1, 20, 9, (1, 4), 1, 1, "valid"),
+]
+
+# n, channels, height, width, window, stride, padding
+POOLINGS = [
+    (1, 1, 1, 1, 1, 1, "valid"),
+    (17, 3, 6, 6, 2, 2, "valid"),
+    (3, 17, 7, 5, 2, 2, "valid"),
+    (4, 2, 9, 9, 3, 2, "valid"),
+    (4, 2, 9, 8, 3, 1, "same"),
+    (2, 3, 8, 8, (3, 2), (1, 3), ((1, 2), (0, 1))),
+    (2, 1, 10, 10, 2, 5, "valid"),
+    (2, 4, 5, 6, (5, 6), 1, "valid"),
+    (2, 2, 7, 11, 4, 3, "same"),
+]
+
+
+@pytest.fixture(params=kernels.list_isas())
+def isa(request):
+    chosen = kernels.get_isa()
+    kernels.set_isa(request.param)
+    yield request.param
+    kernels.set_isa(chosen)
+
+
+@pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
+def dtype(request):
+    return request.param
+
+
+def draw(rng, shape, dtype, integers):
+    """Numbers to compute with: small integers, whose sums are exact, or normal ones."""
+    if integers:
+        return rng.integers(-3, 4, shape).astype(dtype)
+    return rng.standard_normal(shape).astype(dtype)
+
+
+def check(results, twins, scales, dtype, integers):
+    """Integers exactly; else within 16 units of eps * sum |a b|."""
+    assert len(results) == len(twins)
+    for result, twin, scale in zip(results, twins, scales):
+        assert result.dtype == dtype and result.shape == twin.shape
+        if integers:
+            np.testing.assert_array_equal(result, twin)
+        else:
+            assert (np.abs(result - twin) <= 16 * np.finfo(dtype).eps / 2 * scale + 1e-300).all()
+
+
+def as_pair(value):
+    return value if isinstance(value, tuple) else (value, value)
+
+
+@pytest.mark.parametrize("integers", [True, False], ids=["integers", "normal"])
+@pytest.mark.parametrize("case", CONVOLUTIONS, ids=str)
+@pytest.mark.parametrize("connected", [False, True], ids=["full", "table"])
+def test_conv2d(isa, dtype, case, connected, integers):
+    n, channels, height, width, filters, kernel, stride, dilation, padding = case
+    rng = np.random.default_rng(0)
+    kernel, stride, dilation = as_pair(kernel), as_pair(stride), as_pair(dilation)
+    table = rng.random((filters, channels)) < 0.6 if connected else None
+    span = [(k - 1) * d + 1 for k, d in zip(kernel, dilation)]
+    sides = pad_image((channels, height, width), span, stride, padding)
+    size = slide((channels, height, width), span, stride, padding, "")
+    x = draw(rng, (n, channels, height, width), dtype, integers)
+    weight = draw(rng, (filters, channels, *kernel), dtype, integers)
+    bias = draw(rng, filters, dtype, integers)
+    dy = draw(rng, (n, filters, *size), dtype, integers)
+    mask = np.ones((filters, channels), bool) if table is None else table
+    wide = [a.astype(np.float64) for a in (x, weight, bias, dy)]
+    geometry = stride, dilation, sides, mask
+    twins = [
+        reference.conv2d(*wide[:3], *geometry),
+        *reference.conv2d_backward(wide[0], wide[1], wide[3], *geometry),
+    ]
+    sizes = [np.abs(a) for a in wide]
+    scales = [
+        reference.conv2d(*sizes[:3], *geometry),
+        *reference.conv2d_backward(sizes[0], sizes[1], sizes[3], *geometry),
+    ]
+    for n_threads in (1, 2, 3, 4):
+        options = dict(
+            stride=stride, padding=padding, dilation=dilation, connections=table,
+            n_threads=n_threads,
+        )
+        results = [
+            functional.conv2d(x, weight, bias, **options),
+            *functional.conv2d_backward(x, weight, dy, **options),
+        ]
+        check(results, twins, scales, dtype, integers)
+
+
+@pytest.mark.parametrize("integers", [True, False], ids=["integers", "normal"])
+@pytest.mark.parametrize("case", POOLINGS, ids=str)
+@pytest.mark.parametrize("kind", ["max", "avg", "avg_with_padding"])
+def test_pooling(isa, dtype, case, kind, integers):
+    n, channels, height, width, window, stride, padding = case
+    rng = np.random.default_rng(1)
+    window, stride = as_pair(window), as_pair(stride)
+    sides = pad_image((channels, height, width), window, stride, padding)
+    size = slide((channels, height, width), window, stride, padding, "")
+    x = draw(rng, (n, channels, height, width), dtype, integers)
+    # a multiple of every area, so that averages of small integers are exact
+    unit = 1 if kind == "max" or not integers else 2520
+    dy = draw(rng, (n, channels, *size), dtype, integers) * dtype(unit)
+    x = x * dtype(unit)
+    geometry = window, stride, sides
+    wide, slope = x.astype(np.float64), dy.astype(np.float64)
+    if kind == "max":
+        options, forward, backward = {}, functional.max_pool2d, functional.max_pool2d_backward
+        twins = [
+            reference.max_pool2d(wide, *geometry), reference.max_pool2d_backward(wide, slope, *geometry)
+        ]
+    else:
+        options = {"count_include_pad": kind == "avg_with_padding"}
+        forward, backward = functional.avg_pool2d, functional.avg_pool2d_backward
+        twins = [
+            reference.avg_pool2d(wide, *geometry, **options),
+            reference.avg_pool2d_backward(wide, slope, *geometry, **options),
+        ]
+    scales = [
+        reference.avg_pool2d(np.abs(wide), *geometry) * 4,
+        reference.avg_pool2d_backward(wide, np.abs(slope), *geometry) * 36 + 1,
+    ]
+    for n_threads in (1, 2, 3, 4):
+        options.update(stride=stride, padding=padding, n_threads=n_threads)
+        results = [forward(x, window, **options), backward(x, dy, window, **options)]
+        check(results, twins, scales, dtype, integers)
+
+
+@pytest.mark.parametrize("integers", [True, False], ids=["integers", "normal"])
+@pytest.mark.parametrize(
+    "n, inputs, units", [(1, 1, 1), (17, 17, 17), (5, 400, 120), (50, 84, 10), (3, 1, 30), (40, 33, 1)]
+)
+def test_dense(isa, dtype, n, inputs, units, integers):
+    rng = np.random.default_rng(2)
+    x, weight = draw(rng, (n, inputs), dtype, integers), draw(rng, (units, inputs), dtype, integers)
+    bias, dy = draw(rng, units, dtype, integers), draw(rng, (n, units), dtype, integers)
+    wide = [a.astype(np.float64) for a in (x, weight, bias, dy)]
+    sizes = [np.abs(a) for a in wide]
+    twins = [reference.dense(*wide[:3]), *reference.dense_backward(wide[0], wide[1], wide[3])]
+    scales = [reference.dense(*sizes[:3]), *reference.dense_backward(sizes[0], sizes[1], sizes[3])]
+    for n_threads in (1, 2, 3, 4):
+        results = [
+            functional.dense(x, weight, bias, n_threads=n_threads),
+            *functional.dense_backward(x, weight, dy, n_threads=n_threads),
+        ]
+        check(results, twins, scales, dtype, integers)
