@@ -44,6 +44,10 @@ typedef real_t lanes_t __attribute__((vector_size(LANE_BYTES)));
 typedef real_t unaligned_lanes_t
     __attribute__((vector_size(LANE_BYTES), aligned(__alignof__(real_t)), may_alias));
 
+/* A function with this return type is always inlined, so that the sizes that its caller passes as
+   literals are constants in its loops (-Wno-attributes: on the variable returned it means nothing). */
+#define inlined_t __attribute__((always_inline)) int
+
 /* An integer vector of the same shape, for comparisons and exponents, and what differs by precision:
    the bits of the mantissa, the exponent's bias, the range in which exp neither overflows nor is
    denormal, the Taylor terms of e^r - 1 for |r| <= ln(2) / 2, ln 2 in two parts, the first short

@@ -8,6 +8,7 @@ activations count lane vectors; those of parameters count numbers.
 cdef extern from "lanes.h" nogil:
     ctypedef float real_t               # float or double: the build says which
     ctypedef float lanes_t              # LANES real_t: Cython only passes it through
+    ctypedef int inlined_t              # int; marks a function that must be inlined
     const Py_ssize_t LANES
     enum: TILE_WIDTH                    # output pixels in a tile
     real_t square_root(real_t x)

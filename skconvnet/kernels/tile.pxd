@@ -11,7 +11,7 @@ neither on the tile nor on what stands beside it.
 """
 
 from skconvnet.kernels.lanes cimport (
-    LANES, TILE_WIDTH, lanes_t, load_lanes, real_t, splat, sum_lanes
+    LANES, TILE_WIDTH, inlined_t, lanes_t, load_lanes, real_t, splat, sum_lanes
 )
 
 cdef enum:
@@ -33,7 +33,7 @@ ctypedef struct tile_t:
     Py_ssize_t y_plane, y_step
 
 
-cdef inline void accumulate(const tile_t* t, const int height, const int width) noexcept nogil:
+cdef inline inlined_t accumulate(const tile_t* t, const int height, const int width) noexcept nogil:
     """Compute height x width outputs; both are literals at the call, so the accumulators are registers."""
     cdef lanes_t[TILE_HEIGHT * TILE_WIDTH + COLUMN_HEIGHT] acc
     cdef lanes_t[TILE_WIDTH] pixel
@@ -77,7 +77,7 @@ ctypedef struct patch_t:
     real_t[TILE_HEIGHT * TILE_WIDTH] sums   # OUT
 
 
-cdef inline void correlate(patch_t* t, const int height, const int width) noexcept nogil:
+cdef inline inlined_t correlate(patch_t* t, const int height, const int width) noexcept nogil:
     """Sum dy * x over positions and lanes; height and width are literals at the call."""
     cdef lanes_t[TILE_HEIGHT * TILE_WIDTH] acc
     cdef lanes_t[TILE_WIDTH] pixel
@@ -112,7 +112,7 @@ ctypedef struct outer_t:
     lanes_t[TILE_HEIGHT * TILE_WIDTH] sums  # OUT  (height, width)
 
 
-cdef inline void multiply(outer_t* t, const int height, const int width) noexcept nogil:
+cdef inline inlined_t multiply(outer_t* t, const int height, const int width) noexcept nogil:
     """Sum dy x over the lanes; height and width are literals at the call."""
     cdef lanes_t[TILE_HEIGHT * TILE_WIDTH] acc
     cdef lanes_t[TILE_WIDTH] inputs
@@ -138,7 +138,7 @@ ctypedef fused work_t:
     outer_t
 
 
-cdef inline void compute_sized(work_t* t, const int height, const int width) noexcept nogil:
+cdef inline inlined_t compute_sized(work_t* t, const int height, const int width) noexcept nogil:
     """Run the tile's body; height and width are literals at the call."""
     if work_t is tile_t:
         accumulate(t, height, width)
@@ -148,7 +148,7 @@ cdef inline void compute_sized(work_t* t, const int height, const int width) noe
         multiply(t, height, width)
 
 
-cdef inline void compute_wide(work_t* t, int height, const int width) noexcept nogil:
+cdef inline inlined_t compute_wide(work_t* t, int height, const int width) noexcept nogil:
     """Name the height to the compiler; width is a literal already."""
     if height == 4:
         compute_sized(t, 4, width)

@@ -4,8 +4,9 @@ import math
 from dataclasses import dataclass
 from numbers import Real
 
+from skconvnet._values import suggest
 from skconvnet.kernels.calls import Activation
-from skconvnet.layers.base import Layer, suggest
+from skconvnet.layers.base import Layer
 
 
 @dataclass(frozen=True, repr=False)

@@ -1,10 +1,11 @@
 """What a layer is: a small immutable value that knows shapes, parameters and its kernel calls."""
 
-import difflib
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from numbers import Integral
 
 import numpy as np
+
+from skconvnet._values import Value
 
 
 class ShapeError(ValueError):
@@ -25,7 +26,7 @@ class ShapeError(ValueError):
 
 
 @dataclass(frozen=True, repr=False)
-class Layer:
+class Layer(Value):
     """Base class of layers.
 
     A layer holds no array and no mode: `fit` compiles it, with its input's shape, into kernel
@@ -35,8 +36,7 @@ class Layer:
     name: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self):
-        for f in fields(self):
-            object.__setattr__(self, f.name, _freeze(getattr(self, f.name)))
+        super().__post_init__()
         if self.name is None:
             return
         if not isinstance(self.name, str) or not self.name.isidentifier() or "__" in self.name:
@@ -44,12 +44,6 @@ class Layer:
                 f"{type(self).__name__}: name must be an identifier without '__', so that "
                 f"layers__<name>__<field> can be searched; got {self.name!r}."
             )
-
-    def __repr__(self):
-        own = sorted(fields(self), key=lambda f: f.name == "name")
-        shown = [f for f in own if getattr(self, f.name) != f.default]
-        values = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in shown)
-        return f"{type(self).__name__}({values})"
 
     def output_shape(self, shape):
         """Give the shape that an input shape becomes.
@@ -145,20 +139,6 @@ class Layer:
             The output.
         """
         raise NotImplementedError
-
-
-def _freeze(value):
-    """Make arrays and lists tuples and NumPy's numbers Python's: layers compare, hash and print."""
-    if isinstance(value, (np.ndarray, np.generic)):
-        value = value.tolist()
-    return tuple(_freeze(v) for v in value) if isinstance(value, (list, tuple)) else value
-
-
-def suggest(word, known):
-    """List the known words, the likeliest misspelling first asked about."""
-    close = difflib.get_close_matches(str(word), known, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return f"valid: {', '.join(sorted(known))}.{hint}"
 
 
 def check_pair(owner, what, value, smallest):

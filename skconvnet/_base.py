@@ -1,0 +1,137 @@
+"""What the estimators share: parameters, images, the life of a fitted network."""
+
+from contextlib import contextmanager
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
+
+from skconvnet import kernels
+from skconvnet._images import channels_first, flatten_images, settle_input_shape, view_images
+from skconvnet._network import Network
+from skconvnet._params import NestedParamsMixin
+from skconvnet._sklearn_compat import Interval, StrOptions, validate_params
+from skconvnet._training import Trainer, train
+from skconvnet.layers import Conv2D, Dense, Flatten, MaxPool2D
+from skconvnet.optimizers import OPTIMIZERS, resolve_optimizer
+
+
+class BaseConvNet(NestedParamsMixin, BaseEstimator):
+    """Base class of the estimators: checks parameters and images, trains, runs the network."""
+
+    _parameter_constraints = {
+        "layers": [list, tuple, None],
+        "input_shape": [list, tuple, None],
+        "data_format": [StrOptions({"channels_last", "channels_first"})],
+        "optimizer": [StrOptions(set(OPTIMIZERS)), *OPTIMIZERS.values()],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "dtype": [StrOptions({"auto", "float32", "float64"})],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+        "verbose": ["verbose"],
+    }
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
+
+    @contextmanager
+    def _keep_model_on_failure(self):
+        """Put every attribute back if what runs inside raises."""
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    def _get_input_shape(self, n_features):
+        """The input shape that rows of so many numbers are read with; None for plain vectors."""
+        return self.input_shape
+
+    def _check_training_images(self, X, y):
+        """Check X and y, learn the input's shape, and give the images as the network reads them."""
+        validate_params(self)
+        X, image_shape = flatten_images(X)
+        rows, y = validate_data(self, X, y)
+        self.input_shape_ = settle_input_shape(
+            self._get_input_shape(rows.shape[1]), image_shape, rows.shape[1], self.data_format
+        )
+        self._data_format = self.data_format
+        dtype = self.dtype
+        if dtype == "auto":
+            dtype = "float64" if rows.dtype in (np.float64, np.longdouble) else "float32"
+        return view_images(rows, self.input_shape_, self._data_format, np.dtype(dtype)), y, dtype
+
+    def _check_images(self, X, y="no_validation"):
+        """Check X against what the estimator was fitted on, and give it as the network reads it."""
+        check_is_fitted(self)
+        X, image_shape = flatten_images(X)
+        checked = validate_data(self, X, y, reset=False)
+        rows, y = checked if isinstance(checked, tuple) else (checked, None)
+        if image_shape is not None and len(self.input_shape_) == 3:
+            settle_input_shape(self.input_shape_, image_shape, rows.shape[1], self._data_format)
+        images = view_images(rows, self.input_shape_, self._data_format, self.network_.dtype)
+        return images, y
+
+    def _build_trainer(self, n_outputs, dtype):
+        """Compile the network for the input's shape, draw its weights, and make its trainer."""
+        shape = channels_first(self.input_shape_, self._data_format)
+        layers = make_default_layers(shape) if self.layers is None else self.layers
+        rng = check_random_state(self.random_state)
+        network = Network(layers, shape, n_outputs, dtype)
+        network.initialize(rng)
+        return Trainer(network, resolve_optimizer(self.optimizer), rng)
+
+    def _train(self, trainer, X, target, weight, n_epochs, history):
+        """Train, and publish what was learnt."""
+        batch_size = min(64, len(X)) if self.batch_size == "auto" else self.batch_size
+        run_epoch = trainer.prepare(
+            X, target, weight, batch_size, self.learning_rate, self.shuffle,
+            kernels.count_threads(self.n_threads),
+        )
+        train(run_epoch, n_epochs, history, trainer.network, self.verbose)
+        self._trainer = trainer
+        self.network_ = trainer.network
+        self.history_ = history
+        self.loss_curve_ = [record["train_loss"] for record in history]
+        self.loss_ = self.loss_curve_[-1] if history else float("nan")
+        self.n_iter_ = len(history)
+        self.t_ = int(trainer.steps[0])
+
+    def _run_network(self, X, head=None):
+        """Give the network's outputs for a user's X."""
+        images, _ = self._check_images(X)
+        return self.network_.forward(images, kernels.count_threads(self.n_threads), head)
+
+
+def make_default_layers(shape):
+    """Give the layers that an estimator uses when it is given none.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (channels, height, width) or (features,).
+
+    Returns
+    -------
+    layers : list of layer
+        For vectors, one dense layer of 100 units with ReLU. For images, 3x3 convolutions of 32 and
+        64 filters with ReLU, each followed by a maximum over 2x2 pixels as long as there are at
+        least 4 pixels each way, then a dense layer of 128 units with ReLU.
+    """
+    if len(shape) == 1:
+        return [Dense(100, activation="relu")]
+    layers, smallest = [], min(shape[1:])
+    for filters in (32, 64):
+        layers.append(Conv2D(filters, padding="same", activation="relu"))
+        if smallest >= 4:
+            layers.append(MaxPool2D())
+            smallest //= 2
+    return [*layers, Flatten(), Dense(128, activation="relu")]

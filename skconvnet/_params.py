@@ -1,0 +1,121 @@
+"""Reads and writes nested parameters: ``layers__stem__filters``, ``optimizer__momentum``.
+
+Values are immutable, so writing a field puts a changed copy in the place of the value; lists of
+layers that a user passed in are never changed.
+"""
+
+from dataclasses import fields, replace
+
+from skconvnet._network import name_layers
+from skconvnet._values import Value, suggest
+from skconvnet.optimizers import OPTIMIZERS, resolve_optimizer
+
+
+class NestedParamsMixin:
+    """Makes the fields of an estimator's layers and of its optimizer parameters of the estimator."""
+
+    def get_params(self, deep=True):
+        """Get the parameters of this estimator.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to list the layers and the fields of layers and optimizer too, as
+            ``layers__<name or position>``, ``layers__<name or position>__<field>`` and
+            ``optimizer__<field>``.
+
+        Returns
+        -------
+        params : dict
+        """
+        params = super().get_params(deep=deep)
+        if deep:
+            for name, value in list(params.items()):
+                params.update(_list_fields(name, value))
+        return params
+
+    def set_params(self, **params):
+        """Set parameters of this estimator.
+
+        Parameters
+        ----------
+        **params : dict
+            Whole parameters are set first, then whole layers, then fields.
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter, layer or field, or the value does not suit it.
+        """
+        own = super().get_params(deep=False)
+        whole, nested = {}, {}
+        for name, value in params.items():
+            root, _, path = name.partition("__")
+            if path and root in own:
+                nested.setdefault(root, {})[path] = value
+            else:
+                whole[name] = value
+        super().set_params(**whole)
+        for root, changes in nested.items():
+            setattr(self, root, _change(root, getattr(self, root), changes))
+        return self
+
+
+def _list_fields(name, value):
+    """List everything below a parameter by its full name; nothing below what is not ours."""
+    found = {}
+    if isinstance(value, Value):
+        for f in fields(value):
+            found[f"{name}__{f.name}"] = getattr(value, f.name)
+            found.update(_list_fields(f"{name}__{f.name}", getattr(value, f.name)))
+    elif isinstance(value, (list, tuple)):
+        try:
+            named = name_layers(value)
+        except (TypeError, ValueError):
+            return {}  # fit will say what is wrong with it
+        for key, layer in named:
+            found[f"{name}__{key}"] = layer
+            found.update(_list_fields(f"{name}__{key}", layer))
+    return found
+
+
+def _change(name, value, changes):
+    """Give a copy of a value or of a list of layers with what the paths name changed."""
+    if isinstance(value, str) and value in OPTIMIZERS:
+        value = resolve_optimizer(value)
+    if isinstance(value, Value):
+        known = {f.name: getattr(value, f.name) for f in fields(value)}
+        return replace(value, **_regroup(name, known, changes))
+    if isinstance(value, (list, tuple)):
+        named = dict(name_layers(value))
+        changed = _regroup(name, named, changes)
+        return [changed.get(key, layer) for key, layer in named.items()]
+    first = next(iter(changes))
+    raise ValueError(f"Cannot set {name}__{first}: {name} is {value!r}, which has no such fields.")
+
+
+def _regroup(name, known, changes):
+    """Give the changed members of {key: member}: whole members first, then what lies below them."""
+    changed, below = {}, {}
+    for path, value in changes.items():
+        key, _, rest = path.partition("__")
+        if key not in known:
+            raise ValueError(f"Cannot set {name}__{path}: no {key!r} there; {suggest(key, known)}")
+        if rest:
+            below.setdefault(key, {})[rest] = value
+        else:
+            changed[key] = _keep_name(key, known[key], value)
+    for key, rest in below.items():
+        changed[key] = _change(f"{name}__{key}", changed.get(key, known[key]), rest)
+    return changed
+
+
+def _keep_name(key, old, new):
+    """Give an unnamed layer that replaces a named one its name, so that searches still find it."""
+    if getattr(old, "name", None) == key and getattr(new, "name", key) is None:
+        return replace(new, name=key)
+    return new

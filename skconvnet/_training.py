@@ -1,0 +1,147 @@
+"""Epochs and batches, and the table that tells of them: knows no layer."""
+
+import copy
+import time
+import warnings
+
+import numpy as np
+
+from skconvnet import kernels
+
+
+class Trainer:
+    """A network in training, with all that the next epoch depends on.
+
+    Parameters
+    ----------
+    network : Network
+    optimizer : SGD or Adam
+    rng : RandomState
+        Draws the order of the samples.
+
+    Attributes
+    ----------
+    network : Network
+    steps : ndarray of shape (1,)
+        Steps taken so far.
+    """
+
+    def __init__(self, network, optimizer, rng):
+        self.network = network
+        self._optimizer = optimizer
+        self._rng = rng
+        self._state = np.zeros((2, network.n_params), network.dtype)
+        self.steps = np.zeros(1, np.intp)
+
+    def copy(self):
+        """Give a trainer that can go on while this one stays as it is."""
+        return copy.deepcopy(self)
+
+    def prepare(self, X, target, weight, batch_size, learning_rate, shuffle, n_threads):
+        """Settle what to train on.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, channels, height, width) or (n, features)
+        target : ndarray of intp of shape (n,)
+            Class indices.
+        weight : ndarray of float64 of shape (n,)
+            Samples of weight 0 are left out.
+        batch_size : int
+        learning_rate : float
+        shuffle : bool
+            Whether every epoch has an order of its own.
+        n_threads : int
+
+        Returns
+        -------
+        run_epoch : callable () -> dict
+            Trains on all samples once and gives a record of the history.
+        """
+        network = self.network
+        program = network.compile()
+        samples = network.wrap(X)
+        rows = np.flatnonzero(weight > 0)
+        batch_size = min(batch_size, len(rows))
+        workspace = network.make_workspace(program, n_threads, batch_size)
+        machine = kernels.get_machine(network.dtype)
+        optimizer = self._optimizer.fields(machine.optimizer_kinds)
+        rates = np.full(-(-len(rows) // batch_size), float(learning_rate))
+
+        def run_epoch():
+            start = time.perf_counter()
+            order = self._rng.permutation(rows) if shuffle else rows
+            loss, hits, total = program.train(
+                samples, order, target, weight, batch_size, optimizer, rates, network.params,
+                self._state, self.steps, workspace,
+            )
+            return {
+                "train_loss": loss / total,
+                "train_score": hits / total,
+                "learning_rate": float(learning_rate),
+                "duration": time.perf_counter() - start,
+            }
+
+        return run_epoch
+
+
+def train(run_epoch, n_epochs, history, network, verbose):
+    """Run epochs and append their records to history.
+
+    Parameters
+    ----------
+    run_epoch : callable () -> dict
+    n_epochs : int
+    history : list of dict
+        Gets a record an epoch, with its number.
+    network : Network
+        Whose parameters must stay finite.
+    verbose : int
+        Above 0, print a line an epoch.
+
+    Raises
+    ------
+    ValueError
+        If the loss or a parameter is no longer finite.
+
+    Warns
+    -----
+    UserWarning
+        If Ctrl-C ended the training; the network then is at the last complete step.
+    """
+    for _ in range(n_epochs):
+        epoch = len(history) + 1
+        try:
+            record = {"epoch": epoch, **run_epoch()}
+        except KeyboardInterrupt:
+            warnings.warn(
+                f"Training interrupted in epoch {epoch}: the model is that of the last complete step.",
+                stacklevel=4,
+            )
+            return
+        if not np.isfinite(record["train_loss"]) or not np.isfinite(network.params).all():
+            raise ValueError(
+                f"The training loss is no longer finite in epoch {epoch}. Use a smaller "
+                f"learning_rate (it is {record['learning_rate']:g}), or scale X to small numbers."
+            )
+        history.append(record)
+        if verbose:
+            print_record(record, first=len(history) == 1)
+
+
+# column of the table: width, format
+_COLUMNS = {
+    "epoch": (5, "d"),
+    "train_loss": (10, ".4f"),
+    "train_score": (11, ".4f"),
+    "learning_rate": (13, ".2e"),
+    "duration": (8, ".2f"),
+}
+
+
+def print_record(record, first):
+    """Print a line of the epoch table, under its head if it is the first."""
+    if first:
+        print("  ".join(f"{name:>{width}}" for name, (width, _) in _COLUMNS.items()))
+    cells = (f"{record[name]:>{width}{form}}" for name, (width, form) in _COLUMNS.items())
+    print("  ".join(cells), flush=True)

@@ -1,0 +1,17 @@
+"""What runs here, for reports of problems."""
+
+import sklearn
+
+from skconvnet import kernels
+from skconvnet.kernels import cpu
+
+
+def show_versions():
+    """Print the versions of skconvnet and what it stands on, and what its kernels run with."""
+    from skconvnet import __version__
+
+    sklearn.show_versions()
+    print("\nskconvnet:", __version__)
+    print("  instruction set:", kernels.get_isa(), "of", ", ".join(kernels.list_isas()))
+    print("  threads:", kernels.count_threads())
+    print("  built with OpenMP:", cpu.has_openmp)
