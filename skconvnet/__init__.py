@@ -1,10 +1,7 @@
 """Convolutional networks on the CPU for people who work with scikit-learn."""
 
-from importlib.metadata import version
-
 from skconvnet._classifier import ConvNetClassifier
-from skconvnet._versions import show_versions
+from skconvnet._versions import __version__, show_versions
 from skconvnet.kernels import set_isa
 
-__version__ = version("skconvnet")
-__all__ = ["ConvNetClassifier", "set_isa", "show_versions"]
+__all__ = ["ConvNetClassifier", "__version__", "set_isa", "show_versions"]

@@ -11,7 +11,7 @@ from skconvnet import kernels
 from skconvnet._images import channels_first, flatten_images, settle_input_shape, view_images
 from skconvnet._network import Network
 from skconvnet._params import NestedParamsMixin
-from skconvnet._sklearn_compat import Interval, StrOptions, validate_params
+from skconvnet._sklearn_compat import Interval, StrOptions
 from skconvnet._training import Trainer, train
 from skconvnet.layers import Conv2D, Dense, Flatten, MaxPool2D
 from skconvnet.optimizers import OPTIMIZERS, resolve_optimizer
@@ -57,7 +57,6 @@ class BaseConvNet(NestedParamsMixin, BaseEstimator):
 
     def _check_training_images(self, X, y):
         """Check X and y, learn the input's shape, and give the images as the network reads them."""
-        validate_params(self)
         X, image_shape = flatten_images(X)
         rows, y = validate_data(self, X, y)
         self.input_shape_ = settle_input_shape(
@@ -66,7 +65,7 @@ class BaseConvNet(NestedParamsMixin, BaseEstimator):
         self._data_format = self.data_format
         dtype = self.dtype
         if dtype == "auto":
-            dtype = "float64" if rows.dtype in (np.float64, np.longdouble) else "float32"
+            dtype = "float64" if rows.dtype.type in (np.float64, np.longdouble) else "float32"
         return view_images(rows, self.input_shape_, self._data_format, np.dtype(dtype)), y, dtype
 
     def _check_images(self, X, y="no_validation"):

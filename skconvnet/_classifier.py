@@ -6,7 +6,12 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from skconvnet._base import BaseConvNet
-from skconvnet._sklearn_compat import StrOptions, check_first_call, check_sample_weight
+from skconvnet._sklearn_compat import (
+    StrOptions,
+    check_first_call,
+    check_sample_weight,
+    validate_params,
+)
 
 
 class ConvNetClassifier(ClassifierMixin, BaseConvNet):
@@ -161,6 +166,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             the loss does not stay finite. An earlier model stays as it was.
         """
         with self._keep_model_on_failure():
+            validate_params(self)
             images, y, dtype = self._check_training_images(X, y)
             check_classification_targets(y)
             self.classes_, target = np.unique(y, return_inverse=True)
@@ -200,7 +206,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             stays as it was.
         """
         with self._keep_model_on_failure():
-            if self.class_weight == "balanced":
+            validate_params(self)
+            if isinstance(self.class_weight, str):
                 raise ValueError(
                     'class_weight="balanced" needs all labels at once; for partial_fit, give the '
                     "weights as a dict {label: weight}."
@@ -263,7 +270,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         -------
         y : ndarray of shape (n,)
         """
-        return self.classes_[self._run_network(X).argmax(axis=1)]
+        winners = self._run_network(X).argmax(axis=1)
+        return self.classes_[winners]
 
     def predict_proba(self, X):
         """Give the probability of each class, in the order of `classes_`.

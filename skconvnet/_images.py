@@ -126,7 +126,7 @@ def view_images(rows, shape, data_format, dtype):
     """
     if rows.dtype == bool:
         rows = rows.view(np.uint8)
-    if rows.dtype not in (np.uint8, np.float32, np.float64):
+    if rows.dtype.type not in (np.uint8, np.float32, np.float64):
         rows = rows.astype(dtype)
     rows = np.require(rows, rows.dtype.newbyteorder("="), "A")
     if rows.dtype == np.float64 and dtype == np.float32:

@@ -6,7 +6,7 @@ from types import MappingProxyType
 import numpy as np
 
 from skconvnet import kernels
-from skconvnet.kernels.calls import Image, Softmax, Tables
+from skconvnet.kernels.calls import Buffer, FlatBuffer, Flattening, Image, Softmax, Tables
 from skconvnet.layers import Layer, Output, ShapeError
 from skconvnet.layers.base import describe_shape
 
@@ -32,6 +32,16 @@ class Plan:
         image = Image(_as_image(shape), needs_gradient=trains or source.needs_gradient)
         self._images.append(image)
         return image
+
+    def flatten(self, image):
+        """See an image as a vector."""
+        if isinstance(image.value, FlatBuffer):
+            return image
+        flat = image.flatten()
+        if isinstance(flat.gradient, Buffer):
+            self._images.append(flat)
+            self.add_call(Flattening(image, flat))
+        return flat
 
     def add_call(self, call):
         """Append a kernel call."""

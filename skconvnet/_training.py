@@ -135,7 +135,7 @@ _COLUMNS = {
     "train_loss": (10, ".4f"),
     "train_score": (11, ".4f"),
     "learning_rate": (13, ".2e"),
-    "duration": (8, ".2f"),
+    "duration": (8, ".3f"),
 }
 
 

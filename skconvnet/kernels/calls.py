@@ -56,6 +56,10 @@ class FlatBuffer:
         self._base = base
         self.shape = (int(np.prod(base.shape)), 1, 1)
 
+    def place(self, start):
+        """It has no memory of its own."""
+        return start
+
     def fields(self):
         """The fields of buffer_t."""
         assert not self._base.left and not self._base.right, "a vector has no room for padding"
@@ -75,10 +79,11 @@ class Image:
         return self.value.shape
 
     def flatten(self):
-        """See the same memory as a vector."""
-        flat = Image.__new__(Image)
+        """See the same memory as a vector, but for a gradient that has padding: that gets its own."""
+        flat = Image(self.shape, self.needs_gradient)
         flat.value, flat.gradient = FlatBuffer(self.value), FlatBuffer(self.gradient)
-        flat.needs_gradient = self.needs_gradient
+        if self.gradient.left or self.gradient.right:
+            flat.gradient = Buffer(flat.value.shape)
         return flat
 
     def fields(self):
@@ -334,6 +339,23 @@ class Pooling(Call):
             "kh": self.kernel[0], "kw": self.kernel[1],
             "sh": self.stride[0], "sw": self.stride[1], "top": top, "left": left,
             "count_padding": self.count_padding,
+        }
+
+
+class Flattening(Call):
+    """The call that brings a vector's own gradient back into an image."""
+
+    name = "flatten"
+
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+    def fields(self, machine, tables, scratch):
+        """The fields of flatten_t."""
+        channels, height, width = self.x.shape
+        return {
+            "dx": self.x.gradient.fields(), "dy": self.y.gradient.fields(),
+            "channels": channels, "hi": height, "wi": width,
         }
 
 

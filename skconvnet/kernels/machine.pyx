@@ -26,6 +26,7 @@ from skconvnet.kernels.activation cimport (
 )
 from skconvnet.kernels.conv cimport conv_backward, conv_forward, conv_t
 from skconvnet.kernels.dense cimport dense_backward, dense_forward, dense_t
+from skconvnet.kernels.flatten cimport flatten_backward, flatten_t
 from skconvnet.kernels.lanes cimport LANES, block_t, buffer_t, lanes_t, omp_get_thread_num, real_t
 from skconvnet.kernels.loss cimport cross_entropy, labels_t
 from skconvnet.kernels.optimizer cimport ADAM, CHUNK, SGD, optimizer_t, sum_groups, update
@@ -44,13 +45,14 @@ cdef enum op_kind:
     DENSE
     MAX_POOL
     AVG_POOL
+    FLATTEN
     ACTIVATION
     SOFTMAX
     LOG_SOFTMAX
 
 OP_KINDS = {
     "conv": CONV, "dense": DENSE, "max_pool": MAX_POOL, "avg_pool": AVG_POOL,
-    "activation": ACTIVATION, "softmax": SOFTMAX, "log_softmax": LOG_SOFTMAX,
+    "flatten": FLATTEN, "activation": ACTIVATION, "softmax": SOFTMAX, "log_softmax": LOG_SOFTMAX,
 }
 
 # Samples in a block; rows of a tile of several columns, and of one.
@@ -69,6 +71,7 @@ cdef struct op_t:
     conv_t conv
     dense_t dense
     pool_t pool
+    flatten_t flatten
     activation_t activation
     softmax_t softmax
 
@@ -115,7 +118,7 @@ cdef void run_forward(const op_t* op, const block_t* b) noexcept nogil:
         activation_forward(&op.activation, b)
     elif op.kind == SOFTMAX:
         softmax_forward(&op.softmax, b)
-    else:
+    elif op.kind == LOG_SOFTMAX:
         log_softmax_forward(&op.softmax, b)
 
 
@@ -129,6 +132,8 @@ cdef void run_backward(const op_t* op, const block_t* b) noexcept nogil:
         max_pool_backward(&op.pool, b)
     elif op.kind == AVG_POOL:
         avg_pool_backward(&op.pool, b)
+    elif op.kind == FLATTEN:
+        flatten_backward(&op.flatten, b)
     elif op.kind == ACTIVATION:
         activation_backward(&op.activation, b)
 
@@ -310,6 +315,8 @@ cdef class Program:
                 op.dense = fields
             elif name in ("max_pool", "avg_pool"):
                 op.pool = fields
+            elif name == "flatten":
+                op.flatten = fields
             elif name == "activation":
                 op.activation = fields
             else:

@@ -160,7 +160,7 @@ class Conv2D(Layer):
         padding = pad_image(x.shape, self._span(), stride, self.padding)
         weight, bias = places["weight"], places.get("bias", -1)
         if kernel == x.shape[1:] and not np.any(padding) and self.connections is None:
-            plan.add_call(Product(x.flatten(), y, weight, bias))  # it covers its whole input: a dense layer
+            plan.add_call(Product(plan.flatten(x), y, weight, bias))  # it covers its whole input: a dense layer
         else:
             plan.add_call(
                 Convolution(

@@ -33,7 +33,7 @@ class Flatten(Layer):
         return (int(np.prod(shape)),)
 
     def lower(self, plan, x, places):
-        return x.flatten()
+        return plan.flatten(x)
 
 
 @dataclass(frozen=True, repr=False)
@@ -84,7 +84,7 @@ class Dense(Layer):
 
     def lower(self, plan, x, places):
         y = plan.add_image((self.units,), x, trains=True)
-        plan.add_call(Product(x.flatten(), y, places["weight"], places.get("bias", -1)))
+        plan.add_call(Product(plan.flatten(x), y, places["weight"], places.get("bias", -1)))
         return resolve_activation("Dense", self.activation).lower(plan, y, {})
 
 

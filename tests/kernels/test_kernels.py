@@ -1,13 +1,15 @@
 """Every kernel against its slow twin: shapes, precisions, instruction sets, threads."""
 
-import itertools
-
 import numpy as np
 import pytest
 
-from skconvnet import functional, kernels
+from skconvnet import functional
 from skconvnet.kernels import reference
+from skconvnet._network import Network
+from skconvnet._training import Trainer
+from skconvnet.layers import Dense, LeakyReLU, ReLU, Sigmoid, Tanh
 from skconvnet.layers.window import pad_image, slide
+from skconvnet.optimizers import SGD, Adam
 
 # n, channels, height, width, filters, kernel, stride, dilation, padding
 CONVOLUTIONS = [
@@ -42,19 +44,6 @@ POOLINGS = [
     (2, 4, 5, 6, (5, 6), 1, "valid"),
     (2, 2, 7, 11, 4, 3, "same"),
 ]
-
-
-@pytest.fixture(params=kernels.list_isas())
-def isa(request):
-    chosen = kernels.get_isa()
-    kernels.set_isa(request.param)
-    yield request.param
-    kernels.set_isa(chosen)
-
-
-@pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
-def dtype(request):
-    return request.param
 
 
 def draw(rng, shape, dtype, integers):
@@ -174,3 +163,105 @@ def test_dense(isa, dtype, n, inputs, units, integers):
             *functional.dense_backward(x, weight, dy, n_threads=n_threads),
         ]
         check(results, twins, scales, dtype, integers)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (17, 5), (3, 2, 5, 7)], ids=str)
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "sigmoid", "tanh"])
+def test_activations(isa, dtype, name, shape):
+    rng = np.random.default_rng(3)
+    x = (rng.standard_normal(shape) * 10).astype(dtype)
+    dy = rng.standard_normal(shape).astype(dtype)
+    x.flat[0] = 0
+    slope = {"relu": (0.0,), "leaky_relu": (0.1,)}.get(name, ())
+    twin = "leaky_relu" if slope else name
+    y_twin = getattr(reference, twin)(x.astype(np.float64), *slope)
+    dx_twin = getattr(reference, twin + "_backward")(
+        x.astype(np.float64), dy.astype(np.float64), *slope
+    )
+    layer = {
+        "relu": ReLU(), "leaky_relu": LeakyReLU(0.1), "sigmoid": Sigmoid(), "tanh": Tanh()
+    }[name]
+    network = Network([layer], shape[1:], dtype=dtype)
+    eps = np.finfo(dtype).eps
+    for n_threads in (1, 2, 3, 4):
+        options = {"slope": 0.1} if name == "leaky_relu" else {}
+        y = getattr(functional, name)(x, **options, n_threads=n_threads)
+        assert y.dtype == dtype
+        np.testing.assert_allclose(y, y_twin, rtol=4 * eps, atol=1e-37)
+        dx, _ = network.backward(x, dy, n_threads)
+        # 1 - y and 1 - y^2 cancel near saturation: their error is that of y
+        np.testing.assert_allclose(dx, dx_twin, rtol=8 * eps, atol=8 * eps * np.abs(dy).max())
+
+
+def test_activations_at_the_edges(isa, dtype):
+    x = np.array([[-1e30, -1e4, -100, -1e-30, 0, 1e-30, 100, 1e4, 1e30]], dtype)
+    with np.errstate(all="raise"):
+        np.testing.assert_allclose(
+            functional.sigmoid(x)[0], [0, 0, 0, 0.5, 0.5, 0.5, 1, 1, 1], atol=1e-37
+        )
+        np.testing.assert_allclose(
+            functional.tanh(x)[0], [-1, -1, -1, -1e-30, 0, 1e-30, 1, 1, 1], rtol=1e-6
+        )
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4])
+@pytest.mark.parametrize("n, classes", [(1, 1), (1, 2), (17, 10), (40, 33)])
+def test_softmax_and_cross_entropy(isa, dtype, n, classes, scale):
+    rng = np.random.default_rng(4)
+    z = (rng.standard_normal((n, classes)) * scale).astype(dtype)
+    target, weight = rng.integers(0, classes, n), rng.random(n)
+    eps = np.finfo(dtype).eps
+    wide = z.astype(np.float64)
+    loss_twin, dz_twin = reference.cross_entropy(wide, target, weight)
+    for n_threads in (1, 2, 3, 4):
+        p = functional.softmax(z, n_threads=n_threads)
+        log_p = functional.log_softmax(z, n_threads=n_threads)
+        loss, dz = functional.cross_entropy(z, target, weight, n_threads=n_threads)
+        np.testing.assert_allclose(p, reference.softmax(wide), rtol=40 * eps * scale, atol=4 * eps)
+        np.testing.assert_allclose(
+            log_p, reference.log_softmax(wide), rtol=8 * eps, atol=8 * eps * scale
+        )
+        assert np.abs(p.sum(axis=1) - 1).max() <= 4 * classes * eps
+        assert isinstance(loss, float)
+        np.testing.assert_allclose(loss, loss_twin, rtol=8 * eps, atol=8 * eps * scale)
+        np.testing.assert_allclose(dz, dz_twin, rtol=40 * eps * scale, atol=4 * eps)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [SGD(), SGD(momentum=0.9), SGD(momentum=0.8, nesterov=True), Adam(), Adam(0.8, 0.9, 1e-3)],
+    ids=repr,
+)
+def test_optimizers(isa, dtype, optimizer):
+    # more parameters than a thread updates at a time, several groups, a short last batch
+    rng = np.random.RandomState(5)
+    network = Network([Dense(61), Dense(30)], (19,), 3, dtype)
+    network.initialize(rng)
+    X = rng.standard_normal((70, 19)).astype(dtype)
+    target, weight = rng.randint(0, 3, 70), rng.rand(70) + 0.5
+    params, state = network.params.astype(np.float64), np.zeros((2, network.n_params))
+    trainer = Trainer(network, optimizer, rng)
+    run_epoch = trainer.prepare(X, target, weight, 32, 0.01, False, 2)
+    t = 0
+    for _ in range(2):
+        twin = Network([Dense(61), Dense(30)], (19,), 3, np.float64)
+        for start in (0, 32, 64):
+            twin.params = params
+            batch = slice(start, start + 32)
+            _, _, gradient = twin.loss(
+                X[batch].astype(np.float64), target[batch], weight[batch]
+            )
+            t += 1
+            if isinstance(optimizer, SGD):
+                params, state[0] = reference.sgd(
+                    params, gradient, state[0], 0.01, optimizer.momentum, optimizer.nesterov
+                )
+            else:
+                params, *state = reference.adam(
+                    params, gradient, *state, 0.01, optimizer.beta_1, optimizer.beta_2,
+                    optimizer.epsilon, t,
+                )
+        run_epoch()
+        assert trainer.steps[0] == t
+        tolerance = 1e-12 if dtype == np.float64 else 2e-4
+        np.testing.assert_allclose(network.params, params, rtol=tolerance, atol=tolerance)

@@ -1,0 +1,102 @@
+"""Train the ANNT article's MNIST network and measure how well it reads.
+
+    python benchmarks/train_mnist.py --data FOLDER [--seeds 0 1 2] [--output doc/mnist.md]
+
+FOLDER holds `mnist.npz` as Keras distributes it: uint8 arrays x_train, y_train, x_test, y_test. The first
+50,000 training images train, the other 10,000 validate, the 10,000 test images are looked at once, after the
+last epoch. Pixels are scaled to [-1, 1] and images padded with -1 to 32x32, as in the article.
+"""
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+
+from skconvnet import ConvNetClassifier
+from skconvnet.layers import AvgPool2D, Conv2D
+
+# which of the 6 maps each of the 16 filters of the second convolution sees (LeCun et al. 1998, Table I)
+MAPS = (
+    "012 123 234 345 045 015 0123 1234 2345 0345 0145 0125 0134 1245 0235 012345".split()
+)
+TABLE = np.array([[str(channel) in maps for channel in range(6)] for maps in MAPS])
+
+LAYERS = [
+    Conv2D(6, 5, activation="relu"),
+    AvgPool2D(2),
+    Conv2D(16, 5, connections=TABLE, activation="relu"),
+    AvgPool2D(2),
+    Conv2D(120, 5, activation="relu"),
+]
+EPOCHS = 20
+
+
+def load(folder):
+    """Read the images and prepare them as the article does."""
+    with np.load(folder / "mnist.npz") as file:
+        arrays = [file[name] for name in ("x_train", "y_train", "x_test", "y_test")]
+
+    def prepare(images):
+        scaled = images.astype(np.float32) / 127.5 - 1
+        return np.pad(scaled, ((0, 0), (2, 2), (2, 2)), constant_values=-1)
+
+    return prepare(arrays[0]), arrays[1], prepare(arrays[2]), arrays[3]
+
+
+def train(seed, X, y, X_valid, y_valid):
+    """Train with the article's settings, printing a line an epoch; give the classifier and seconds."""
+    clf = ConvNetClassifier(
+        LAYERS, batch_size=50, learning_rate=0.002, random_state=seed, dtype="float32"
+    )
+    print("epoch  train_loss  train_score  valid_score  seconds")
+    for epoch in range(1, EPOCHS + 1):
+        clf.partial_fit(X, y, classes=np.arange(10))
+        record = clf.history_[-1]
+        print(
+            f"{epoch:5d}  {record['train_loss']:10.4f}  {record['train_score']:11.4f}  "
+            f"{clf.score(X_valid, y_valid):11.4f}  {record['duration']:7.2f}",
+            flush=True,
+        )
+    return clf, sum(record["duration"] for record in clf.history_)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="the folder that holds mnist.npz")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--output", type=Path, help="also write the table to this file")
+    arguments = parser.parse_args()
+
+    X, y, X_test, y_test = load(arguments.data)
+    rows, tests = [], []
+    for seed in arguments.seeds:
+        print(f"seed {seed}")
+        clf, seconds = train(seed, X[:50000], y[:50000], X[50000:], y[50000:])
+        start = time.perf_counter()
+        tests.append(clf.score(X_test, y_test))
+        rate = len(X_test) / (time.perf_counter() - start)
+        valid = clf.score(X[50000:], y[50000:])
+        print(f"test accuracy {tests[-1]:.4f}\n")
+        rows.append(
+            f"| {seed} | {clf.score(X[:50000], y[:50000]):.4f} | {valid:.4f} | {tests[-1]:.4f} | "
+            f"{seconds:.1f} s | {50000 * EPOCHS / seconds:,.0f} | {rate:,.0f} |"
+        )
+    table = "\n".join(
+        [
+            "| seed | train | validation | test | training time | trained, samples/s | "
+            "predicted, samples/s |",
+            "|---|---|---|---|---|---|---|",
+            *rows,
+            "",
+            f"Median test accuracy: {statistics.median(tests):.4f}",
+        ]
+    )
+    print(table)
+    if arguments.output:
+        arguments.output.write_text(table + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Which machine runs, on how many threads, and after a fork."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from skconvnet import functional, kernels, set_isa
+
+
+def run(code, **environment):
+    """Run Python code in a process of its own and give what it prints."""
+    result = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True,
+        text=True, timeout=120, cwd=os.path.expanduser("~"),
+    )
+    return result.stdout.strip() or result.stderr.strip()
+
+
+def test_the_widest_instruction_set_is_chosen():
+    assert run("from skconvnet import kernels; print(kernels.get_isa())", SKCONVNET_ISA="") == (
+        kernels.list_isas()[0]
+    )
+
+
+@pytest.mark.parametrize("isa", kernels.list_isas())
+def test_environment_overrides_the_choice(isa):
+    code = "from skconvnet import kernels; print(kernels.get_machine('f4').__name__)"
+    assert run(code, SKCONVNET_ISA=isa) == f"skconvnet.kernels._{isa}_float32"
+
+
+def test_unknown_instruction_set():
+    with pytest.raises(ValueError, match="no instruction set 'mmx' here.*baseline"):
+        set_isa("mmx")
+    assert "no instruction set 'sse9' here" in run("import skconvnet", SKCONVNET_ISA="sse9")
+
+
+def test_thread_count():
+    code = "from skconvnet.kernels import count_threads; print(count_threads())"
+    has_openmp = kernels.cpu.has_openmp
+    assert run(code, OMP_NUM_THREADS="3") == ("3" if has_openmp else "1")
+    assert run(code, SKCONVNET_NUM_THREADS="5", OMP_NUM_THREADS="3") == ("5" if has_openmp else "1")
+    assert kernels.count_threads(7) == (7 if has_openmp else 1)
+    with pytest.raises(ValueError, match="n_threads must be at least 1"):
+        kernels.count_threads(-2)
+    assert "at least 1 or None, got 0" in run(code, SKCONVNET_NUM_THREADS="0")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # that it forks is the point
+def test_a_forked_child_computes_the_same():
+    x = np.random.default_rng(0).standard_normal((200, 30))
+    y = functional.dense(x, x[:9], n_threads=2)
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        same = np.array_equal(functional.dense(x, x[:9], n_threads=2), y)
+        os.write(write, b"same" if same else b"other")
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        assert pipe.read() == "same"
+    os.waitpid(child, 0)
+
+
+def test_importing_leaves_denormal_numbers_alone():
+    code = "import numpy as np, skconvnet; print(np.float32(1e-40) * np.float32(1) != 0)"
+    assert run(code) == "True"
+
+
+def test_show_versions():
+    text = run("import skconvnet; skconvnet.show_versions()")
+    assert "sklearn: " in text and "instruction set: " in text and "built with OpenMP" in text

@@ -1,0 +1,174 @@
+"""Layers as values: comparison, printing, pickling, shapes, and what a wrong value gets."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+from skconvnet import layers as all_layers
+from skconvnet.layers import (
+    AvgPool2D,
+    Conv2D,
+    Dense,
+    Flatten,
+    Identity,
+    LeakyReLU,
+    MaxPool2D,
+    Output,
+    ReLU,
+    ShapeError,
+    Sigmoid,
+    Tanh,
+)
+from skconvnet.optimizers import SGD, Adam
+
+VALUES = [
+    Conv2D(6, 5),
+    Conv2D(6, (5, 3), stride=2, padding="same", activation="relu", name="stem"),
+    Conv2D(2, padding=((0, 1), (2, 3)), bias=False, dilation=2, init="glorot_normal"),
+    Conv2D(2, connections=[[1, 0], [1, 1]], activation=LeakyReLU(0.3)),
+    MaxPool2D(),
+    MaxPool2D((2, 3), stride=1, padding=1),
+    AvgPool2D(3, stride=(1, 2), padding="same", name="pool"),
+    Flatten(),
+    Dense(10, activation="tanh", bias=False),
+    Output(bias=False, init="zeros"),
+    ReLU(),
+    LeakyReLU(),
+    LeakyReLU(0.5, name="leak"),
+    Sigmoid(),
+    Tanh(),
+    Identity(),
+    SGD(),
+    SGD(momentum=0.9, nesterov=True),
+    Adam(beta_2=0.99),
+]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_values(value):
+    names = {**vars(all_layers), "SGD": SGD, "Adam": Adam}
+    for same in (eval(repr(value), names), pickle.loads(pickle.dumps(value)), copy.deepcopy(value)):
+        assert same == value and hash(same) == hash(value) and repr(same) == repr(value)
+    assert sum(value == other for other in VALUES) == 1
+    with pytest.raises(AttributeError):
+        value.name = "other"
+
+
+def test_arrays_and_lists_become_comparable():
+    table = np.array([[True, False], [True, True]])
+    assert Conv2D(2, [3, 3], connections=table) == Conv2D(2, (3, 3), connections=table.tolist())
+    assert Conv2D(np.int64(2)) == Conv2D(2) and repr(Conv2D(np.int64(2))) == "Conv2D(filters=2)"
+
+
+@pytest.mark.parametrize(
+    "layer, shape, expected",
+    [
+        (Conv2D(6, 5), (1, 32, 32), (6, 28, 28)),
+        (Conv2D(6, 5, padding="same"), (1, 9, 7), (6, 9, 7)),
+        (Conv2D(6, 4, stride=3, padding="same"), (1, 9, 7), (6, 3, 3)),
+        (Conv2D(6, (2, 3), padding=(1, 0)), (1, 9, 7), (6, 10, 5)),
+        (Conv2D(6, 3, padding=((2, 0), (0, 1))), (1, 9, 7), (6, 9, 6)),
+        (Conv2D(6, 3, dilation=(2, 1)), (1, 9, 7), (6, 5, 5)),
+        (Conv2D(6, 1, stride=4), (1, 9, 7), (6, 3, 2)),
+        (MaxPool2D(), (3, 9, 7), (3, 4, 3)),
+        (MaxPool2D(3, stride=1, padding="same"), (3, 9, 7), (3, 9, 7)),
+        (AvgPool2D((2, 3), padding="same"), (3, 9, 7), (3, 5, 3)),
+        (Flatten(), (3, 9, 7), (189,)),
+        (Dense(4), (3, 9, 7), (4,)),
+        (Dense(4), (189,), (4,)),
+        (ReLU(), (3, 9, 7), (3, 9, 7)),
+    ],
+    ids=str,
+)
+def test_output_shape(layer, shape, expected):
+    assert layer.output_shape(shape) == expected
+
+
+@pytest.mark.parametrize("size", range(1, 9))
+@pytest.mark.parametrize("kernel", range(1, 10))
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("padding", [0, 1, 2])
+def test_sizes_follow_the_formula_or_are_refused(size, kernel, stride, padding):
+    conv = Conv2D(1, kernel, stride=stride, padding=padding)
+    if size + 2 * padding < kernel:
+        with pytest.raises(ShapeError):
+            conv.output_shape((1, size, size))
+    else:
+        n = (size + 2 * padding - kernel) // stride + 1
+        assert conv.output_shape((1, size, size)) == (1, n, n)
+    same = Conv2D(1, kernel, stride=stride, padding="same")
+    assert same.output_shape((1, size, size))[1] == -(-size // stride)
+
+
+@pytest.mark.parametrize("layer", [Conv2D(2), MaxPool2D(), AvgPool2D()], ids=repr)
+def test_images_are_needed(layer):
+    with pytest.raises(ShapeError) as error:
+        layer.output_shape((64,))
+    assert "input_shape=" in error.value.remedy
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: Conv2D(0), "Conv2D: filters must be an int of at least 1, got 0"),
+        (lambda: Conv2D(2.5), "filters must be an int"),
+        (lambda: Conv2D(True), "filters must be an int"),
+        (lambda: Conv2D(2, 0), "kernel_size must be an int of at least 1 or a pair"),
+        (lambda: Conv2D(2, (3, 3, 3)), "kernel_size must be"),
+        (lambda: Conv2D(2, stride=0), "stride must be"),
+        (lambda: Conv2D(2, stride=(1, -1)), "stride must be"),
+        (lambda: Conv2D(2, padding="full"), 'padding must be "valid", "same"'),
+        (lambda: Conv2D(2, padding=-1), "padding must be an int of at least 0"),
+        (lambda: Conv2D(2, padding=((1, 1), (1, -1))), "padding must be"),
+        (lambda: Conv2D(2, activation="rleu"), r"unknown activation 'rleu'.*Did you mean 'relu'\?"),
+        (lambda: Conv2D(2, activation=Dense(3)), "unknown activation"),
+        (lambda: Conv2D(2, init="xavier"), "unknown init 'xavier'"),
+        (lambda: Conv2D(2, connections=[[1, 0]]), r"shape \(filters, channels\) = \(2, channels\)"),
+        (lambda: Conv2D(2, connections=[[3, 0], [1, 1]]), "connections must be a bool array"),
+        (lambda: Conv2D(2, name="a__b"), "name must be an identifier without '__'"),
+        (lambda: Conv2D(2, name="0"), "name must be an identifier"),
+        (lambda: MaxPool2D(0), "MaxPool2D: pool_size must be"),
+        (lambda: AvgPool2D(2, stride=0), "AvgPool2D: stride must be"),
+        (lambda: Dense(-3), "Dense: units must be"),
+        (lambda: LeakyReLU(-0.1), "slope must be a number of at least 0"),
+        (lambda: Output(init=3), "unknown init 3"),
+        (lambda: SGD(momentum=1), "momentum must be at least 0 and below 1"),
+        (lambda: Adam(epsilon=0), "epsilon must be a number above 0"),
+    ],
+)
+def test_wrong_values_fail_where_they_are_typed(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("init, variance", [
+    ("he_normal", 2 / 150), ("he_uniform", 2 / 150), ("lecun_normal", 1 / 150),
+    ("lecun_uniform", 1 / 150), ("glorot_normal", 2 / (150 + 200 * 25)),
+    ("glorot_uniform", 2 / (150 + 200 * 25)), ("normal", 0.05**2), ("uniform", 0.05**2 / 3),
+    ("zeros", 0),
+])
+def test_initial_weights(init, variance):
+    parameters = Conv2D(200, 5, init=init).initialize((6, 9, 9), np.random.RandomState(0))
+    assert parameters["weight"].shape == (200, 6, 5, 5) and not parameters["bias"].any()
+    assert parameters["weight"].var() == pytest.approx(variance, rel=0.03)
+    if init.endswith("uniform"):
+        limit = np.sqrt(3 * variance)
+        assert 0.99 * limit < np.abs(parameters["weight"]).max() <= limit
+
+
+def test_initial_weights_of_a_connection_table():
+    table = np.zeros((200, 6), bool)
+    table[:100, :2] = table[100:, :] = True
+    weight = Conv2D(200, 5, connections=table).initialize((6, 9, 9), np.random.RandomState(0))["weight"]
+    assert not weight[~table].any()
+    assert weight[:100, :2].var() == pytest.approx(2 / 50, rel=0.05)
+    assert weight[100:].var() == pytest.approx(2 / 150, rel=0.05)
+
+
+def test_initial_weights_from_a_callable():
+    def init(shape, fan_in, fan_out, rng):
+        return np.full(shape, fan_in + fan_out)
+
+    assert (Dense(3, init=init).initialize((7,), None)["weight"] == 10).all()

@@ -1,0 +1,526 @@
+"""The classifier: forms of images, labels, weights, determinism, and what bad input gets."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.sparse import csr_array
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
+
+from skconvnet import ConvNetClassifier
+from skconvnet.layers import Conv2D, Dense, Flatten, MaxPool2D, Output
+from skconvnet.optimizers import SGD
+
+LAYERS = [Conv2D(4, padding="same", activation="relu", name="stem"), MaxPool2D()]
+
+
+def make_images(n=60, shape=(6, 5, 3), classes=3, seed=0):
+    """Images whose class shows in the brightness of one channel."""
+    rng = np.random.default_rng(seed)
+    X, y = rng.random((n, *shape)), np.arange(n) % classes
+    X[..., 0] += y.reshape(-1, 1, 1) * 2
+    return X, y
+
+
+def make_classifier(**params):
+    return ConvNetClassifier(**{"layers": LAYERS, "max_iter": 3, "random_state": 0, **params})
+
+
+def test_digits():
+    X, y = load_digits(return_X_y=True)
+    X_train, X_test, y_train, y_test = train_test_split(X / 16, y, stratify=y, random_state=0)
+    clf = make_classifier(
+        layers=[Conv2D(16, padding="same", activation="relu"), MaxPool2D()],
+        input_shape=(8, 8), max_iter=20, learning_rate=0.005,
+    )
+    assert clf.fit(X_train, y_train).score(X_test, y_test) > 0.96
+
+
+class TestImageForms:
+    """Every form of the same images gives the same bits."""
+
+    X, y = make_images()
+
+    def fit_and_predict(self, X, **params):
+        clf = make_classifier(**params).fit(X, self.y)
+        return clf, clf.predict_proba(X)
+
+    @pytest.fixture
+    def expected(self):
+        return self.fit_and_predict(self.X)[1]
+
+    def test_rows(self, expected):
+        rows = self.X.reshape(60, -1)
+        clf, p = self.fit_and_predict(rows, input_shape=(6, 5, 3))
+        np.testing.assert_array_equal(p, expected)
+        assert clf.input_shape_ == (6, 5, 3) and clf.n_features_in_ == 90
+        np.testing.assert_array_equal(clf.predict_proba(self.X), expected)
+
+    def test_channels_first(self, expected):
+        X = self.X.transpose(0, 3, 1, 2)
+        clf, p = self.fit_and_predict(X, data_format="channels_first")
+        np.testing.assert_array_equal(p, expected)
+        assert clf.input_shape_ == (3, 6, 5)
+        rows = np.ascontiguousarray(X).reshape(60, -1)
+        _, p = self.fit_and_predict(
+            rows, data_format="channels_first", input_shape=(3, 6, 5)
+        )
+        np.testing.assert_array_equal(p, expected)
+
+    def test_without_channel(self):
+        X = self.X[..., 0]
+        expected = self.fit_and_predict(X[..., None])[1]
+        clf, p = self.fit_and_predict(X)
+        np.testing.assert_array_equal(p, expected)
+        assert clf.input_shape_ == (6, 5, 1)
+        np.testing.assert_array_equal(
+            self.fit_and_predict(X, data_format="channels_first")[1], expected
+        )
+        np.testing.assert_array_equal(
+            self.fit_and_predict(X.reshape(60, -1), input_shape=[6, 5])[1], expected
+        )
+
+    def test_strides_lists_frames_and_memory_maps(self, expected, tmp_path):
+        np.save(tmp_path / "X.npy", self.X)
+        forms = [
+            np.asfortranarray(self.X),
+            np.ascontiguousarray(self.X[:, ::-1])[:, ::-1],
+            np.repeat(self.X, 2, axis=0)[::2],
+            self.X.tolist(),
+            self.X.astype(">f8"),
+            np.load(tmp_path / "X.npy", mmap_mode="r"),
+        ]
+        unaligned = np.empty(self.X.nbytes + 1, np.uint8)[1:].view(np.float64)
+        unaligned = unaligned.reshape(self.X.shape)
+        unaligned[...] = self.X
+        assert not unaligned.flags.aligned
+        for X in [*forms, unaligned]:
+            np.testing.assert_array_equal(self.fit_and_predict(X)[1], expected)
+        frame = pd.DataFrame(self.X.reshape(60, -1)).add_prefix("pixel")
+        clf, p = self.fit_and_predict(frame, input_shape=(6, 5, 3))
+        np.testing.assert_array_equal(p, expected)
+        assert clf.feature_names_in_[0] == "pixel0"
+
+    @pytest.mark.parametrize(
+        "dtype", ["uint8", "bool", "int8", "int16", "uint16", "int32", "int64", "float16", "float32"]
+    )
+    def test_other_dtypes_compute_in_float32(self, dtype):
+        X = (self.X * (1 if dtype == "bool" else 50)).astype(dtype)
+        clf, p = self.fit_and_predict(X)
+        assert p.dtype == np.float32 and clf.network_.dtype == np.float32
+        _, same = self.fit_and_predict(X.astype(np.float32))
+        np.testing.assert_array_equal(p, same)
+
+    def test_dtype(self, expected):
+        assert expected.dtype == np.float64
+        assert self.fit_and_predict(self.X, dtype="float32")[1].dtype == np.float32
+        assert self.fit_and_predict(self.X.astype("f4"), dtype="float64")[1].dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [0, 1, 2], [-5, 7, 10**15], ["cat", "dog", "eel"], np.array(["a", "b", "c"], object),
+        [0.0, 1.0, 2.0], np.array([3, 1, 2], np.uint8),
+    ],
+    ids=str,
+)
+def test_any_label_type(labels):
+    X, y = make_images()
+    labels = np.asarray(labels)
+    clf = make_classifier(max_iter=40, learning_rate=0.01).fit(X, labels[y])
+    np.testing.assert_array_equal(clf.classes_, np.unique(labels))
+    assert clf.predict(X).dtype == labels.dtype
+    assert clf.score(X, labels[y]) > 0.8
+
+
+def test_two_classes():
+    X, y = make_images(classes=2)
+    clf = make_classifier(max_iter=20).fit(X, y == 1)
+    scores, p = clf.decision_function(X), clf.predict_proba(X)
+    assert scores.shape == (60,) and p.shape == (60, 2)
+    np.testing.assert_array_equal(clf.predict(X), scores > 0)
+    np.testing.assert_allclose(p[:, 1], 1 / (1 + np.exp(-scores)), rtol=1e-12)
+    np.testing.assert_allclose(clf.predict_log_proba(X), np.log(p), rtol=1e-9)
+
+
+def test_log_probabilities_stay_finite():
+    X, y = make_images()
+    clf = make_classifier().fit(X, y)
+    log_p = clf.predict_log_proba(X * 1e5)
+    assert np.isfinite(log_p).all() and (clf.predict_proba(X * 1e5) < 1e-300).any()
+
+
+class TestSampleWeights:
+    X, y = make_images(n=20)
+
+    def weights_of(self, X, y, **fit_params):
+        return make_classifier(batch_size=200).fit(X, y, **fit_params).network_.params
+
+    def test_a_weight_of_two_is_the_sample_twice(self):
+        weight = np.ones(20)
+        weight[:5] = 2
+        X, y = np.concatenate([self.X, self.X[:5]]), np.concatenate([self.y, self.y[:5]])
+        np.testing.assert_allclose(
+            self.weights_of(self.X, self.y, sample_weight=weight), self.weights_of(X, y), rtol=1e-7
+        )
+
+    def test_a_weight_of_zero_is_no_sample(self):
+        weight = np.ones(20)
+        weight[[3, 8]] = 0
+        keep = weight > 0
+        np.testing.assert_allclose(
+            self.weights_of(self.X, self.y, sample_weight=weight),
+            self.weights_of(self.X[keep], self.y[keep]),
+            rtol=1e-7,
+        )
+
+    def test_class_weight(self):
+        by_class = make_classifier(class_weight={0: 1, 1: 3, 2: 0.5}).fit(self.X, self.y)
+        by_sample = make_classifier().fit(
+            self.X, self.y, sample_weight=np.array([1, 3, 0.5])[self.y]
+        )
+        np.testing.assert_array_equal(by_class.network_.params, by_sample.network_.params)
+        X, y = np.concatenate([self.X, self.X[self.y == 0]]), np.append(self.y, [0] * 7)
+        balanced = make_classifier(class_weight="balanced").fit(X, y)
+        share = len(y) / (3 * np.bincount(y))
+        by_sample = make_classifier().fit(X, y, sample_weight=share[y])
+        np.testing.assert_array_equal(balanced.network_.params, by_sample.network_.params)
+
+    def test_zero_weights_that_leave_one_class(self):
+        with pytest.raises(ValueError, match="at least 2 classes, got 1 class: .1."):
+            make_classifier().fit(self.X, self.y, sample_weight=self.y == 1)
+
+    def test_negative_weights(self):
+        with pytest.raises(ValueError, match="[Nn]egative"):
+            make_classifier().fit(self.X, self.y, sample_weight=self.y - 1)
+
+
+class TestDeterminism:
+    X, y = make_images(n=150)
+
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    @pytest.mark.parametrize("batch_size", [1, 16, 50, 150])
+    def test_threads(self, isa, dtype, batch_size):
+        fits = [
+            make_classifier(n_threads=n, dtype=dtype, batch_size=batch_size).fit(self.X, self.y)
+            for n in (1, 2, 3, 8)
+        ]
+        for clf in fits[1:]:
+            np.testing.assert_array_equal(clf.network_.params, fits[0].network_.params)
+            np.testing.assert_array_equal(clf.predict_proba(self.X), fits[0].predict_proba(self.X))
+            assert clf.loss_curve_ == fits[0].loss_curve_
+
+    def test_one_sample_alone_or_in_any_batch(self, isa):
+        clf = make_classifier(dtype="float32").fit(self.X, self.y)
+        p = clf.predict_proba(self.X)
+        order = np.random.default_rng(0).permutation(150)
+        np.testing.assert_array_equal(clf.predict_proba(self.X[order]), p[order])
+        for k in range(0, 150, 7):
+            np.testing.assert_array_equal(clf.predict_proba(self.X[k : k + 1])[0], p[k])
+            np.testing.assert_array_equal(clf.predict_proba(self.X[k:]), p[k:])
+
+    def test_seed(self):
+        state = np.random.get_state()[1].copy()
+        a, b = (make_classifier().fit(self.X, self.y).network_.params for _ in range(2))
+        c = make_classifier(random_state=1).fit(self.X, self.y).network_.params
+        np.testing.assert_array_equal(a, b)
+        assert (a != c).any()
+        np.testing.assert_array_equal(np.random.get_state()[1], state)
+
+    def test_shuffle_changes_the_order_only_if_asked(self):
+        rows = [make_classifier(shuffle=s).fit(self.X, self.y).network_.params for s in (False, True)]
+        assert (rows[0] != rows[1]).any()
+
+
+class TestPartialFit:
+    X, y = make_images(n=100)
+
+    def test_k_calls_are_a_fit_of_k_epochs(self):
+        whole = make_classifier(max_iter=4).fit(self.X, self.y)
+        parts = make_classifier()
+        for _ in range(4):
+            assert parts.partial_fit(self.X, self.y, classes=[0, 1, 2]) is parts
+        np.testing.assert_array_equal(parts.network_.params, whole.network_.params)
+        assert parts.n_iter_ == 4 and parts.loss_curve_ == whole.loss_curve_
+        assert parts.t_ == whole.t_ == 8
+
+    def test_goes_on_after_fit_and_pickling(self):
+        whole = make_classifier(max_iter=3).fit(self.X, self.y)
+        first = make_classifier(max_iter=2).fit(self.X, self.y)
+        again = pickle.loads(pickle.dumps(first)).partial_fit(self.X, self.y)
+        np.testing.assert_array_equal(again.network_.params, whole.network_.params)
+        assert first.n_iter_ == 2
+
+    def test_classes_that_come_later(self):
+        some = self.y < 2
+        clf = make_classifier().partial_fit(self.X[some], self.y[some], classes=[0, 1, 2])
+        assert clf.predict_proba(self.X).shape == (100, 3)
+        clf.partial_fit(self.X, self.y)
+
+    def test_unseen_labels(self):
+        clf = make_classifier().partial_fit(self.X, self.y, classes=[0, 1, 2])
+        before = clf.predict_proba(self.X)
+        with pytest.raises(ValueError, match=r"labels \[7\], which are not among the classes \[0, 1, 2\]"):
+            clf.partial_fit(self.X, np.where(self.y == 1, 7, self.y))
+        np.testing.assert_array_equal(clf.predict_proba(self.X), before)
+
+    def test_first_call_needs_classes(self):
+        with pytest.raises(ValueError, match="classes must be passed on the first call"):
+            make_classifier().partial_fit(self.X, self.y)
+
+    def test_one_class(self):
+        with pytest.raises(ValueError, match="at least 2 classes"):
+            make_classifier().partial_fit(self.X, self.y * 0, classes=[0])
+
+    def test_balanced(self):
+        with pytest.raises(ValueError, match="give the weights as a dict"):
+            make_classifier(class_weight="balanced").partial_fit(self.X, self.y, classes=[0, 1, 2])
+
+
+def test_fitted_attributes():
+    X, y = make_images(n=100)
+    clf = make_classifier(layers=None).fit(X, y)
+    assert clf.n_iter_ == 3 and clf.t_ == 6
+    assert [record["epoch"] for record in clf.history_] == [1, 2, 3]
+    assert set(clf.history_[0]) == {
+        "epoch", "train_loss", "train_score", "learning_rate", "duration"
+    }
+    assert clf.loss_curve_ == [record["train_loss"] for record in clf.history_]
+    assert clf.loss_ == clf.loss_curve_[-1]
+    assert pd.DataFrame(clf.history_).shape == (3, 5)
+    assert [type(stage.layer).__name__ for stage in clf.network_.stages] == [
+        "Conv2D", "MaxPool2D", "Conv2D", "Flatten", "Dense", "Dense"
+    ]
+
+
+def test_history_is_the_loss_of_the_epoch():
+    X, y = make_images(n=40)
+    clf = make_classifier(batch_size=40, max_iter=1, shuffle=False).fit(X, y)
+    start = make_classifier(batch_size=40, max_iter=1, learning_rate=1e-300).fit(X, y)
+    p = start.predict_proba(X)
+    record = clf.history_[0]
+    assert record["train_loss"] == pytest.approx(-np.log(p[np.arange(40), y]).mean(), rel=1e-12)
+    assert record["train_score"] == pytest.approx((p.argmax(axis=1) == y).mean())
+
+
+def test_verbose_prints_an_aligned_table(capsys):
+    X, y = make_images()
+    make_classifier(max_iter=12, verbose=1).fit(X, y)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["epoch", "train_loss", "train_score", "learning_rate", "duration"]
+    assert len(lines) == 13 and len({len(line) for line in lines}) == 1
+    make_classifier().fit(X, y)
+    assert capsys.readouterr().out == ""
+
+
+def test_interrupted_training_leaves_a_usable_model(monkeypatch):
+    X, y = make_images()
+    clf = make_classifier(max_iter=10)
+    draws = []
+
+    class Interrupting(np.random.RandomState):
+        def permutation(self, n):
+            draws.append(n)
+            if len(draws) == 4:
+                raise KeyboardInterrupt
+            return super().permutation(n)
+
+    with pytest.warns(UserWarning, match="interrupted in epoch 4"):
+        clf.set_params(random_state=Interrupting(0)).fit(X, y)
+    assert clf.n_iter_ == 3
+    expected = make_classifier(max_iter=3).fit(X, y)
+    np.testing.assert_array_equal(clf.predict_proba(X), expected.predict_proba(X))
+
+
+def test_scikit_learn_tools():
+    X, y = make_images()
+    rows = X.reshape(60, -1)
+    pipeline = make_pipeline(MinMaxScaler(), make_classifier(input_shape=(6, 5, 3)))
+    search = GridSearchCV(
+        pipeline,
+        {
+            "convnetclassifier__layers__stem__filters": [2, 5],
+            "convnetclassifier__layers__1__pool_size": [1, (2, 1)],
+            "convnetclassifier__optimizer": ["adam", SGD(momentum=0.9)],
+        },
+        cv=2, n_jobs=2, error_score="raise",
+    ).fit(rows, y)
+    best = search.best_estimator_[-1]
+    chosen = search.best_params_["convnetclassifier__layers__stem__filters"]
+    assert best.network_.weights["stem.weight"].shape == (chosen, 3, 3, 3)
+    architectures = {"layers": [[Conv2D(3), Dense(4)], None, LAYERS]}
+    search = GridSearchCV(make_classifier(), architectures, cv=2, error_score="raise").fit(X, y)
+    assert search.best_params_["layers"] in architectures["layers"]
+    assert cross_val_score(make_classifier(max_iter=40, learning_rate=0.01), X, y, cv=3).mean() > 0.7
+    assert clone(best).layers[0] == best.layers[0]
+
+
+def test_fit_does_not_touch_parameters():
+    X, y = make_images()
+    layers = list(LAYERS)
+    clf = make_classifier(layers=layers)
+    before = repr(clf.get_params())
+    clf.fit(X, y)
+    assert clf.layers is layers and layers == LAYERS and repr(clf.get_params()) == before
+
+
+def test_output_layer():
+    X, y = make_images()
+    assert "output.bias" not in make_classifier(
+        layers=[*LAYERS, Output(bias=False)]
+    ).fit(X, y).network_.weights
+    clf = make_classifier(layers=[*LAYERS, Flatten(), Dense(3), Output(dense=False)]).fit(X, y)
+    assert "output.weight" not in clf.network_.weights
+
+
+def test_uint8_images_are_not_copied():
+    import tracemalloc
+
+    X = np.zeros((3000, 32, 32, 3), np.uint8)
+    y = np.arange(3000) % 2
+    clf = make_classifier(layers=[MaxPool2D(16)], max_iter=1, n_threads=1)
+    tracemalloc.start()
+    clf.fit(X, y)
+    clf.predict(X)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < X.nbytes / 4
+
+
+class TestBadInput:
+    """A clear error before any work, and an earlier model stays as it was."""
+
+    X, y = make_images()
+
+    @pytest.mark.parametrize(
+        "params, message",
+        [
+            (
+                {"layers": [MaxPool2D(), Conv2D(4, 5, name="conv2")]},
+                r"Conv2D 'conv2' .*kernel_size=5.* needs an input of at least 5x5 pixels, got 3x2 "
+                r"pixels in 3 channels from MaxPool2D '0'\. Use a smaller kernel_size, "
+                r"padding=\"same\", or pool later\.",
+            ),
+            (
+                {"layers": [Conv2D(4, 5), MaxPool2D(2, name="pool1")]},
+                r"MaxPool2D 'pool1' .* needs an input of at least 2x2 pixels, got 2x1 pixels in 4 "
+                r"channels from Conv2D '0'\. Use a smaller pool_size",
+            ),
+            (
+                {"layers": [Conv2D(2, connections=[[1, 0, 1, 1], [1, 1, 1, 1]], name="stem")]},
+                r"Conv2D 'stem' .* needs an input of 4 channels, as its connections table of shape "
+                r"\(2, 4\) has them, got 6x5 pixels in 3 channels from X\. Give connections the "
+                r"shape \(filters, channels\) = \(2, 3\)",
+            ),
+            (
+                {"layers": [Flatten(), Conv2D(2)]},
+                r"Conv2D '1' .* needs images \(channels, height, width\), got 90 features from "
+                r"Flatten '0'",
+            ),
+            (
+                {"layers": [MaxPool2D(2, padding=2)]},
+                r"MaxPool2D '0' .* needs a padding smaller than its window of 2x2 pixels",
+            ),
+            ({"layers": [Dense(4), Output(dense=False)]}, r"one value for each of the 3 classes"),
+            ({"layers": [Output(), Dense(4)]}, "Output must be the last"),
+            ({"layers": [Dense(4, name="output")]}, 'the name "output" is taken'),
+            ({"layers": [Dense(4, name="a"), Dense(3, name="a")]}, "the same name 'a'"),
+            ({"layers": ["conv"]}, r"layers\[0\] must be a layer or None, got 'conv'"),
+            ({"layers": [Dense]}, r"write it with parentheses"),
+            ({"layers": Dense(4)}, "The 'layers' parameter of ConvNetClassifier must be"),
+            ({"input_shape": (6, 4, 3)}, r"input_shape=\(6, 4, 3\) does not fit X"),
+            ({"input_shape": (6, 5, 3, 1)}, r"input_shape must be \(height, width\) or"),
+            ({"data_format": "nhwc"}, "The 'data_format' parameter"),
+            ({"learning_rate": 0}, "The 'learning_rate' parameter"),
+            ({"optimizer": "adamw"}, "The 'optimizer' parameter"),
+            ({"n_threads": 0}, "The 'n_threads' parameter"),
+            ({"learning_rate": 1e300, "optimizer": "sgd"}, "loss is no longer finite in epoch"),
+            ({"layers": [Dense(4, init=lambda *a: np.ones(3))]}, "finite numbers of shape"),
+        ],
+        ids=lambda value: str(value)[:60],
+    )
+    def test_parameters(self, params, message):
+        clf = make_classifier().fit(self.X, self.y)
+        before, fitted = clf.predict_proba(self.X), dict(vars(clf))
+        clf.set_params(**params)
+        with pytest.raises((ValueError, TypeError), match=message):
+            clf.fit(self.X, self.y)
+        with pytest.raises((ValueError, TypeError), match=message):
+            make_classifier(**params).fit(self.X, self.y)
+        clf.set_params(**{name: fitted[name] for name in params})
+        assert vars(clf) == fitted
+        np.testing.assert_array_equal(clf.predict_proba(self.X), before)
+
+    @pytest.mark.parametrize(
+        "change, message",
+        [
+            (lambda X, y: (np.where(X == X[0, 0, 0, 0], np.nan, X), y), "NaN"),
+            (lambda X, y: (np.where(X == X[-1, -1, -1, -1], np.inf, X), y), "infinity"),
+            (lambda X, y: (X, y * 0), r"at least 2 classes, got 1 class: \[0\]"),
+            (lambda X, y: (X[:-1], y), "inconsistent numbers of samples"),
+            (lambda X, y: (X[:0], y[:0]), "0 sample"),
+            (lambda X, y: (X[:, :0], y), "0 feature"),
+            (lambda X, y: (X[None], y), "got 5 dimensions"),
+            (lambda X, y: (X + 1j, y), "[Cc]omplex"),
+            (lambda X, y: (X, y + 0.5), "Unknown label type"),
+            (lambda X, y: (csr_array(X.reshape(60, -1)), y), "[Ss]parse"),
+            (lambda X, y: (np.ma.masked_less(X, 0.1), y), "masked array"),
+            (lambda X, y: (X.astype(str), y), "dtype='numeric' is not compatible|convert"),
+        ],
+        ids=range(12),
+    )
+    def test_data(self, change, message):
+        clf = make_classifier().fit(self.X, self.y)
+        fitted = dict(vars(clf))
+        with pytest.raises((ValueError, TypeError), match=message):
+            clf.fit(*change(self.X, self.y))
+        assert vars(clf) == fitted
+
+    @pytest.mark.parametrize("bad, word", [(np.nan, "NaN"), (np.inf, "infinity")])
+    def test_prediction_of_what_is_not_finite(self, bad, word):
+        clf = make_classifier().fit(self.X, self.y)
+        X = self.X.copy()
+        X[-1, -1, -1, -1] = bad
+        for method in ("predict", "predict_proba", "predict_log_proba", "decision_function"):
+            with pytest.raises(ValueError, match=word):
+                getattr(clf, method)(X)
+        with pytest.raises(ValueError, match=word):
+            clf.partial_fit(X, self.y)
+
+    def test_rows_without_input_shape(self):
+        with pytest.raises(ValueError, match="got 90 features from X.*set input_shape="):
+            make_classifier().fit(self.X.reshape(60, -1), self.y)
+
+    def test_rows_that_input_shape_does_not_fit(self):
+        with pytest.raises(
+            ValueError, match=r"input_shape=\(6, 6, 3\) needs rows of 108 numbers, but X has rows of 90"
+        ):
+            make_classifier(input_shape=(6, 6, 3)).fit(self.X.reshape(60, -1), self.y)
+
+    def test_other_images_than_fitted(self):
+        clf = make_classifier().fit(self.X, self.y)
+        with pytest.raises(ValueError, match="X has 72 features, but ConvNetClassifier is expecting 90"):
+            clf.predict(self.X[:, :, :4])
+        with pytest.raises(ValueError, match=r"does not fit X, whose images have shape \(5, 6, 3\)"):
+            clf.predict(self.X.transpose(0, 2, 1, 3))
+
+    def test_numbers_too_large_for_float32(self):
+        X = self.X.copy()
+        X[3, 2, 1, 0] = -1e39
+        with pytest.raises(ValueError, match='infinity in the float32.*dtype="float64"'):
+            make_classifier(dtype="float32").fit(X, self.y)
+        clf = make_classifier(dtype="float32").fit(self.X, self.y)
+        with pytest.raises(ValueError, match="infinity in the float32"):
+            clf.predict(X)
+
+    def test_not_fitted(self):
+        for method in ("predict", "predict_proba", "predict_log_proba", "decision_function"):
+            with pytest.raises(NotFittedError):
+                getattr(make_classifier(), method)(self.X)

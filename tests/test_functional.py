@@ -1,0 +1,64 @@
+"""The kernels on plain arrays: dtypes, forms, and what bad arguments get."""
+
+import numpy as np
+import pytest
+
+from skconvnet import functional as f
+
+X = np.random.default_rng(0).standard_normal((2, 3, 6, 5))
+W = np.random.default_rng(1).standard_normal((4, 3, 3, 3))
+
+
+def test_dtypes():
+    assert f.conv2d(X, W).dtype == np.float64
+    assert f.conv2d(X.astype("f4"), W).dtype == np.float32
+    assert f.conv2d(X.astype("f2"), W).dtype == np.float32
+    np.testing.assert_array_equal(f.relu(np.array([[-1, 2]])), [[0.0, 2.0]])
+    assert f.relu([[True, False]]).dtype == np.float64
+
+
+def test_any_memory_layout():
+    expected = f.conv2d(X, W)
+    for x in (np.asfortranarray(X), X.tolist(), X.astype(">f8"), np.repeat(X, 2, 0)[::2]):
+        np.testing.assert_array_equal(f.conv2d(x, W), expected)
+
+
+def test_connections_leave_weights_out():
+    table = [[1, 0, 1], [0, 0, 0], [1, 1, 1], [0, 1, 0]]
+    mask = np.array(table)[:, :, None, None]
+    np.testing.assert_array_equal(f.conv2d(X, W, connections=table), f.conv2d(X, W * mask))
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: f.conv2d(X[0], W), r"x must be a non-empty array of 4 dimensions, got shape \(3, 6, 5\)"),
+        (lambda: f.conv2d(X[:0], W), "x must be a non-empty array"),
+        (lambda: f.conv2d(X, W[:, :2]), "with the 3 channels of x"),
+        (lambda: f.conv2d(X, W, np.zeros(3)), r"bias must have shape \(4,\), got \(3,\)"),
+        (lambda: f.conv2d(X, np.ones((4, 3, 9, 9))), "needs an input of at least 9x9 pixels"),
+        (lambda: f.conv2d(X, W, connections=[[1, 1]]), r"connections must be a bool array of shape"),
+        (lambda: f.conv2d(X, W, stride=0), "stride must be"),
+        (lambda: f.conv2d_backward(X, W, X), r"dy must have shape \(2, 4, 4, 3\)"),
+        (lambda: f.conv2d(X, W, n_threads=0), "n_threads must be at least 1 or None, got 0"),
+        (lambda: f.max_pool2d(X, 7), "needs an input of at least 7x7 pixels"),
+        (lambda: f.avg_pool2d_backward(X, X, 2), r"dy must have shape \(2, 3, 3, 2\)"),
+        (lambda: f.dense(X[:, 0, 0], np.ones((3, 4))), "with the 5 features of x"),
+        (lambda: f.dense(X, np.ones((3, 4))), "2 dimensions"),
+        (lambda: f.leaky_relu(X, -1), "slope must be"),
+        (lambda: f.softmax(X), "2 dimensions"),
+        (lambda: f.cross_entropy(np.ones((2, 3)), [0, 3]), "from 0 to 2, got 0 to 3"),
+        (lambda: f.cross_entropy(np.ones((2, 3)), [-1, 0]), "from 0 to 2, got -1 to 0"),
+        (lambda: f.cross_entropy(np.ones((2, 3)), [0]), "array of 2 class indices"),
+        (lambda: f.cross_entropy(np.ones((2, 3)), [0, 1], [0, 0]), "not all 0"),
+        (lambda: f.cross_entropy(np.ones((2, 3)), [0, 1], [1, -1]), "at least 0"),
+    ],
+)
+def test_bad_arguments(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_what_is_not_a_number():
+    with pytest.raises(TypeError, match="x must be an array of numbers"):
+        f.relu([["a"]])

@@ -1,0 +1,69 @@
+"""Imports only point down: from the estimator to training, network, layers, kernels."""
+
+import ast
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(importlib.util.find_spec("skconvnet._network").origin).parent
+
+# From the ground up: a room imports from lower floors, and, within a folder, from its neighbours.
+FLOORS = [
+    {"kernels"},
+    {"_values", "initializers", "_sklearn_compat", "_images"},
+    {"optimizers"},
+    {"layers"},
+    {"_network"},
+    {"_params", "_training", "_versions", "functional"},
+    {"_base"},
+    {"_classifier"},
+    {"__init__"},
+]
+FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
+
+
+def find_floor(room):
+    floors = [level for level, rooms in enumerate(FLOORS) if room in rooms]
+    assert floors, f"{room} has no floor yet: add it to FLOORS"
+    return floors[0]
+
+
+def list_imports(path):
+    """The rooms of the package that a file imports from, and the outside packages."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            if node.module == "skconvnet":
+                names = [f"skconvnet.{alias.name}" for alias in node.names]
+            else:
+                names = [node.module]
+        yield from names
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_imports_point_down(file):
+    room = file.parts[0].removesuffix(".py")
+    for name in list_imports(PACKAGE / file):
+        if name.startswith("skconvnet."):
+            other = name.split(".")[1]
+            assert other == room or find_floor(other) < find_floor(room), f"{file} imports {name}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_private_scikit_learn_names_are_imported_in_one_place(file):
+    for name in list_imports(PACKAGE / file):
+        if name.startswith("sklearn.") and str(file) != "_sklearn_compat.py":
+            assert not any(part.startswith("_") for part in name.split(".")), f"{file}: {name}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_nothing_beyond_the_declared_dependencies(file):
+    allowed = {"skconvnet", "numpy", "scipy", "sklearn", "joblib"}  # joblib: scikit-learn's own
+    for name in list_imports(PACKAGE / file):
+        root = name.split(".")[0]
+        assert root in allowed or root in sys.stdlib_module_names, f"{file} imports {name}"

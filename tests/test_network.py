@@ -1,0 +1,224 @@
+"""Whole networks: gradients against central differences, weights, the plan."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from skconvnet import kernels
+from skconvnet._network import Network
+from skconvnet.layers import (
+    AvgPool2D,
+    Conv2D,
+    Dense,
+    Flatten,
+    Identity,
+    LeakyReLU,
+    MaxPool2D,
+    Output,
+    ReLU,
+    Sigmoid,
+    Tanh,
+)
+
+TABLE = [[1, 0, 1], [0, 1, 1], [1, 1, 0], [0, 0, 1], [1, 0, 0]]
+
+# input shape, layers: every layer beside every other, odd shapes among them
+NETWORKS = [
+    ((1, 8, 8), [Conv2D(4)]),
+    ((1, 8, 8), [Conv2D(4, activation="tanh"), Conv2D(3, 2, activation="sigmoid")]),
+    ((3, 7, 6), [Conv2D(5, padding="same", activation="relu")]),
+    ((3, 7, 6), [Conv2D(5, stride=2, activation="leaky_relu"), Dense(4)]),
+    ((3, 7, 6), [Conv2D(5, 2, stride=(3, 2), padding="same", activation="tanh")]),
+    ((3, 7, 6), [Conv2D(5, (2, 4), padding=((1, 0), (2, 3)), activation="tanh"), MaxPool2D()]),
+    ((3, 7, 6), [Conv2D(5, connections=TABLE, activation="tanh"), Conv2D(2, padding=2)]),
+    ((3, 7, 6), [Conv2D(5, connections=TABLE, padding="same"), AvgPool2D(3, stride=2), Tanh()]),
+    ((3, 7, 6), [Conv2D(5, bias=False), Sigmoid(), Conv2D(17, 1, activation="tanh")]),
+    ((3, 9, 9), [Conv2D(4, dilation=2, activation="tanh"), Conv2D(4, 2, dilation=(1, 3))]),
+    ((3, 9, 9), [Conv2D(4, 3, stride=3, dilation=2, padding=4, activation="tanh")]),
+    ((2, 5, 5), [Conv2D(6, 5, activation="tanh"), Dense(5, activation="tanh")]),
+    ((2, 5, 5), [Conv2D(6, 5, activation="relu"), Conv2D(7, 1, activation="tanh")]),
+    ((2, 5, 5), [Conv2D(6, padding="same", activation="tanh"), Conv2D(9, 5)]),
+    ((2, 5, 5), [Conv2D(6, 5, connections=np.ones((6, 2))), Tanh()]),
+    ((2, 5, 5), [Conv2D(6, 1), MaxPool2D(3, stride=1), Conv2D(3, 3, activation="tanh")]),
+    ((17, 4, 4), [Conv2D(17, padding="same", activation="tanh"), MaxPool2D(), Flatten()]),
+    ((1, 1, 12), [Conv2D(4, (1, 3), activation="tanh"), MaxPool2D((1, 2), stride=1)]),
+    ((1, 12, 1), [Conv2D(4, (3, 1), activation="tanh"), AvgPool2D((2, 1))]),
+    ((1, 1, 1), [Conv2D(3, 1, activation="tanh"), Conv2D(2, 3, padding="same")]),
+    ((2, 6, 6), [MaxPool2D()]),
+    ((2, 6, 6), [MaxPool2D(3, stride=2, padding=1), Conv2D(3, 2)]),
+    ((2, 6, 6), [MaxPool2D(2, stride=3), Dense(5, activation="sigmoid")]),
+    ((2, 6, 6), [MaxPool2D((6, 5), padding="same", stride=1), Conv2D(2)]),
+    ((2, 6, 6), [AvgPool2D(), Conv2D(3, 2, activation="tanh")]),
+    ((2, 6, 6), [AvgPool2D(3, stride=1, padding="same"), Conv2D(3, 2, activation="tanh")]),
+    ((2, 6, 6), [AvgPool2D(4, stride=3, padding=((2, 1), (0, 3))), Dense(5, bias=False)]),
+    ((2, 6, 6), [Tanh(), Conv2D(3), LeakyReLU(0.2), AvgPool2D(), Sigmoid()]),
+    ((2, 6, 6), [Flatten(), Dense(7), Tanh(), Dense(3, activation="leaky_relu")]),
+    ((2, 6, 6), [Dense(20, activation="relu"), Identity(), Dense(4, bias=False)]),
+    ((2, 6, 6), [Conv2D(3, padding="same"), ReLU(), Flatten(), Output(bias=False)]),
+    ((2, 6, 6), [Conv2D(3, 6), Output(dense=False)]),
+    ((2, 6, 6), [Conv2D(4, 4, activation="tanh"), Conv2D(3, 3), Output(dense=False)]),
+    ((5,), []),
+    ((5,), [Dense(17, activation="tanh")]),
+    ((5,), [Dense(30, activation="relu"), Dense(20, activation="leaky_relu")]),
+    ((1,), [Dense(1, activation="sigmoid"), Dense(100, activation="tanh")]),
+    ((40,), [Sigmoid(), Dense(33, activation="sigmoid"), Dense(12)]),
+    ((1, 14, 14), [Conv2D(6, 5, activation="tanh"), AvgPool2D(), Conv2D(16, 5), Tanh()]),
+    ((3, 12, 10), [Conv2D(8, padding="same"), Tanh(), MaxPool2D(), Conv2D(8, padding="same"),
+                   Tanh(), MaxPool2D(), Dense(16, activation="tanh")]),
+    ((4, 9, 8), [Conv2D(6, stride=2, padding="same"), LeakyReLU(), Conv2D(6, (1, 2), stride=(1, 2)),
+                 Tanh(), MaxPool2D(2, stride=1, padding="same")]),
+    ((2, 11, 10), [Conv2D(5, 4, stride=(2, 3), padding=(3, 1), activation="tanh"), AvgPool2D(2)]),
+]
+
+
+def build(shape, layers, n_outputs=3, dtype=np.float64, seed=0):
+    network = Network(layers, shape, n_outputs, dtype)
+    rng = np.random.RandomState(seed)
+    network.initialize(rng)
+    for key, part in network.split(network.params).items():
+        if key.endswith("bias"):
+            part[...] = rng.standard_normal(part.shape) * 0.1
+    return network
+
+
+@pytest.mark.parametrize("shape, layers", NETWORKS, ids=str)
+def test_gradients_equal_central_differences(shape, layers):
+    network = build(shape, layers)
+    rng = np.random.RandomState(1)
+    X = rng.standard_normal((19, *shape))
+    target, weight = rng.randint(0, 3, 19), rng.rand(19) + 0.5
+    loss, dx, dparams = network.loss(X, target, weight, n_threads=2)
+    params, h = network.params.copy(), 1e-6
+
+    def slope(along_params, along_x):
+        """Derivative of the loss along a direction, by central differences."""
+        sides = []
+        for sign in (1, -1):
+            network.params = params + sign * h * along_params
+            sides.append(network.loss(X + sign * h * along_x, target, weight)[0])
+        network.params = params
+        return (sides[0] - sides[1]) / (2 * h)
+
+    def check(gradient, **directions):
+        computed = sum((gradient * d).sum() for d in directions.values() if d.shape == gradient.shape)
+        assert abs(slope(**directions) - computed) <= 1e-7 * max(abs(computed), 1e-3)
+
+    still_params, still_x = np.zeros_like(params), np.zeros_like(X)
+    # along the gradient of each parameter by itself, mixed with a random direction
+    for key, part in network.split(dparams).items():
+        direction = still_params.copy()
+        tilted = part / np.linalg.norm(part) + rng.standard_normal(part.shape) / part.size**0.5 / 2
+        mask = part != 0  # a connection table's holes are not parameters
+        network.split(direction)[key][...] = tilted * mask
+        check(dparams, along_params=direction, along_x=still_x)
+    tilted = dx / np.linalg.norm(dx) + rng.standard_normal(dx.shape) / dx.size**0.5 / 2
+    check(dx, along_params=still_params, along_x=tilted)
+
+
+@pytest.mark.parametrize("shape, layers", NETWORKS, ids=str)
+def test_bits_do_not_depend_on_threads_or_company(isa, dtype, shape, layers):
+    network = build(shape, layers, dtype=dtype)
+    rng = np.random.RandomState(2)
+    X = rng.standard_normal((37, *shape)).astype(dtype)
+    target = rng.randint(0, 3, 37)
+    y = network.forward(X, head="softmax")
+    loss, dx, dparams = network.loss(X, target)
+    for n_threads in (2, 3, 8):
+        np.testing.assert_array_equal(network.forward(X, n_threads, "softmax"), y)
+        again = network.loss(X, target, n_threads=n_threads)
+        assert again[0] == loss
+        np.testing.assert_array_equal(again[1], dx)
+        np.testing.assert_array_equal(again[2], dparams)
+    order = rng.permutation(37)
+    np.testing.assert_array_equal(network.forward(X[order], head="softmax"), y[order])
+    for k in (0, 16, 36):
+        np.testing.assert_array_equal(network.forward(X[k : k + 1], head="softmax"), y[k : k + 1])
+    np.testing.assert_array_equal(network.forward(X[:21], head="softmax"), y[:21])
+
+
+def test_inputs_are_untouched_and_read_where_they_lie():
+    network = build((3, 7, 6), [Tanh(), Conv2D(4, padding="same"), MaxPool2D()])
+    rng = np.random.RandomState(0)
+    X = rng.standard_normal((20, 3, 7, 6))
+    y = network.forward(X)
+    views = [
+        np.asfortranarray(X),
+        np.ascontiguousarray(X[:, :, ::-1])[:, :, ::-1],
+        np.ascontiguousarray(X.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2),
+        np.repeat(X, 2, axis=3)[..., ::2],
+    ]
+    for view in views:
+        view.flags.writeable = False
+        np.testing.assert_array_equal(network.forward(view), y)
+        network.loss(view, np.zeros(20, np.intp))
+        np.testing.assert_array_equal(view, X)
+
+
+def test_weights():
+    layers = [Conv2D(4, (2, 3), name="stem"), Conv2D(5, bias=False), Dense(6)]
+    network = build((3, 8, 8), layers, dtype=np.float32)
+    weights = network.weights
+    assert {key: w.shape for key, w in weights.items()} == {
+        "stem.weight": (4, 3, 2, 3), "stem.bias": (4,), "1.weight": (5, 4, 3, 3),
+        "2.weight": (6, 100), "2.bias": (6,), "output.weight": (3, 6), "output.bias": (3,),
+    }
+    with pytest.raises(TypeError):
+        weights["2.bias"] = 0
+    with pytest.raises(ValueError, match="read-only"):
+        weights["2.bias"][0] = 1
+    other = build((3, 8, 8), layers, dtype=np.float32, seed=5)
+    X = np.random.RandomState(0).standard_normal((4, 3, 8, 8)).astype(np.float32)
+    assert (other.forward(X) != network.forward(X)).any()
+    other.set_weights({key: w.tolist() for key, w in weights.items()})
+    np.testing.assert_array_equal(other.forward(X), network.forward(X))
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"stem.bias": None}, r"missing \['stem.bias'\]"),
+        ({"stem.bais": np.zeros(5)}, r"unknown \['stem.bais'\]"),
+        ({"stem.bias": np.zeros(4)}, r"'stem.bias' must have shape \(5,\), got \(4,\)"),
+        ({"stem.bias": np.full(5, np.nan)}, "'stem.bias' has numbers that are not finite"),
+        ({"stem.weight": np.ones((5, 3, 3, 3))}, "Conv2D 'stem': its weight .* connections table"),
+    ],
+)
+def test_set_weights_says_what_is_wrong(change, message):
+    network = build((3, 7, 6), [Conv2D(5, connections=TABLE, name="stem")])
+    before = network.params.copy()
+    mapping = {**network.weights, **change}
+    mapping = {key: value for key, value in mapping.items() if value is not None}
+    with pytest.raises(ValueError, match=message):
+        network.set_weights(mapping)
+    np.testing.assert_array_equal(network.params, before)
+
+
+def test_summary(capsys):
+    build((3, 7, 6), [Conv2D(5, connections=TABLE, name="stem"), None, MaxPool2D()]).summary()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[:-1]] == ["layer", "input", "stem", "2", "output"]
+    assert "(5, 5, 4)" in lines[2] and lines[2].split()[-2:] == [str(8 * 9 + 5), "800"]
+    assert lines[-1] == "140 parameters, 1120 bytes in float64"
+
+
+def test_pickle_forgets_compiled_programs():
+    network = build((3, 7, 6), [Conv2D(4), MaxPool2D()])
+    X = np.random.RandomState(0).standard_normal((4, 3, 7, 6))
+    y = network.forward(X)
+    again = pickle.loads(pickle.dumps(network))
+    np.testing.assert_array_equal(again.forward(X), y)
+
+
+@pytest.mark.skipif(
+    not {"avx2", "avx512"} <= set(kernels.list_isas()), reason="needs AVX2 and AVX-512"
+)
+def test_avx2_and_avx512_predict_the_same_bits():
+    network = build((3, 12, 10), NETWORKS[-3][1], dtype=np.float32)
+    X = np.random.RandomState(0).standard_normal((40, 3, 12, 10)).astype(np.float32)
+    chosen, outputs = kernels.get_isa(), []
+    for isa in ("avx2", "avx512"):
+        kernels.set_isa(isa)
+        outputs.append(network.forward(X, head="softmax"))
+    kernels.set_isa(chosen)
+    np.testing.assert_array_equal(*outputs)

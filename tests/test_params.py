@@ -1,0 +1,107 @@
+"""Nested parameters: reading, writing, what stays untouched, what misspelling gets."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from skconvnet import ConvNetClassifier
+from skconvnet.layers import Conv2D, Dense, LeakyReLU, MaxPool2D
+from skconvnet.optimizers import SGD, Adam
+
+
+def make_classifier():
+    return ConvNetClassifier(
+        [
+            Conv2D(8, name="stem"), MaxPool2D(), Dense(5, activation=LeakyReLU(0.2), name="drop"),
+        ],
+        optimizer=SGD(momentum=0.9),
+    )
+
+
+def test_get():
+    clf = make_classifier()
+    params = clf.get_params()
+    assert params["layers__stem"] == clf.layers[0]
+    assert params["layers__stem__filters"] == 8
+    assert params["layers__1__pool_size"] == 2
+    assert params["layers__drop__activation__slope"] == 0.2
+    assert params["optimizer__momentum"] == 0.9
+    assert set(clf.get_params(deep=False)) == {key for key in params if "__" not in key}
+
+
+@pytest.mark.parametrize("layers", [-1, "helloworld", np.ones(3), {}, [], [3], [None], None])
+def test_get_survives_anything(layers):
+    clf = ConvNetClassifier(layers)
+    assert clf.get_params()["layers"] is layers
+    repr(clf)
+
+
+def test_set_replaces_values_and_leaves_the_users_list():
+    clf = make_classifier()
+    layers, stem = clf.layers, clf.layers[0]
+    assert clf.set_params(layers__stem__filters=np.int64(32), layers__1__pool_size=3) is clf
+    assert layers[0] is stem and stem.filters == 8
+    assert clf.layers == [Conv2D(32, name="stem"), MaxPool2D(3), layers[2]]
+    clf.set_params(layers__drop__activation__slope=0.5, optimizer__nesterov=True)
+    assert clf.layers[2].activation == LeakyReLU(0.5)
+    assert clf.optimizer == SGD(momentum=0.9, nesterov=True)
+
+
+def test_order_of_setting():
+    clf = make_classifier()
+    clf.set_params(
+        layers__stem__filters=4, layers=[Conv2D(2, 5, name="stem"), Dense(3)], layers__1=Dense(9),
+        layers__1__bias=False,
+    )
+    assert clf.layers == [Conv2D(4, 5, name="stem"), Dense(9, bias=False)]
+
+
+def test_none_leaves_a_layer_out_and_positions_stay():
+    clf = make_classifier().set_params(layers__stem=None)
+    assert clf.layers[0] is None and "layers__1__pool_size" in clf.get_params()
+    X = np.random.default_rng(0).random((20, 6, 6))
+    clf.set_params(max_iter=1).fit(X, np.arange(20) % 2)
+    assert list(clf.network_.weights) == [
+        "drop.weight", "drop.bias", "output.weight", "output.bias"
+    ]
+
+
+def test_a_replaced_layer_keeps_its_name():
+    clf = make_classifier().set_params(layers__stem=Conv2D(3, 5), layers__stem__filters=6)
+    assert clf.layers[0] == Conv2D(6, 5, name="stem")
+
+
+def test_a_name_stands_for_its_optimizer():
+    assert ConvNetClassifier().set_params(optimizer__beta_1=0.5).optimizer == Adam(beta_1=0.5)
+
+
+@pytest.mark.parametrize(
+    "params, message",
+    [
+        ({"layers__stem__fliters": 3}, r"no 'fliters' there; valid: .*Did you mean 'filters'\?"),
+        ({"layers__stm__filters": 3}, r"no 'stm' there; valid: 1, drop, stem\. Did you mean 'stem'\?"),
+        ({"layers__7": None}, r"no '7' there; valid: 1, drop, stem\."),
+        ({"layers__stem__filters__x": 3}, "filters is 8, which has no such fields"),
+        ({"layers__stem__filters": 0}, "filters must be an int of at least 1, got 0"),
+        ({"optimizer__momentun": 0.5}, r"Did you mean 'momentum'\?"),
+        ({"dtype__x": 1}, "dtype is 'auto', which has no such fields"),
+        ({"layrs": None}, "Invalid parameter 'layrs'"),
+        ({"layrs__stem": None}, "Invalid parameter 'layrs'"),
+    ],
+    ids=str,
+)
+def test_misspelling(params, message):
+    with pytest.raises(ValueError, match=message):
+        make_classifier().set_params(**params)
+
+
+def test_default_layers_have_no_fields():
+    with pytest.raises(ValueError, match="layers is None"):
+        ConvNetClassifier().set_params(layers__0__filters=3)
+
+
+def test_clone():
+    clf = make_classifier()
+    other = clone(clf)
+    assert other.layers == clf.layers and other.layers is not clf.layers
+    assert other.optimizer == clf.optimizer

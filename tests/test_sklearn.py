@@ -1,0 +1,69 @@
+"""scikit-learn's own checks, all of them, on dense and convolutional stacks."""
+
+import pytest
+from sklearn.utils.estimator_checks import (
+    check_dataframe_column_names_consistency,
+    check_estimator,
+    check_inplace_ensure_writeable,
+    check_param_validation,
+)
+
+from skconvnet import ConvNetClassifier
+from skconvnet.layers import Conv2D, Dense, MaxPool2D
+from skconvnet.optimizers import SGD
+
+
+class RowImageClassifier(ConvNetClassifier):
+    """Reads each row of d numbers as a 1 x d image, so that the checks' rows reach convolutions."""
+
+    def _get_input_shape(self, n_features):
+        return (1, n_features)
+
+
+ESTIMATORS = {
+    "default": ConvNetClassifier(random_state=0),
+    "dense": ConvNetClassifier(
+        [Dense(32, activation="tanh"), Dense(16, activation="relu", name="last")],
+        optimizer=SGD(momentum=0.9),
+        learning_rate=0.05,
+        random_state=0,
+    ),
+    "convolutional": RowImageClassifier(
+        [
+            Conv2D(16, (1, 3), padding="same", activation="relu", name="stem"),
+            MaxPool2D((1, 2), stride=1, padding="same"),
+            Conv2D(16, (1, 2), padding="same", activation="leaky_relu"),
+        ],
+        learning_rate=0.01,
+        random_state=0,
+    ),
+}
+
+
+@pytest.fixture(params=ESTIMATORS)
+def estimator(request):
+    return ESTIMATORS[request.param]
+
+
+def test_check_estimator(estimator):
+    assert estimator.__sklearn_tags__().input_tags.two_d_array
+    records = check_estimator(estimator, on_skip=None, on_fail=None)
+    failed = [
+        f"{r['check_name']}: {r['status']}: {r['exception']!r}"
+        for r in records
+        if r["status"] != "passed"
+    ]
+    assert not failed, "\n".join(failed)
+    assert len(records) >= 60
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        check_param_validation,
+        check_dataframe_column_names_consistency,
+        check_inplace_ensure_writeable,
+    ],
+)
+def test_internal_checks(estimator, check):
+    check(type(estimator).__name__, estimator)

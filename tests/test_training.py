@@ -1,0 +1,90 @@
+"""Epochs and batches: what is trained on, and what memory it takes."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from skconvnet import kernels
+from skconvnet._network import Network
+from skconvnet._training import Trainer
+from skconvnet.layers import Conv2D, MaxPool2D
+from skconvnet.optimizers import SGD, Adam
+
+
+def make_trainer(n=100, optimizer=None, dtype=np.float64):
+    rng = np.random.RandomState(0)
+    network = Network([Conv2D(5, activation="tanh"), MaxPool2D()], (2, 8, 8), 3, dtype)
+    network.initialize(rng)
+    X = rng.standard_normal((n, 2, 8, 8)).astype(dtype)
+    return Trainer(network, optimizer or Adam(), rng), X, rng.randint(0, 3, n)
+
+
+@pytest.mark.parametrize("batch_size, steps", [(1, 100), (32, 4), (100, 1), (500, 1)])
+def test_every_sample_once_with_a_short_last_batch(batch_size, steps):
+    trainer, X, y = make_trainer(optimizer=SGD())
+    run_epoch = trainer.prepare(X, y, np.ones(100), batch_size, 1e-300, True, 2)
+    record = run_epoch()
+    assert trainer.steps[0] == steps
+    # at a learning rate of zero, so to speak, the running loss is the loss
+    assert record["train_loss"] == pytest.approx(trainer.network.loss(X, y)[0], rel=1e-12)
+
+
+def test_running_loss_weighs_samples():
+    trainer, X, y = make_trainer(optimizer=SGD())
+    weight = np.random.default_rng(0).random(100)
+    weight[::3] = 0
+    record = trainer.prepare(X, y, weight, 16, 1e-300, True, 2)()
+    expected = trainer.network.loss(X, y, weight)[0]
+    assert record["train_loss"] == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_step_is_the_gradient_of_its_batch():
+    trainer, X, y = make_trainer(optimizer=SGD())
+    before = trainer.network.params.copy()
+    _, _, gradient = trainer.network.loss(X, y)
+    trainer.prepare(X, y, np.ones(100), 100, 0.5, False, 2)()
+    np.testing.assert_allclose(trainer.network.params, before - 0.5 * gradient, rtol=1e-14)
+
+
+def test_weights_left_out_by_a_connection_table_stay_zero():
+    rng = np.random.RandomState(0)
+    table = rng.rand(7, 3) < 0.5
+    network = Network([Conv2D(7, connections=table, name="conv")], (3, 6, 6), 3)
+    network.initialize(rng)
+    X = rng.standard_normal((50, 3, 6, 6)).astype(np.float32)
+    for optimizer in (Adam(), SGD(momentum=0.9)):
+        trainer = Trainer(network, optimizer, rng)
+        trainer.prepare(X, rng.randint(0, 3, 50), np.ones(50), 16, 0.01, True, 2)()
+    assert not network.weights["conv.weight"][~table].any()
+    assert network.weights["conv.weight"][table].all()
+
+
+def test_nothing_is_allocated_in_a_training_step():
+    trainer, X, y = make_trainer(n=2000, dtype=np.float32)
+    network = trainer.network
+    program, machine = network.compile(), kernels.get_machine(np.float32)
+    workspace = network.make_workspace(program, 2, 20)
+    arguments = (
+        network.wrap(X), np.arange(2000), y, np.ones(2000), 20,
+        Adam().fields(machine.optimizer_kinds), np.full(100, 1e-3), network.params,
+        np.zeros((2, network.n_params), np.float32), np.zeros(1, np.intp), workspace,
+    )
+    program.train(*arguments)
+    tracemalloc.start()
+    program.train(*arguments)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4096  # of the call's own views, not of its 100 steps
+
+
+def test_a_copy_goes_on_by_itself():
+    trainer, X, y = make_trainer()
+    trainer.prepare(X, y, np.ones(100), 32, 0.01, True, 1)()
+    before = trainer.network.params.copy()
+    copies = [trainer.copy(), trainer.copy()]
+    for copy in copies:
+        copy.prepare(X, y, np.ones(100), 32, 0.01, True, 1)()
+    np.testing.assert_array_equal(trainer.network.params, before)
+    np.testing.assert_array_equal(copies[0].network.params, copies[1].network.params)
+    assert (copies[0].network.params != before).any()
