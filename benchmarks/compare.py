@@ -28,11 +28,17 @@ HERE = Path(__file__).resolve().parent
 ROWS = {
     "annt_mnist train": {
         "what": "ANNT's MNIST network, all maps connected, batch 50, a training step with Adam",
-        "network": "annt_mnist", "task": "train", "batch": 50, "samples": 10000,
+        "network": "annt_mnist",
+        "task": "train",
+        "batch": 50,
+        "samples": 10000,
     },
     "annt_mnist predict": {
         "what": "the same, predicting 10,000 images",
-        "network": "annt_mnist", "task": "predict", "batch": 1000, "samples": 10000,
+        "network": "annt_mnist",
+        "task": "predict",
+        "batch": 1000,
+        "samples": 10000,
     },
 }
 CONTENDERS = ["skconvnet", "torch", "torch_channels_last"]
@@ -43,8 +49,10 @@ def make_layers(network):
     from skconvnet.layers import AvgPool2D, Conv2D
 
     layers = [
-        Conv2D(6, 5, activation="relu"), AvgPool2D(2),
-        Conv2D(16, 5, activation="relu"), AvgPool2D(2),
+        Conv2D(6, 5, activation="relu"),
+        AvgPool2D(2),
+        Conv2D(16, 5, activation="relu"),
+        AvgPool2D(2),
         Conv2D(120, 5, activation="relu"),
     ]
     return {"annt_mnist": (layers, (1, 32, 32))}[network]
@@ -55,9 +63,16 @@ def make_torch_module(network):
     from torch import nn
 
     modules = [
-        nn.Conv2d(1, 6, 5), nn.ReLU(), nn.AvgPool2d(2),
-        nn.Conv2d(6, 16, 5), nn.ReLU(), nn.AvgPool2d(2),
-        nn.Conv2d(16, 120, 5), nn.ReLU(), nn.Flatten(), nn.Linear(120, 10),
+        nn.Conv2d(1, 6, 5),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        nn.Conv2d(6, 16, 5),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        nn.Conv2d(16, 120, 5),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(120, 10),
     ]
     return nn.Sequential(*{"annt_mnist": modules}[network])
 
@@ -92,8 +107,13 @@ def run_skconvnet(row, threads):
     layers, shape = make_layers(row["network"])
     X, y = make_data(shape, row["samples"])
     clf = ConvNetClassifier(
-        layers, data_format="channels_first", batch_size=row["batch"], n_threads=threads,
-        learning_rate=0.002, random_state=0, max_iter=8 if row["task"] == "train" else 1,
+        layers,
+        data_format="channels_first",
+        batch_size=row["batch"],
+        n_threads=threads,
+        learning_rate=0.002,
+        random_state=0,
+        max_iter=8 if row["task"] == "train" else 1,
     ).fit(X, y)
     if row["task"] == "train":
         durations = [record["duration"] for record in clf.history_[1:]]
@@ -175,11 +195,15 @@ def measure_peak(threads):
 
 def describe_machine():
     """The processor's name and the versions that matter."""
-    names = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    ] if Path("/proc/cpuinfo").exists() else [platform.processor()]
+    names = (
+        [
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ]
+        if Path("/proc/cpuinfo").exists()
+        else [platform.processor()]
+    )
     from skconvnet import __version__, kernels
 
     parts = [
@@ -198,8 +222,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW",
-                        help="; ".join(ROWS))
+    parser.add_argument(
+        "--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW", help="; ".join(ROWS)
+    )
     parser.add_argument("--output", type=Path, help="also write the table, and a .json beside it")
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -224,8 +249,10 @@ def main():
     if peak is None:
         notes.append("No C compiler: the peak was not measured.")
 
-    lines = ["| work | skconvnet, samples/s | best PyTorch | ratio | share of the FMA peak |",
-             "|---|---|---|---|---|"]
+    lines = [
+        "| work | skconvnet, samples/s | best PyTorch | ratio | share of the FMA peak |",
+        "|---|---|---|---|---|",
+    ]
     results = {}
     for key in arguments.rows:
         medians = {name: statistics.median(values) for name, values in rates[key].items()}
@@ -237,9 +264,14 @@ def main():
         ratio = f"{ours / medians[best]:.2f} x" if best else ""
         lines.append(f"| {ROWS[key]['what']} | {ours:,.0f} | {theirs} | {ratio} | {share} |")
         results[key] = {"samples_per_second": rates[key], "flops_per_sample": flops}
-    lines += ["", f"{arguments.threads} threads, float32, medians of {arguments.rounds} rounds. "
-              + describe_machine() + "."
-              + (f" FMA peak: {peak:.0f} GFLOP/s." if peak else ""), *notes]
+    lines += [
+        "",
+        f"{arguments.threads} threads, float32, medians of {arguments.rounds} rounds. "
+        + describe_machine()
+        + "."
+        + (f" FMA peak: {peak:.0f} GFLOP/s." if peak else ""),
+        *notes,
+    ]
     table = "\n".join(lines)
     print(table)
     if arguments.output:

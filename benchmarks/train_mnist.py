@@ -3,8 +3,9 @@
     python benchmarks/train_mnist.py --data FOLDER [--seeds 0 1 2] [--output doc/mnist.md]
 
 FOLDER holds `mnist.npz` as Keras distributes it: uint8 arrays x_train, y_train, x_test, y_test. The first
-50,000 training images train, the other 10,000 validate, the 10,000 test images are looked at once, after the
-last epoch. Pixels are scaled to [-1, 1] and images padded with -1 to 32x32, as in the article.
+50,000 training images train, the other 10,000 pick the epoch whose weights are kept, and the 10,000 test
+images tell the accuracy: of the kept weights, and of those after the last epoch. Pixels are scaled to
+[-1, 1] and images padded with -1 to 32x32, as in the article; batches of 50, Adam at 0.002, 20 epochs.
 """
 
 import argparse
@@ -18,10 +19,11 @@ from skconvnet import ConvNetClassifier
 from skconvnet.layers import AvgPool2D, Conv2D
 
 # which of the 6 maps each of the 16 filters of the second convolution sees (LeCun et al. 1998, Table I)
-MAPS = (
-    "012 123 234 345 045 015 0123 1234 2345 0345 0145 0125 0134 1245 0235 012345".split()
-)
-TABLE = np.array([[str(channel) in maps for channel in range(6)] for maps in MAPS])
+CONNECTIONS = """
+xxx... .xxx.. ..xxx. ...xxx x...xx xx...x xxxx.. .xxxx.
+..xxxx x..xxx xx..xx xxx..x xx.xx. .xx.xx x.xx.x xxxxxx
+"""
+TABLE = np.array([[mark == "x" for mark in row] for row in CONNECTIONS.split()])
 
 LAYERS = [
     Conv2D(6, 5, activation="relu"),
@@ -46,20 +48,21 @@ def load(folder):
 
 
 def train(seed, X, y, X_valid, y_valid):
-    """Train with the article's settings, printing a line an epoch; give the classifier and seconds."""
-    clf = ConvNetClassifier(
-        LAYERS, batch_size=50, learning_rate=0.002, random_state=seed, dtype="float32"
-    )
+    """Train with the article's settings, a line an epoch; give the classifier and the best epoch's weights."""
+    clf = ConvNetClassifier(LAYERS, batch_size=50, learning_rate=0.002, random_state=seed, dtype="float32")
+    best = {"score": 0}
     print("epoch  train_loss  train_score  valid_score  seconds")
     for epoch in range(1, EPOCHS + 1):
         clf.partial_fit(X, y, classes=np.arange(10))
-        record = clf.history_[-1]
+        record, score = clf.history_[-1], clf.score(X_valid, y_valid)
+        if score > best["score"]:
+            best = {"epoch": epoch, "score": score, "weights": dict(clf.network_.weights)}
         print(
-            f"{epoch:5d}  {record['train_loss']:10.4f}  {record['train_score']:11.4f}  "
-            f"{clf.score(X_valid, y_valid):11.4f}  {record['duration']:7.2f}",
+            f"{epoch:5d}  {record['train_loss']:10.4f}  {record['train_score']:11.4f}  {score:11.4f}  "
+            f"{record['duration']:7.2f}",
             flush=True,
         )
-    return clf, sum(record["duration"] for record in clf.history_)
+    return clf, best
 
 
 def main():
@@ -70,27 +73,28 @@ def main():
     arguments = parser.parse_args()
 
     X, y, X_test, y_test = load(arguments.data)
-    rows, tests = [], []
+    rows, kept, last = [], [], []
     for seed in arguments.seeds:
         print(f"seed {seed}")
-        clf, seconds = train(seed, X[:50000], y[:50000], X[50000:], y[50000:])
+        clf, best = train(seed, X[:50000], y[:50000], X[50000:], y[50000:])
+        last.append(clf.score(X_test, y_test))
+        clf.network_.set_weights(best["weights"])
         start = time.perf_counter()
-        tests.append(clf.score(X_test, y_test))
-        rate = len(X_test) / (time.perf_counter() - start)
-        valid = clf.score(X[50000:], y[50000:])
-        print(f"test accuracy {tests[-1]:.4f}\n")
+        kept.append(clf.score(X_test, y_test))
+        predicted = len(X_test) / (time.perf_counter() - start)
+        seconds = sum(record["duration"] for record in clf.history_)
+        print(f"test accuracy {kept[-1]:.4f} (epoch {best['epoch']}), {last[-1]:.4f} (last epoch)\n")
         rows.append(
-            f"| {seed} | {clf.score(X[:50000], y[:50000]):.4f} | {valid:.4f} | {tests[-1]:.4f} | "
-            f"{seconds:.1f} s | {50000 * EPOCHS / seconds:,.0f} | {rate:,.0f} |"
+            f"| {seed} | {best['score']:.4f} | {best['epoch']} | {kept[-1]:.4f} | {last[-1]:.4f} | "
+            f"{seconds:.1f} s | {50000 * EPOCHS / seconds:,.0f} | {predicted:,.0f} |"
         )
     table = "\n".join(
         [
-            "| seed | train | validation | test | training time | trained, samples/s | "
-            "predicted, samples/s |",
-            "|---|---|---|---|---|---|---|",
+            "| seed | best validation | in epoch | test, that epoch | test, last epoch | "
+            "20 epochs of training | trained, samples/s | predicted, samples/s |",
+            "|---|---|---|---|---|---|---|---|",
             *rows,
-            "",
-            f"Median test accuracy: {statistics.median(tests):.4f}",
+            f"| median | | | **{statistics.median(kept):.4f}** | {statistics.median(last):.4f} | | | |",
         ]
     )
     print(table)

@@ -92,7 +92,12 @@ class BaseConvNet(NestedParamsMixin, BaseEstimator):
         """Train, and publish what was learnt."""
         batch_size = min(64, len(X)) if self.batch_size == "auto" else self.batch_size
         run_epoch = trainer.prepare(
-            X, target, weight, batch_size, self.learning_rate, self.shuffle,
+            X,
+            target,
+            weight,
+            batch_size,
+            self.learning_rate,
+            self.shuffle,
             kernels.count_threads(self.n_threads),
         )
         train(run_epoch, n_epochs, history, trainer.network, self.verbose)

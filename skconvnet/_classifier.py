@@ -216,8 +216,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
                 images, y, dtype = self._check_training_images(X, y)
                 if len(self.classes_) < 2:
                     raise ValueError(
-                        f"{type(self).__name__} needs at least 2 classes, got "
-                        f"{self.classes_.tolist()}."
+                        f"{type(self).__name__} needs at least 2 classes, got {self.classes_.tolist()}."
                     )
                 trainer, history = self._build_trainer(len(self.classes_), dtype), []
             else:

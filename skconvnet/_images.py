@@ -71,9 +71,7 @@ def settle_input_shape(input_shape, image_shape, n_features, data_format):
     order = "(height, width) or " + (
         "(height, width, channels)" if data_format == "channels_last" else "(channels, height, width)"
     )
-    if len(input_shape) not in (2, 3) or not all(
-        isinstance(n, Integral) and n > 0 for n in input_shape
-    ):
+    if len(input_shape) not in (2, 3) or not all(isinstance(n, Integral) and n > 0 for n in input_shape):
         raise ValueError(f"input_shape must be {order}, got {input_shape!r}.")
     shape = _with_channel(tuple(int(n) for n in input_shape), data_format)
     if image_shape is not None and _with_channel(image_shape, data_format) != shape:

@@ -61,8 +61,13 @@ class Plan:
         tables = Tables()
         calls = [(call.name, call.fields(machine, tables, scratch)) for call in self._calls]
         return machine.Program(
-            calls, tables.join(), self.input.fields(), output.fields(), n_params,
-            predicting_lanes, training_lanes,
+            calls,
+            tables.join(),
+            self.input.fields(),
+            output.fields(),
+            n_params,
+            predicting_lanes,
+            training_lanes,
         )
 
 
@@ -75,13 +80,13 @@ def _as_image(shape):
 class Stage:
     """A layer in its place in a network."""
 
-    key: str                # what its parameters and its fields are searched by
+    key: str  # what its parameters and its fields are searched by
     layer: Layer
     input_shape: tuple
     output_shape: tuple
-    places: dict            # parameter: where it starts in the flat vector
-    shapes: dict            # parameter: its shape
-    n_parameters: int       # trainable numbers
+    places: dict  # parameter: where it starts in the flat vector
+    shapes: dict  # parameter: its shape
+    n_parameters: int  # trainable numbers
 
     @property
     def label(self):
@@ -194,16 +199,13 @@ class Network:
             missing = sorted(set(expected) - set(mapping))
             unknown = sorted(set(mapping) - set(expected))
             raise ValueError(
-                f"set_weights: missing {missing}, unknown {unknown}; "
-                f"the network has {list(expected)}."
+                f"set_weights: missing {missing}, unknown {unknown}; the network has {list(expected)}."
             )
         vector = np.empty_like(self.params)
         for key, part in self.split(vector).items():
             value = np.asarray(mapping[key])
             if value.shape != part.shape:
-                raise ValueError(
-                    f"set_weights: {key!r} must have shape {part.shape}, got {value.shape}."
-                )
+                raise ValueError(f"set_weights: {key!r} must have shape {part.shape}, got {value.shape}.")
             part[...] = value
             if not np.isfinite(part).all():
                 raise ValueError(f"set_weights: {key!r} has numbers that are not finite.")
@@ -227,8 +229,13 @@ class Network:
         rows.append(("input", "", str(self.input_shape), "0", str(_size(self.input_shape) * size)))
         for s in self.stages:
             rows.append(
-                (s.key, repr(s.layer), str(s.output_shape), str(s.n_parameters),
-                 str(_size(s.output_shape) * size))
+                (
+                    s.key,
+                    repr(s.layer),
+                    str(s.output_shape),
+                    str(s.n_parameters),
+                    str(_size(s.output_shape) * size),
+                )
             )
         rows = [(key, shorten(layer, 44), *rest) for key, layer, *rest in rows]
         widths = [max(len(row[k]) for row in rows) for k in range(5)]
@@ -342,7 +349,12 @@ class Network:
         program = self.compile(input_gradient=True)
         dx, dparams = self._make_gradients(X)
         program.backward(
-            self.wrap(X), self.wrap(dy), np.arange(len(X)), self.params, dx, dparams,
+            self.wrap(X),
+            self.wrap(dy),
+            np.arange(len(X)),
+            self.params,
+            dx,
+            dparams,
             self.make_workspace(program, n_threads, len(X)),
         )
         return dx.reshape(X.shape), dparams
@@ -369,7 +381,13 @@ class Network:
         dx, dparams = self._make_gradients(X)
         weight = np.ones(len(X)) if weight is None else weight
         loss = program.loss(
-            self.wrap(X), np.arange(len(X)), target, weight, self.params, dx, dparams,
+            self.wrap(X),
+            np.arange(len(X)),
+            target,
+            weight,
+            self.params,
+            dx,
+            dparams,
             self.make_workspace(program, n_threads, len(X)),
         )
         return loss, dx.reshape(X.shape), dparams
@@ -399,9 +417,7 @@ def name_layers(layers):
         If a name comes twice.
     """
     if not isinstance(layers, (list, tuple)):
-        raise TypeError(
-            f"layers must be a list of layers, such as [Conv2D(8), Dense(10)], got {layers!r}."
-        )
+        raise TypeError(f"layers must be a list of layers, such as [Conv2D(8), Dense(10)], got {layers!r}.")
     named, positions = [], {}
     for position, layer in enumerate(layers):
         if layer is not None and not isinstance(layer, Layer):
@@ -443,11 +459,7 @@ def _arrange(named, input_shape, n_outputs):
         for name, parameter_shape in shapes.items():
             places[name] = start
             start += _size(parameter_shape)
-        stages.append(
-            Stage(
-                key, layer, shape, output_shape, places, shapes, layer.count_parameters(shape)
-            )
-        )
+        stages.append(Stage(key, layer, shape, output_shape, places, shapes, layer.count_parameters(shape)))
         shape, source = output_shape, label
     if n_outputs is not None and _size(shape) != n_outputs:
         raise ValueError(

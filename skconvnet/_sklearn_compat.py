@@ -4,7 +4,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call
 from sklearn.utils.validation import _check_sample_weight
 
-__all__ = ["Interval", "StrOptions", "check_sample_weight", "check_first_call", "validate_params"]
+__all__ = ["Interval", "StrOptions", "check_first_call", "check_sample_weight", "validate_params"]
 
 
 def validate_params(estimator):

@@ -72,8 +72,17 @@ class Trainer:
             start = time.perf_counter()
             order = self._rng.permutation(rows) if shuffle else rows
             loss, hits, total = program.train(
-                samples, order, target, weight, batch_size, optimizer, rates, network.params,
-                self._state, self.steps, workspace,
+                samples,
+                order,
+                target,
+                weight,
+                batch_size,
+                optimizer,
+                rates,
+                network.params,
+                self._state,
+                self.steps,
+                workspace,
             )
             return {
                 "train_loss": loss / total,

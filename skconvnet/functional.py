@@ -51,9 +51,7 @@ def _prepare(what, array, ndims, dtype=None, shape=None):
         raise ValueError(f"{what} must have shape {tuple(shape)}, got {array.shape}.")
     if array.ndim not in ndims or array.size == 0:
         wanted = " or ".join(str(n) for n in ndims)
-        raise ValueError(
-            f"{what} must be a non-empty array of {wanted} dimensions, got shape {array.shape}."
-        )
+        raise ValueError(f"{what} must be a non-empty array of {wanted} dimensions, got shape {array.shape}.")
     return np.require(array, dtype, "A")
 
 
@@ -94,9 +92,7 @@ def _conv(x, weight, bias, **options):
     return x, _build(layer, x, weight=weight, bias=bias)
 
 
-def conv2d(
-    x, weight, bias=None, *, stride=1, padding="valid", dilation=1, connections=None, n_threads=None
-):
+def conv2d(x, weight, bias=None, *, stride=1, padding="valid", dilation=1, connections=None, n_threads=None):
     """Convolve images with filters (cross-correlation: filters are not flipped).
 
     Parameters
@@ -230,9 +226,7 @@ def _average(x, pool_size, stride, padding, count_include_pad):
     return x, _build(layer(pool_size, stride=stride, padding=padding), x)
 
 
-def avg_pool2d(
-    x, pool_size, *, stride=None, padding="valid", count_include_pad=False, n_threads=None
-):
+def avg_pool2d(x, pool_size, *, stride=None, padding="valid", count_include_pad=False, n_threads=None):
     """Take the average over windows of each channel.
 
     Parameters
@@ -291,8 +285,7 @@ def _dense(x, weight, bias):
     weight = _prepare("weight", weight, (2,), x.dtype)
     if weight.shape[1] != x.shape[1]:
         raise ValueError(
-            f"weight must have shape (units, inputs) with the {x.shape[1]} features of x, "
-            f"got {weight.shape}."
+            f"weight must have shape (units, inputs) with the {x.shape[1]} features of x, got {weight.shape}."
         )
     units = len(weight)
     bias = np.zeros(units) if bias is None else _prepare("bias", bias, (1,), x.dtype, (units,))
@@ -478,13 +471,11 @@ def cross_entropy(logits, target, sample_weight=None, *, n_threads=None):
     target = np.asarray(target)
     if target.shape != (n,) or target.dtype.kind not in "iu":
         raise ValueError(
-            f"target must be an array of {n} class indices, got {target.dtype} of shape "
-            f"{target.shape}."
+            f"target must be an array of {n} class indices, got {target.dtype} of shape {target.shape}."
         )
     if target.min() < 0 or target.max() >= classes:
         raise ValueError(
-            f"target must be class indices from 0 to {classes - 1}, got "
-            f"{target.min()} to {target.max()}."
+            f"target must be class indices from 0 to {classes - 1}, got {target.min()} to {target.max()}."
         )
     if sample_weight is None:
         sample_weight = np.ones(n)
@@ -492,7 +483,5 @@ def cross_entropy(logits, target, sample_weight=None, *, n_threads=None):
     if not (sample_weight >= 0).all() or not 0 < sample_weight.sum() < np.inf:
         raise ValueError("sample_weight must be finite numbers of at least 0, not all 0.")
     network = Network([], (classes,), dtype=logits.dtype)
-    loss, dlogits, _ = network.loss(
-        logits, target.astype(np.intp), sample_weight, count_threads(n_threads)
-    )
+    loss, dlogits, _ = network.loss(logits, target.astype(np.intp), sample_weight, count_threads(n_threads))
     return loss, dlogits

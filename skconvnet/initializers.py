@@ -64,8 +64,7 @@ def draw(init, shape, fan_in, fan_out, rng):
         weights = np.array(init(shape, fan_in, fan_out, rng), dtype=np.float64)
         if weights.shape != shape or not np.isfinite(weights).all():
             raise ValueError(
-                f"init: the callable must return finite numbers of shape {shape}, got shape "
-                f"{weights.shape}."
+                f"init: the callable must return finite numbers of shape {shape}, got shape {weights.shape}."
             )
         return weights
     scheme, _, distribution = init.rpartition("_")

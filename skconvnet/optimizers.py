@@ -41,8 +41,12 @@ class SGD(Value):
     def fields(self, kinds):
         """The fields of the kernels' optimizer_t."""
         return {
-            "kind": kinds["sgd"], "momentum": self.momentum, "nesterov": self.nesterov,
-            "beta_1": 0, "beta_2": 0, "epsilon": 0,
+            "kind": kinds["sgd"],
+            "momentum": self.momentum,
+            "nesterov": self.nesterov,
+            "beta_1": 0,
+            "beta_2": 0,
+            "epsilon": 0,
         }
 
 
@@ -87,8 +91,12 @@ class Adam(Value):
     def fields(self, kinds):
         """The fields of the kernels' optimizer_t."""
         return {
-            "kind": kinds["adam"], "momentum": 0, "nesterov": False,
-            "beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon,
+            "kind": kinds["adam"],
+            "momentum": 0,
+            "nesterov": False,
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "epsilon": self.epsilon,
         }
 
 

@@ -37,7 +37,9 @@ def test_digits():
     X_train, X_test, y_train, y_test = train_test_split(X / 16, y, stratify=y, random_state=0)
     clf = make_classifier(
         layers=[Conv2D(16, padding="same", activation="relu"), MaxPool2D()],
-        input_shape=(8, 8), max_iter=20, learning_rate=0.005,
+        input_shape=(8, 8),
+        max_iter=20,
+        learning_rate=0.005,
     )
     assert clf.fit(X_train, y_train).score(X_test, y_test) > 0.96
 
@@ -68,9 +70,7 @@ class TestImageForms:
         np.testing.assert_array_equal(p, expected)
         assert clf.input_shape_ == (3, 6, 5)
         rows = np.ascontiguousarray(X).reshape(60, -1)
-        _, p = self.fit_and_predict(
-            rows, data_format="channels_first", input_shape=(3, 6, 5)
-        )
+        _, p = self.fit_and_predict(rows, data_format="channels_first", input_shape=(3, 6, 5))
         np.testing.assert_array_equal(p, expected)
 
     def test_without_channel(self):
@@ -79,9 +79,7 @@ class TestImageForms:
         clf, p = self.fit_and_predict(X)
         np.testing.assert_array_equal(p, expected)
         assert clf.input_shape_ == (6, 5, 1)
-        np.testing.assert_array_equal(
-            self.fit_and_predict(X, data_format="channels_first")[1], expected
-        )
+        np.testing.assert_array_equal(self.fit_and_predict(X, data_format="channels_first")[1], expected)
         np.testing.assert_array_equal(
             self.fit_and_predict(X.reshape(60, -1), input_shape=[6, 5])[1], expected
         )
@@ -108,7 +106,8 @@ class TestImageForms:
         assert clf.feature_names_in_[0] == "pixel0"
 
     @pytest.mark.parametrize(
-        "dtype", ["uint8", "bool", "int8", "int16", "uint16", "int32", "int64", "float16", "float32"]
+        "dtype",
+        ["uint8", "bool", "int8", "int16", "uint16", "int32", "int64", "float16", "float32"],
     )
     def test_other_dtypes_compute_in_float32(self, dtype):
         X = (self.X * (1 if dtype == "bool" else 50)).astype(dtype)
@@ -126,8 +125,12 @@ class TestImageForms:
 @pytest.mark.parametrize(
     "labels",
     [
-        [0, 1, 2], [-5, 7, 10**15], ["cat", "dog", "eel"], np.array(["a", "b", "c"], object),
-        [0.0, 1.0, 2.0], np.array([3, 1, 2], np.uint8),
+        [0, 1, 2],
+        [-5, 7, 10**15],
+        ["cat", "dog", "eel"],
+        np.array(["a", "b", "c"], object),
+        [0.0, 1.0, 2.0],
+        np.array([3, 1, 2], np.uint8),
     ],
     ids=str,
 )
@@ -183,9 +186,7 @@ class TestSampleWeights:
 
     def test_class_weight(self):
         by_class = make_classifier(class_weight={0: 1, 1: 3, 2: 0.5}).fit(self.X, self.y)
-        by_sample = make_classifier().fit(
-            self.X, self.y, sample_weight=np.array([1, 3, 0.5])[self.y]
-        )
+        by_sample = make_classifier().fit(self.X, self.y, sample_weight=np.array([1, 3, 0.5])[self.y])
         np.testing.assert_array_equal(by_class.network_.params, by_sample.network_.params)
         X, y = np.concatenate([self.X, self.X[self.y == 0]]), np.append(self.y, [0] * 7)
         balanced = make_classifier(class_weight="balanced").fit(X, y)
@@ -290,13 +291,22 @@ def test_fitted_attributes():
     assert clf.n_iter_ == 3 and clf.t_ == 6
     assert [record["epoch"] for record in clf.history_] == [1, 2, 3]
     assert set(clf.history_[0]) == {
-        "epoch", "train_loss", "train_score", "learning_rate", "duration"
+        "epoch",
+        "train_loss",
+        "train_score",
+        "learning_rate",
+        "duration",
     }
     assert clf.loss_curve_ == [record["train_loss"] for record in clf.history_]
     assert clf.loss_ == clf.loss_curve_[-1]
     assert pd.DataFrame(clf.history_).shape == (3, 5)
     assert [type(stage.layer).__name__ for stage in clf.network_.stages] == [
-        "Conv2D", "MaxPool2D", "Conv2D", "Flatten", "Dense", "Dense"
+        "Conv2D",
+        "MaxPool2D",
+        "Conv2D",
+        "Flatten",
+        "Dense",
+        "Dense",
     ]
 
 
@@ -350,7 +360,9 @@ def test_scikit_learn_tools():
             "convnetclassifier__layers__1__pool_size": [1, (2, 1)],
             "convnetclassifier__optimizer": ["adam", SGD(momentum=0.9)],
         },
-        cv=2, n_jobs=2, error_score="raise",
+        cv=2,
+        n_jobs=2,
+        error_score="raise",
     ).fit(rows, y)
     best = search.best_estimator_[-1]
     chosen = search.best_params_["convnetclassifier__layers__stem__filters"]
@@ -373,9 +385,9 @@ def test_fit_does_not_touch_parameters():
 
 def test_output_layer():
     X, y = make_images()
-    assert "output.bias" not in make_classifier(
-        layers=[*LAYERS, Output(bias=False)]
-    ).fit(X, y).network_.weights
+    assert (
+        "output.bias" not in make_classifier(layers=[*LAYERS, Output(bias=False)]).fit(X, y).network_.weights
+    )
     clf = make_classifier(layers=[*LAYERS, Flatten(), Dense(3), Output(dense=False)]).fit(X, y)
     assert "output.weight" not in clf.network_.weights
 
@@ -500,7 +512,8 @@ class TestBadInput:
 
     def test_rows_that_input_shape_does_not_fit(self):
         with pytest.raises(
-            ValueError, match=r"input_shape=\(6, 6, 3\) needs rows of 108 numbers, but X has rows of 90"
+            ValueError,
+            match=r"input_shape=\(6, 6, 3\) needs rows of 108 numbers, but X has rows of 90",
         ):
             make_classifier(input_shape=(6, 6, 3)).fit(self.X.reshape(60, -1), self.y)
 

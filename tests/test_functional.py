@@ -32,12 +32,18 @@ def test_connections_leave_weights_out():
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: f.conv2d(X[0], W), r"x must be a non-empty array of 4 dimensions, got shape \(3, 6, 5\)"),
+        (
+            lambda: f.conv2d(X[0], W),
+            r"x must be a non-empty array of 4 dimensions, got shape \(3, 6, 5\)",
+        ),
         (lambda: f.conv2d(X[:0], W), "x must be a non-empty array"),
         (lambda: f.conv2d(X, W[:, :2]), "with the 3 channels of x"),
         (lambda: f.conv2d(X, W, np.zeros(3)), r"bias must have shape \(4,\), got \(3,\)"),
         (lambda: f.conv2d(X, np.ones((4, 3, 9, 9))), "needs an input of at least 9x9 pixels"),
-        (lambda: f.conv2d(X, W, connections=[[1, 1]]), r"connections must be a bool array of shape"),
+        (
+            lambda: f.conv2d(X, W, connections=[[1, 1]]),
+            r"connections must be a bool array of shape",
+        ),
         (lambda: f.conv2d(X, W, stride=0), "stride must be"),
         (lambda: f.conv2d_backward(X, W, X), r"dy must have shape \(2, 4, 4, 3\)"),
         (lambda: f.conv2d(X, W, n_threads=0), "n_threads must be at least 1 or None, got 0"),

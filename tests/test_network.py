@@ -64,10 +64,28 @@ NETWORKS = [
     ((1,), [Dense(1, activation="sigmoid"), Dense(100, activation="tanh")]),
     ((40,), [Sigmoid(), Dense(33, activation="sigmoid"), Dense(12)]),
     ((1, 14, 14), [Conv2D(6, 5, activation="tanh"), AvgPool2D(), Conv2D(16, 5), Tanh()]),
-    ((3, 12, 10), [Conv2D(8, padding="same"), Tanh(), MaxPool2D(), Conv2D(8, padding="same"),
-                   Tanh(), MaxPool2D(), Dense(16, activation="tanh")]),
-    ((4, 9, 8), [Conv2D(6, stride=2, padding="same"), LeakyReLU(), Conv2D(6, (1, 2), stride=(1, 2)),
-                 Tanh(), MaxPool2D(2, stride=1, padding="same")]),
+    (
+        (3, 12, 10),
+        [
+            Conv2D(8, padding="same"),
+            Tanh(),
+            MaxPool2D(),
+            Conv2D(8, padding="same"),
+            Tanh(),
+            MaxPool2D(),
+            Dense(16, activation="tanh"),
+        ],
+    ),
+    (
+        (4, 9, 8),
+        [
+            Conv2D(6, stride=2, padding="same"),
+            LeakyReLU(),
+            Conv2D(6, (1, 2), stride=(1, 2)),
+            Tanh(),
+            MaxPool2D(2, stride=1, padding="same"),
+        ],
+    ),
     ((2, 11, 10), [Conv2D(5, 4, stride=(2, 3), padding=(3, 1), activation="tanh"), AvgPool2D(2)]),
 ]
 
@@ -160,8 +178,13 @@ def test_weights():
     network = build((3, 8, 8), layers, dtype=np.float32)
     weights = network.weights
     assert {key: w.shape for key, w in weights.items()} == {
-        "stem.weight": (4, 3, 2, 3), "stem.bias": (4,), "1.weight": (5, 4, 3, 3),
-        "2.weight": (6, 100), "2.bias": (6,), "output.weight": (3, 6), "output.bias": (3,),
+        "stem.weight": (4, 3, 2, 3),
+        "stem.bias": (4,),
+        "1.weight": (5, 4, 3, 3),
+        "2.weight": (6, 100),
+        "2.bias": (6,),
+        "output.weight": (3, 6),
+        "output.bias": (3,),
     }
     with pytest.raises(TypeError):
         weights["2.bias"] = 0
@@ -210,9 +233,7 @@ def test_pickle_forgets_compiled_programs():
     np.testing.assert_array_equal(again.forward(X), y)
 
 
-@pytest.mark.skipif(
-    not {"avx2", "avx512"} <= set(kernels.list_isas()), reason="needs AVX2 and AVX-512"
-)
+@pytest.mark.skipif(not {"avx2", "avx512"} <= set(kernels.list_isas()), reason="needs AVX2 and AVX-512")
 def test_avx2_and_avx512_predict_the_same_bits():
     network = build((3, 12, 10), NETWORKS[-3][1], dtype=np.float32)
     X = np.random.RandomState(0).standard_normal((40, 3, 12, 10)).astype(np.float32)

@@ -12,7 +12,9 @@ from skconvnet.optimizers import SGD, Adam
 def make_classifier():
     return ConvNetClassifier(
         [
-            Conv2D(8, name="stem"), MaxPool2D(), Dense(5, activation=LeakyReLU(0.2), name="drop"),
+            Conv2D(8, name="stem"),
+            MaxPool2D(),
+            Dense(5, activation=LeakyReLU(0.2), name="drop"),
         ],
         optimizer=SGD(momentum=0.9),
     )
@@ -50,7 +52,9 @@ def test_set_replaces_values_and_leaves_the_users_list():
 def test_order_of_setting():
     clf = make_classifier()
     clf.set_params(
-        layers__stem__filters=4, layers=[Conv2D(2, 5, name="stem"), Dense(3)], layers__1=Dense(9),
+        layers__stem__filters=4,
+        layers=[Conv2D(2, 5, name="stem"), Dense(3)],
+        layers__1=Dense(9),
         layers__1__bias=False,
     )
     assert clf.layers == [Conv2D(4, 5, name="stem"), Dense(9, bias=False)]
@@ -62,7 +66,10 @@ def test_none_leaves_a_layer_out_and_positions_stay():
     X = np.random.default_rng(0).random((20, 6, 6))
     clf.set_params(max_iter=1).fit(X, np.arange(20) % 2)
     assert list(clf.network_.weights) == [
-        "drop.weight", "drop.bias", "output.weight", "output.bias"
+        "drop.weight",
+        "drop.bias",
+        "output.weight",
+        "output.bias",
     ]
 
 
@@ -79,7 +86,10 @@ def test_a_name_stands_for_its_optimizer():
     "params, message",
     [
         ({"layers__stem__fliters": 3}, r"no 'fliters' there; valid: .*Did you mean 'filters'\?"),
-        ({"layers__stm__filters": 3}, r"no 'stm' there; valid: 1, drop, stem\. Did you mean 'stem'\?"),
+        (
+            {"layers__stm__filters": 3},
+            r"no 'stm' there; valid: 1, drop, stem\. Did you mean 'stem'\?",
+        ),
         ({"layers__7": None}, r"no '7' there; valid: 1, drop, stem\."),
         ({"layers__stem__filters__x": 3}, "filters is 8, which has no such fields"),
         ({"layers__stem__filters": 0}, "filters must be an int of at least 1, got 0"),

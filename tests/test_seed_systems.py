@@ -28,8 +28,24 @@ BOX = np.ones((1, 1, 3, 3))
 # LeCun's table: which of 6 maps each of 16 filters sees
 LENET_TABLE = np.zeros((16, 6), bool)
 for _filter, _maps in enumerate(
-    ["012", "123", "234", "345", "045", "015", "0123", "1234", "2345", "0345", "0145", "0125",
-     "0134", "1245", "0235", "012345"]
+    [
+        "012",
+        "123",
+        "234",
+        "345",
+        "045",
+        "015",
+        "0123",
+        "1234",
+        "2345",
+        "0345",
+        "0145",
+        "0125",
+        "0134",
+        "1245",
+        "0235",
+        "012345",
+    ]
 ):
     LENET_TABLE[_filter, [int(m) for m in _maps]] = True
 
@@ -37,23 +53,29 @@ for _filter, _maps in enumerate(
 def test_t1_box_filter():
     sums = [[45, 52, 63, 58], [57, 60, 62, 46], [49, 52, 52, 36], [40, 43, 50, 36]]
     np.testing.assert_array_equal(functional.conv2d(F, BOX)[0, 0], sums)
-    rounded = [[5, 5.78, 7, 6.44], [6.33, 6.67, 6.89, 5.11], [5.44, 5.78, 5.78, 4],
-               [4.44, 4.78, 5.56, 4]]
+    rounded = [
+        [5, 5.78, 7, 6.44],
+        [6.33, 6.67, 6.89, 5.11],
+        [5.44, 5.78, 5.78, 4],
+        [4.44, 4.78, 5.56, 4],
+    ]
     np.testing.assert_allclose(functional.conv2d(F, BOX / 9)[0, 0], rounded, atol=0.005)
 
 
 def test_t1b_box_filter_same():
     sums = [
-        [19, 30, 31, 41, 41, 27], [25, 45, 52, 63, 58, 37], [31, 57, 60, 62, 46, 31],
-        [26, 49, 52, 52, 36, 22], [21, 40, 43, 50, 36, 22], [10, 21, 23, 32, 25, 14],
+        [19, 30, 31, 41, 41, 27],
+        [25, 45, 52, 63, 58, 37],
+        [31, 57, 60, 62, 46, 31],
+        [26, 49, 52, 52, 36, 22],
+        [21, 40, 43, 50, 36, 22],
+        [10, 21, 23, 32, 25, 14],
     ]
     np.testing.assert_array_equal(functional.conv2d(F, BOX, padding="same")[0, 0], sums)
 
 
 def test_t1c_pooling():
-    np.testing.assert_array_equal(
-        functional.max_pool2d(F, 2)[0, 0], [[9, 9, 8], [9, 9, 7], [8, 7, 8]]
-    )
+    np.testing.assert_array_equal(functional.max_pool2d(F, 2)[0, 0], [[9, 9, 8], [9, 9, 7], [8, 7, 8]])
     np.testing.assert_array_equal(
         functional.avg_pool2d(F, 2)[0, 0],
         [[4.75, 6.25, 6.75], [4.25, 6.75, 4.5], [2.5, 5.5, 3.5]],
@@ -178,9 +200,7 @@ def test_t13_sigmoid():
 
 def test_t14_untrained_loss():
     rng = np.random.RandomState(0)
-    network = Network(
-        [Conv2D(6, 5), ReLU(), AvgPool2D(), Dense(84, activation="relu")], (1, 28, 28), 10
-    )
+    network = Network([Conv2D(6, 5), ReLU(), AvgPool2D(), Dense(84, activation="relu")], (1, 28, 28), 10)
     network.initialize(rng)
     X = rng.uniform(0, 0.2, (200, 1, 28, 28)).astype(np.float32)
     loss, _, _ = network.loss(X, rng.randint(0, 10, 200))
@@ -210,23 +230,27 @@ def test_parameter_counts(layer, shape, expected):
     assert count(layer, shape) == expected
 
 
-@pytest.mark.parametrize(
-    "table, expected", [(None, 61706), (LENET_TABLE, 60806)], ids=["full", "table"]
-)
+@pytest.mark.parametrize("table, expected", [(None, 61706), (LENET_TABLE, 60806)], ids=["full", "table"])
 def test_lenet5_parameters(table, expected):
     layers = [
-        Conv2D(6, 5), MaxPool2D(), Conv2D(16, 5, connections=table), MaxPool2D(), Conv2D(120, 5),
+        Conv2D(6, 5),
+        MaxPool2D(),
+        Conv2D(16, 5, connections=table),
+        MaxPool2D(),
+        Conv2D(120, 5),
         Dense(84),
     ]
     assert Network(layers, (1, 32, 32), 10).n_parameters == expected
 
 
-@pytest.mark.parametrize(
-    "table, expected", [(None, 51902), (LENET_TABLE, 51002)], ids=["full", "table"]
-)
+@pytest.mark.parametrize("table, expected", [(None, 51902), (LENET_TABLE, 51002)], ids=["full", "table"])
 def test_annt_mnist_parameters(table, expected):
     layers = [
-        Conv2D(6, 5), AvgPool2D(), Conv2D(16, 5, connections=table), AvgPool2D(), Conv2D(120, 5)
+        Conv2D(6, 5),
+        AvgPool2D(),
+        Conv2D(16, 5, connections=table),
+        AvgPool2D(),
+        Conv2D(120, 5),
     ]
     assert Network(layers, (1, 32, 32), 10).n_parameters == expected
 

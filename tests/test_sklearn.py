@@ -49,9 +49,7 @@ def test_check_estimator(estimator):
     assert estimator.__sklearn_tags__().input_tags.two_d_array
     records = check_estimator(estimator, on_skip=None, on_fail=None)
     failed = [
-        f"{r['check_name']}: {r['status']}: {r['exception']!r}"
-        for r in records
-        if r["status"] != "passed"
+        f"{r['check_name']}: {r['status']}: {r['exception']!r}" for r in records if r["status"] != "passed"
     ]
     assert not failed, "\n".join(failed)
     assert len(records) >= 60

@@ -29,16 +29,22 @@ NETWORKS = {
     "annt_mnist": (
         (1, 32, 32),
         [
-            Conv2D(6, 5, activation="relu"), AvgPool2D(),
-            Conv2D(16, 5, connections=TABLE, activation="relu"), AvgPool2D(),
+            Conv2D(6, 5, activation="relu"),
+            AvgPool2D(),
+            Conv2D(16, 5, connections=TABLE, activation="relu"),
+            AvgPool2D(),
             Conv2D(120, 5, activation="relu"),
         ],
     ),
     "same, max pooling, dense": (
         (3, 12, 12),
         [
-            Conv2D(8, 5, padding="same"), ReLU(), MaxPool2D(),
-            Conv2D(8, padding="same", activation="tanh"), MaxPool2D(3, stride=2), Flatten(),
+            Conv2D(8, 5, padding="same"),
+            ReLU(),
+            MaxPool2D(),
+            Conv2D(8, padding="same", activation="tanh"),
+            MaxPool2D(3, stride=2),
+            Flatten(),
             Dense(20, activation="sigmoid"),
         ],
     ),
@@ -46,8 +52,11 @@ NETWORKS = {
         (2, 13, 11),
         [
             Conv2D(7, (3, 4), stride=(2, 1), padding=((1, 2), (0, 3)), activation="leaky_relu"),
-            AvgPool2D((2, 3), stride=(1, 2), padding=1), Conv2D(5, 2, dilation=(1, 2), bias=False),
-            LeakyReLU(0.3), Dense(17), Tanh(),
+            AvgPool2D((2, 3), stride=(1, 2), padding=1),
+            Conv2D(5, 2, dilation=(1, 2), bias=False),
+            LeakyReLU(0.3),
+            Dense(17),
+            Tanh(),
         ],
     ),
     "dense": ((10,), [Dense(33, activation="relu"), Dense(12, activation="tanh")]),
@@ -91,7 +100,10 @@ def run_torch(network, parameters, x):
             x = F.max_pool2d(x, layer.pool_size, layer.stride)
         elif isinstance(layer, AvgPool2D):
             x = F.avg_pool2d(
-                x, layer.pool_size, layer.stride, 0 if layer.padding == "valid" else layer.padding,
+                x,
+                layer.pool_size,
+                layer.stride,
+                0 if layer.padding == "valid" else layer.padding,
                 count_include_pad=False,
             )
         else:

@@ -66,9 +66,17 @@ def test_nothing_is_allocated_in_a_training_step():
     program, machine = network.compile(), kernels.get_machine(np.float32)
     workspace = network.make_workspace(program, 2, 20)
     arguments = (
-        network.wrap(X), np.arange(2000), y, np.ones(2000), 20,
-        Adam().fields(machine.optimizer_kinds), np.full(100, 1e-3), network.params,
-        np.zeros((2, network.n_params), np.float32), np.zeros(1, np.intp), workspace,
+        network.wrap(X),
+        np.arange(2000),
+        y,
+        np.ones(2000),
+        20,
+        Adam().fields(machine.optimizer_kinds),
+        np.full(100, 1e-3),
+        network.params,
+        np.zeros((2, network.n_params), np.float32),
+        np.zeros(1, np.intp),
+        workspace,
     )
     program.train(*arguments)
     tracemalloc.start()

@@ -103,9 +103,7 @@ def main():
             ("scale", MinMaxScaler()),
             (
                 "convnet",
-                ConvNetClassifier(
-                    input_shape=(8, 8), learning_rate=2e-3, max_iter=40, random_state=0
-                ),
+                ConvNetClassifier(input_shape=(8, 8), learning_rate=2e-3, max_iter=40, random_state=0),
             ),
         ]
     )

@@ -93,9 +93,9 @@ cdef inline lanes_t log_of_lanes(lanes_t x) noexcept nogil:
     """The natural logarithm, a lane at a time."""
     cdef lanes_t y = x
     cdef real_t* lane = <real_t*> &y
-    cdef Py_ssize_t l
-    for l in range(LANES):
-        lane[l] = <real_t> log(<double> lane[l])
+    cdef Py_ssize_t i
+    for i in range(LANES):
+        lane[i] = <real_t> log(<double> lane[i])
     return y
 
 

@@ -90,8 +90,11 @@ class Image:
         """The fields of image_t."""
         channels, height, width = self.shape
         return {
-            "channels": channels, "height": height, "width": width,
-            "value": self.value.fields(), "gradient": self.gradient.fields(),
+            "channels": channels,
+            "height": height,
+            "width": width,
+            "value": self.value.fields(),
+            "gradient": self.gradient.fields(),
         }
 
 
@@ -161,9 +164,7 @@ def count_side_columns(phases, n_columns):
     return left, right
 
 
-def walk_fields(
-    machine, tables, rows, columns, source, target, kernel_width, weight_strides, reaches
-):
+def walk_fields(machine, tables, rows, columns, source, target, kernel_width, weight_strides, reaches):
     """Fill in the fields of walk_t.
 
     rows, columns: the phases of both axes; source, target: the buffers read and written;
@@ -174,8 +175,14 @@ def walk_fields(
     for column in columns:
         for row in rows:
             passes.append(
-                (len(row_table), row.count, column.count, column.first, column.out_step,
-                 column.in_step)
+                (
+                    len(row_table),
+                    row.count,
+                    column.count,
+                    column.first,
+                    column.out_step,
+                    column.in_step,
+                )
             )
             first_tap = len(x_taps)
             for u, down in row.taps:
@@ -184,8 +191,7 @@ def walk_fields(
                     w_taps.append(u * kernel_width + v)
             for m in range(row.count):
                 inside = [
-                    q for q, (_, down) in enumerate(row.taps)
-                    if 0 <= m * row.in_step + down < source.shape[1]
+                    q for q, (_, down) in enumerate(row.taps) if 0 <= m * row.in_step + down < source.shape[1]
                 ]
                 row_table.append(
                     (
@@ -198,10 +204,15 @@ def walk_fields(
     one_column = all(column.count == 1 for column in columns)
     height = machine.column_height if one_column else machine.tile_height
     return {
-        "n_out": len(reaches), "height": height,
-        "w_in": weight_strides[0], "w_out": weight_strides[1],
-        "n_passes": len(passes), "passes": tables.add(passes), "rows": tables.add(row_table),
-        "x_taps": tables.add(x_taps), "w_taps": tables.add(w_taps),
+        "n_out": len(reaches),
+        "height": height,
+        "w_in": weight_strides[0],
+        "w_out": weight_strides[1],
+        "n_passes": len(passes),
+        "passes": tables.add(passes),
+        "rows": tables.add(row_table),
+        "x_taps": tables.add(x_taps),
+        "w_taps": tables.add(w_taps),
         **reach_fields(tables, reaches, height),
     }
 
@@ -262,23 +273,46 @@ class Convolution(Call):
             place = (first * stride[0] + tap) * x.value.row - self.before[1]
             kernel_rows.append((first, len(inside), place))
         linear = {
-            "x": x.value.fields(), "y": y.value.fields(),
-            "dx": x.gradient.fields(), "dy": y.gradient.fields(),
-            "weight": self.weight, "bias": self.bias, "co": co, "ho": ho, "wo": wo,
+            "x": x.value.fields(),
+            "y": y.value.fields(),
+            "dx": x.gradient.fields(),
+            "dy": y.gradient.fields(),
+            "weight": self.weight,
+            "bias": self.bias,
+            "co": co,
+            "ho": ho,
+            "wo": wo,
             "forward": walk_fields(
-                machine, tables, *self.forward, x.value, y.value, kw, (kh * kw, ci * kh * kw),
+                machine,
+                tables,
+                *self.forward,
+                x.value,
+                y.value,
+                kw,
+                (kh * kw, ci * kh * kw),
                 self.connections,
             ),
             "backward": walk_fields(
-                machine, tables, *self.backward, y.gradient, x.gradient, kw,
-                (ci * kh * kw, kh * kw), self.connections.T,
+                machine,
+                tables,
+                *self.backward,
+                y.gradient,
+                x.gradient,
+                kw,
+                (ci * kh * kw, kh * kw),
+                self.connections.T,
             ),
         }
         return {
-            "linear": linear, "ci": ci, "kh": kh, "kw": kw,
+            "linear": linear,
+            "ci": ci,
+            "kh": kh,
+            "kw": kw,
             "kernel_rows": tables.add(kernel_rows),
-            "x_row_step": stride[0] * x.value.row, "x_step": stride[1],
-            "v_step": self.dilation[1], "connections": tables.add(self.connections),
+            "x_row_step": stride[0] * x.value.row,
+            "x_step": stride[1],
+            "v_step": self.dilation[1],
+            "connections": tables.add(self.connections),
         }
 
 
@@ -303,17 +337,28 @@ class Product(Call):
             # one pass over one row and one column; the inputs are taps of one channel
             taps = np.arange(n_in)
             return {
-                "n_out": n_out, "height": machine.column_height,
-                "w_in": 0, "w_out": weight_out, "n_passes": 1,
-                "passes": tables.add((0, 1, 1, 0, 1, 1)), "rows": tables.add((0, 0, 0, n_in)),
-                "x_taps": tables.add(taps * source_step), "w_taps": tables.add(taps * weight_in),
+                "n_out": n_out,
+                "height": machine.column_height,
+                "w_in": 0,
+                "w_out": weight_out,
+                "n_passes": 1,
+                "passes": tables.add((0, 1, 1, 0, 1, 1)),
+                "rows": tables.add((0, 0, 0, n_in)),
+                "x_taps": tables.add(taps * source_step),
+                "w_taps": tables.add(taps * weight_in),
                 **reach_fields(tables, np.ones((n_out, 1), bool), machine.column_height),
             }
 
         linear = {
-            "x": x.value.fields(), "y": y.value.fields(),
-            "dx": x.gradient.fields(), "dy": y.gradient.fields(),
-            "weight": self.weight, "bias": self.bias, "co": co, "ho": 1, "wo": 1,
+            "x": x.value.fields(),
+            "y": y.value.fields(),
+            "dx": x.gradient.fields(),
+            "dy": y.gradient.fields(),
+            "weight": self.weight,
+            "bias": self.bias,
+            "co": co,
+            "ho": 1,
+            "wo": 1,
             "forward": walk(co, ci, 1, 1, ci),
             "backward": walk(ci, co, y.gradient.plane, ci, 1),
         }
@@ -333,11 +378,21 @@ class Pooling(Call):
         (channels, hi, wi), (_, ho, wo) = self.x.shape, self.y.shape
         (top, _), (left, _) = self.padding
         return {
-            "x": self.x.value.fields(), "y": self.y.value.fields(),
-            "dx": self.x.gradient.fields(), "dy": self.y.gradient.fields(),
-            "channels": channels, "hi": hi, "wi": wi, "ho": ho, "wo": wo,
-            "kh": self.kernel[0], "kw": self.kernel[1],
-            "sh": self.stride[0], "sw": self.stride[1], "top": top, "left": left,
+            "x": self.x.value.fields(),
+            "y": self.y.value.fields(),
+            "dx": self.x.gradient.fields(),
+            "dy": self.y.gradient.fields(),
+            "channels": channels,
+            "hi": hi,
+            "wi": wi,
+            "ho": ho,
+            "wo": wo,
+            "kh": self.kernel[0],
+            "kw": self.kernel[1],
+            "sh": self.stride[0],
+            "sw": self.stride[1],
+            "top": top,
+            "left": left,
             "count_padding": self.count_padding,
         }
 
@@ -354,8 +409,11 @@ class Flattening(Call):
         """The fields of flatten_t."""
         channels, height, width = self.x.shape
         return {
-            "dx": self.x.gradient.fields(), "dy": self.y.gradient.fields(),
-            "channels": channels, "hi": height, "wi": width,
+            "dx": self.x.gradient.fields(),
+            "dy": self.y.gradient.fields(),
+            "channels": channels,
+            "hi": height,
+            "wi": width,
         }
 
 
@@ -371,9 +429,13 @@ class Activation(Call):
         """The fields of activation_t."""
         channels, height, width = self.x.shape
         return {
-            "y": self.x.value.fields(), "dy": self.x.gradient.fields(),
-            "channels": channels, "ho": height, "wo": width,
-            "kind": machine.activation_kinds[self.kind], "slope": self.slope,
+            "y": self.x.value.fields(),
+            "dy": self.x.gradient.fields(),
+            "channels": channels,
+            "ho": height,
+            "wo": width,
+            "kind": machine.activation_kinds[self.kind],
+            "slope": self.slope,
         }
 
 

@@ -27,43 +27,43 @@ ctypedef struct conv_t:
 
 cdef inline void add_dweight(const conv_t* g, const block_t* b) noexcept nogil:
     """Give the gradient of every connected weight this block's share."""
-    cdef const linear_t* l = &g.linear
+    cdef const linear_t* g_linear = &g.linear
     cdef const Py_ssize_t* reach
     cdef const Py_ssize_t* channels
     cdef const Py_ssize_t* connected = b.tables + g.connections
     cdef const Py_ssize_t* rows = b.tables + g.kernel_rows
     cdef Py_ssize_t r, o, u, k, p, q, c, n_taps, height, width, full_width, weight
     cdef patch_t t
-    t.n_columns = l.wo
+    t.n_columns = g_linear.wo
     t.x_row_step = g.x_row_step
     t.x_step = g.x_step
-    t.dy_row = l.dy.row
-    t.dy_plane = l.dy.plane
-    for r in range(count_parts(l.co, TILE_HEIGHT)):
+    t.dy_row = g_linear.dy.row
+    t.dy_plane = g_linear.dy.plane
+    for r in range(count_parts(g_linear.co, TILE_HEIGHT)):
         o = r * TILE_HEIGHT
-        height = min(<Py_ssize_t> TILE_HEIGHT, l.co - o)
-        reach = b.tables + l.forward.reach + 2 * (o // l.forward.height)
-        channels = b.tables + l.forward.channels + reach[0]
+        height = min(<Py_ssize_t> TILE_HEIGHT, g_linear.co - o)
+        reach = b.tables + g_linear.forward.reach + 2 * (o // g_linear.forward.height)
+        channels = b.tables + g_linear.forward.channels + reach[0]
         n_taps = reach[1] * g.kw
         if n_taps == 0:
             continue
         full_width = even_share(n_taps, TILE_WIDTH)
         for u in range(g.kh):
-            t.x = locate(b, &l.x) + rows[3 * u + 2]
-            t.dy = locate(b, &l.dy) + o * l.dy.plane + rows[3 * u] * l.dy.row
+            t.x = locate(b, &g_linear.x) + rows[3 * u + 2]
+            t.dy = locate(b, &g_linear.dy) + o * g_linear.dy.plane + rows[3 * u] * g_linear.dy.row
             t.n_rows = rows[3 * u + 1]
             for k in range(count_parts(n_taps, full_width)):
                 p = k * full_width
                 width = min(full_width, n_taps - p)
                 for q in range(width):
                     c = channels[(p + q) // g.kw]
-                    t.x_tap[q] = c * l.x.plane + (p + q) % g.kw * g.v_step
+                    t.x_tap[q] = c * g_linear.x.plane + (p + q) % g.kw * g.v_step
                 compute(&t, <int> height, <int> width)
                 for q in range(height * width):
                     c = channels[(p + q % width) // g.kw]
                     if connected[(o + q // width) * g.ci + c]:
                         weight = ((o + q // width) * g.ci + c) * g.kh + u
-                        deposit(b, l.weight + weight * g.kw + (p + q % width) % g.kw, t.sums[q])
+                        deposit(b, g_linear.weight + weight * g.kw + (p + q % width) % g.kw, t.sums[q])
 
 
 cdef inline void conv_forward(const conv_t* g, const block_t* b) noexcept nogil:

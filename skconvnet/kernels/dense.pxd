@@ -27,7 +27,7 @@ cdef inline void transpose(const real_t* x, real_t* x_lanes, Py_ssize_t n, Py_ss
 
 cdef inline void add_dweight(const dense_t* g, const block_t* b) noexcept nogil:
     """Give the gradient of every weight this block's share."""
-    cdef const linear_t* l = &g.linear
+    cdef const linear_t* g_linear = &g.linear
     cdef Py_ssize_t n_vectors = count_parts(g.ci, LANES)
     cdef Py_ssize_t full_width = even_share(n_vectors, TILE_WIDTH)
     cdef real_t* x_lanes = <real_t*> (b.arena + g.scratch)
@@ -36,19 +36,19 @@ cdef inline void add_dweight(const dense_t* g, const block_t* b) noexcept nogil:
     cdef Py_ssize_t s, o, p, q, r, k, height, width
     cdef outer_t t
     t.x_stride = n_vectors * LANES
-    t.dy_stride = l.dy.plane * LANES
-    transpose(<const real_t*> locate(b, &l.x), x_lanes, g.ci, t.x_stride)
-    for s in range(count_parts(l.co, TILE_HEIGHT)):
+    t.dy_stride = g_linear.dy.plane * LANES
+    transpose(<const real_t*> locate(b, &g_linear.x), x_lanes, g.ci, t.x_stride)
+    for s in range(count_parts(g_linear.co, TILE_HEIGHT)):
         o = s * TILE_HEIGHT
-        height = min(<Py_ssize_t> TILE_HEIGHT, l.co - o)
-        t.dy = <const real_t*> (locate(b, &l.dy) + o * l.dy.plane)
+        height = min(<Py_ssize_t> TILE_HEIGHT, g_linear.co - o)
+        t.dy = <const real_t*> (locate(b, &g_linear.dy) + o * g_linear.dy.plane)
         for r in range(count_parts(n_vectors, full_width)):
             p = r * full_width
             width = min(full_width, n_vectors - p)
             t.x = x_lanes + p * LANES
             compute(&t, <int> height, <int> width)
             for q in range(height):
-                dweight = b.dparams + l.weight + (o + q) * g.ci + p * LANES
+                dweight = b.dparams + g_linear.weight + (o + q) * g.ci + p * LANES
                 sums = <real_t*> &t.sums[q * width]
                 if b.first:
                     for k in range(min(width * LANES, g.ci - p * LANES)):

@@ -28,20 +28,20 @@ cdef inline void cross_entropy(
     cdef lanes_t log_total = log_of_lanes(total)
     cdef lanes_t scale = splat(0)
     cdef real_t* weight = <real_t*> &scale
-    cdef Py_ssize_t k, l
+    cdef Py_ssize_t k, lane
     cdef real_t target_logit
-    for l in range(labels.n):
-        weight[l] = <real_t> labels.weight[l]
+    for lane in range(labels.n):
+        weight[lane] = <real_t> labels.weight[lane]
     for k in range(channels):
         dz[k * dlogits.plane] = exp_lanes(z[k * logits.plane]) / total * scale
-    for l in range(labels.n):
-        k = labels.target[l]
-        (<real_t*> (dz + k * dlogits.plane))[l] -= weight[l]
-        target_logit = (<const real_t*> (z + k * logits.plane))[l]
-        labels.loss[l] = <double> (<real_t*> &log_total)[l] - <double> target_logit
+    for lane in range(labels.n):
+        k = labels.target[lane]
+        (<real_t*> (dz + k * dlogits.plane))[lane] -= weight[lane]
+        target_logit = (<const real_t*> (z + k * logits.plane))[lane]
+        labels.loss[lane] = <double> (<real_t*> &log_total)[lane] - <double> target_logit
         # the first of the largest logits, now 0, decides: as argmax does
-        labels.hit[l] = 0
+        labels.hit[lane] = 0
         for k in range(channels):
-            if (<const real_t*> (z + k * logits.plane))[l] == 0:
-                labels.hit[l] = k == labels.target[l]
+            if (<const real_t*> (z + k * logits.plane))[lane] == 0:
+                labels.hit[lane] = k == labels.target[lane]
                 break

@@ -21,8 +21,8 @@ from libc.string cimport memset
 import numpy as np
 
 from skconvnet.kernels.activation cimport (
-    LEAKY_RELU, SIGMOID, TANH, activation_backward, activation_forward, activation_t, log_softmax_forward, softmax_forward,
-    softmax_t
+    LEAKY_RELU, SIGMOID, TANH, activation_backward, activation_forward, activation_t,
+    log_softmax_forward, softmax_forward, softmax_t
 )
 from skconvnet.kernels.conv cimport conv_backward, conv_forward, conv_t
 from skconvnet.kernels.dense cimport dense_backward, dense_forward, dense_t

@@ -26,9 +26,7 @@ def _count(n_in, kernel, stride, dilation, padding):
 
 
 def _output_size(x, kernel, stride, dilation, padding):
-    return [
-        _count(*axis) for axis in zip(x.shape[2:], kernel, stride, dilation, padding)
-    ]
+    return [_count(*axis) for axis in zip(x.shape[2:], kernel, stride, dilation, padding)]
 
 
 def conv2d(x, weight, bias, stride, dilation, padding, connected):

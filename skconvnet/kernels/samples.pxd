@@ -24,16 +24,16 @@ cdef inline void gather_pixels(
     """Write n samples to the lanes of x, zero to the other lanes."""
     cdef const char* sample
     cdef real_t* x_c
-    cdef Py_ssize_t l, c, i, j
-    for l in range(LANES):
+    cdef Py_ssize_t lane, c, i, j
+    for lane in range(LANES):
         for c in range(s.channels):
             for i in range(s.hi):
-                x_c = x + (c * place.plane + i * place.row) * LANES + l
-                if l >= n:
+                x_c = x + (c * place.plane + i * place.row) * LANES + lane
+                if lane >= n:
                     for j in range(s.wi):
                         x_c[j * LANES] = 0
                 else:
-                    sample = s.data + rows[l] * s.n_strides + c * s.c_strides + i * s.h_strides
+                    sample = s.data + rows[lane] * s.n_strides + c * s.c_strides + i * s.h_strides
                     for j in range(s.wi):
                         x_c[j * LANES] = <real_t> (<pixel_t*> (sample + j * s.w_strides))[0]
 
@@ -57,10 +57,10 @@ cdef inline void scatter_samples(
 ) noexcept nogil:
     """Write the first n lanes of a buffer to out (n, channels * height * width)."""
     cdef const real_t* x = <const real_t*> locate(b, place)
-    cdef Py_ssize_t l, c, i, j
-    for l in range(n):
+    cdef Py_ssize_t lane, c, i, j
+    for lane in range(n):
         for c in range(channels):
             for i in range(height):
                 for j in range(width):
-                    out[0] = x[(c * place.plane + i * place.row + j) * LANES + l]
+                    out[0] = x[(c * place.plane + i * place.row + j) * LANES + lane]
                     out += 1

@@ -84,14 +84,14 @@ cdef inline inlined_t correlate(patch_t* t, const int height, const int width) n
     cdef const lanes_t* x
     cdef const lanes_t* dy
     cdef lanes_t slope
-    cdef Py_ssize_t i, j
+    cdef Py_ssize_t i, _j
     cdef int o, q
     for o in range(height * width):
         acc[o] = splat(0)
     for i in range(t.n_rows):
         x = t.x + i * t.x_row_step
         dy = t.dy + i * t.dy_row
-        for j in range(t.n_columns):
+        for _j in range(t.n_columns):
             for q in range(width):
                 pixel[q] = x[t.x_tap[q]]
             for o in range(height):

@@ -121,7 +121,5 @@ def resolve_activation(owner, activation):
     if isinstance(activation, tuple(type(layer) for layer in ACTIVATIONS.values())):
         return activation
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
-        raise ValueError(
-            f"{owner}: unknown activation {activation!r}; {suggest(activation, ACTIVATIONS)}"
-        )
+        raise ValueError(f"{owner}: unknown activation {activation!r}; {suggest(activation, ACTIVATIONS)}")
     return ACTIVATIONS[activation]

@@ -88,9 +88,7 @@ class Conv2D(Layer):
                     f"({self.filters}, channels), got an array of shape {table.shape} and "
                     f"type {table.dtype}."
                 )
-            object.__setattr__(
-                self, "connections", tuple(tuple(map(bool, row)) for row in self.connections)
-            )
+            object.__setattr__(self, "connections", tuple(tuple(map(bool, row)) for row in self.connections))
 
     def _pairs(self):
         """Kernel size, stride and dilation as pairs."""
@@ -150,8 +148,7 @@ class Conv2D(Layer):
     def check_parameters(self, shape, parameters):
         if parameters["weight"][~self._connect(shape[0])].any():
             raise ValueError(
-                "its weight has numbers other than 0 where its connections table has False; "
-                "set those to 0."
+                "its weight has numbers other than 0 where its connections table has False; set those to 0."
             )
 
     def lower(self, plan, x, places):
@@ -160,11 +157,11 @@ class Conv2D(Layer):
         padding = pad_image(x.shape, self._span(), stride, self.padding)
         weight, bias = places["weight"], places.get("bias", -1)
         if kernel == x.shape[1:] and not np.any(padding) and self.connections is None:
-            plan.add_call(Product(plan.flatten(x), y, weight, bias))  # it covers its whole input: a dense layer
+            plan.add_call(
+                Product(plan.flatten(x), y, weight, bias)
+            )  # it covers its whole input: a dense layer
         else:
             plan.add_call(
-                Convolution(
-                    x, y, weight, bias, kernel, stride, dilation, padding, self._connect(x.shape[0])
-                )
+                Convolution(x, y, weight, bias, kernel, stride, dilation, padding, self._connect(x.shape[0]))
             )
         return resolve_activation("Conv2D", self.activation).lower(plan, y, {})

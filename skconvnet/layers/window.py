@@ -8,8 +8,10 @@ def check_padding(owner, padding):
     if isinstance(padding, str):
         if padding in ("valid", "same"):
             return
-    elif isinstance(padding, (tuple, list)) and len(padding) == 2 and all(
-        isinstance(side, (tuple, list)) for side in padding
+    elif (
+        isinstance(padding, (tuple, list))
+        and len(padding) == 2
+        and all(isinstance(side, (tuple, list)) for side in padding)
     ):
         for side in padding:
             check_pair(owner, "padding", side, 0)
@@ -40,9 +42,7 @@ def pad_image(shape, kernel, stride, padding):
         sides = [p if isinstance(p, (tuple, list)) else int(p) for p in padding]
     else:
         sides = [padding, padding]
-    return tuple(
-        pad_axis(n, k, s, side) for n, k, s, side in zip(shape[1:], kernel, stride, sides)
-    )
+    return tuple(pad_axis(n, k, s, side) for n, k, s, side in zip(shape[1:], kernel, stride, sides))
 
 
 def slide(shape, kernel, stride, padding, remedy):

@@ -13,15 +13,20 @@ from skconvnet import functional, kernels, set_isa
 def run(code, **environment):
     """Run Python code in a process of its own and give what it prints."""
     result = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True,
-        text=True, timeout=120, cwd=os.path.expanduser("~"),
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=os.path.expanduser("~"),
     )
     return result.stdout.strip() or result.stderr.strip()
 
 
 def test_the_widest_instruction_set_is_chosen():
-    assert run("from skconvnet import kernels; print(kernels.get_isa())", SKCONVNET_ISA="") == (
-        kernels.list_isas()[0]
+    assert (
+        run("from skconvnet import kernels; print(kernels.get_isa())", SKCONVNET_ISA="")
+        == (kernels.list_isas()[0])
     )
 
 

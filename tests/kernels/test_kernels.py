@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from skconvnet import functional
-from skconvnet.kernels import reference
 from skconvnet._network import Network
 from skconvnet._training import Trainer
+from skconvnet.kernels import reference
 from skconvnet.layers import Dense, LeakyReLU, ReLU, Sigmoid, Tanh
 from skconvnet.layers.window import pad_image, slide
 from skconvnet.optimizers import SGD, Adam
@@ -96,10 +96,13 @@ def test_conv2d(isa, dtype, case, connected, integers):
         *reference.conv2d_backward(sizes[0], sizes[1], sizes[3], *geometry),
     ]
     for n_threads in (1, 2, 3, 4):
-        options = dict(
-            stride=stride, padding=padding, dilation=dilation, connections=table,
-            n_threads=n_threads,
-        )
+        options = {
+            "stride": stride,
+            "padding": padding,
+            "dilation": dilation,
+            "connections": table,
+            "n_threads": n_threads,
+        }
         results = [
             functional.conv2d(x, weight, bias, **options),
             *functional.conv2d_backward(x, weight, dy, **options),
@@ -126,7 +129,8 @@ def test_pooling(isa, dtype, case, kind, integers):
     if kind == "max":
         options, forward, backward = {}, functional.max_pool2d, functional.max_pool2d_backward
         twins = [
-            reference.max_pool2d(wide, *geometry), reference.max_pool2d_backward(wide, slope, *geometry)
+            reference.max_pool2d(wide, *geometry),
+            reference.max_pool2d_backward(wide, slope, *geometry),
         ]
     else:
         options = {"count_include_pad": kind == "avg_with_padding"}
@@ -147,7 +151,8 @@ def test_pooling(isa, dtype, case, kind, integers):
 
 @pytest.mark.parametrize("integers", [True, False], ids=["integers", "normal"])
 @pytest.mark.parametrize(
-    "n, inputs, units", [(1, 1, 1), (17, 17, 17), (5, 400, 120), (50, 84, 10), (3, 1, 30), (40, 33, 1)]
+    "n, inputs, units",
+    [(1, 1, 1), (17, 17, 17), (5, 400, 120), (50, 84, 10), (3, 1, 30), (40, 33, 1)],
 )
 def test_dense(isa, dtype, n, inputs, units, integers):
     rng = np.random.default_rng(2)
@@ -175,12 +180,8 @@ def test_activations(isa, dtype, name, shape):
     slope = {"relu": (0.0,), "leaky_relu": (0.1,)}.get(name, ())
     twin = "leaky_relu" if slope else name
     y_twin = getattr(reference, twin)(x.astype(np.float64), *slope)
-    dx_twin = getattr(reference, twin + "_backward")(
-        x.astype(np.float64), dy.astype(np.float64), *slope
-    )
-    layer = {
-        "relu": ReLU(), "leaky_relu": LeakyReLU(0.1), "sigmoid": Sigmoid(), "tanh": Tanh()
-    }[name]
+    dx_twin = getattr(reference, twin + "_backward")(x.astype(np.float64), dy.astype(np.float64), *slope)
+    layer = {"relu": ReLU(), "leaky_relu": LeakyReLU(0.1), "sigmoid": Sigmoid(), "tanh": Tanh()}[name]
     network = Network([layer], shape[1:], dtype=dtype)
     eps = np.finfo(dtype).eps
     for n_threads in (1, 2, 3, 4):
@@ -196,12 +197,8 @@ def test_activations(isa, dtype, name, shape):
 def test_activations_at_the_edges(isa, dtype):
     x = np.array([[-1e30, -1e4, -100, -1e-30, 0, 1e-30, 100, 1e4, 1e30]], dtype)
     with np.errstate(all="raise"):
-        np.testing.assert_allclose(
-            functional.sigmoid(x)[0], [0, 0, 0, 0.5, 0.5, 0.5, 1, 1, 1], atol=1e-37
-        )
-        np.testing.assert_allclose(
-            functional.tanh(x)[0], [-1, -1, -1, -1e-30, 0, 1e-30, 1, 1, 1], rtol=1e-6
-        )
+        np.testing.assert_allclose(functional.sigmoid(x)[0], [0, 0, 0, 0.5, 0.5, 0.5, 1, 1, 1], atol=1e-37)
+        np.testing.assert_allclose(functional.tanh(x)[0], [-1, -1, -1, -1e-30, 0, 1e-30, 1, 1, 1], rtol=1e-6)
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e4])
@@ -218,9 +215,7 @@ def test_softmax_and_cross_entropy(isa, dtype, n, classes, scale):
         log_p = functional.log_softmax(z, n_threads=n_threads)
         loss, dz = functional.cross_entropy(z, target, weight, n_threads=n_threads)
         np.testing.assert_allclose(p, reference.softmax(wide), rtol=40 * eps * scale, atol=4 * eps)
-        np.testing.assert_allclose(
-            log_p, reference.log_softmax(wide), rtol=8 * eps, atol=8 * eps * scale
-        )
+        np.testing.assert_allclose(log_p, reference.log_softmax(wide), rtol=8 * eps, atol=8 * eps * scale)
         assert np.abs(p.sum(axis=1) - 1).max() <= 4 * classes * eps
         assert isinstance(loss, float)
         np.testing.assert_allclose(loss, loss_twin, rtol=8 * eps, atol=8 * eps * scale)
@@ -248,9 +243,7 @@ def test_optimizers(isa, dtype, optimizer):
         for start in (0, 32, 64):
             twin.params = params
             batch = slice(start, start + 32)
-            _, _, gradient = twin.loss(
-                X[batch].astype(np.float64), target[batch], weight[batch]
-            )
+            _, _, gradient = twin.loss(X[batch].astype(np.float64), target[batch], weight[batch])
             t += 1
             if isinstance(optimizer, SGD):
                 params, state[0] = reference.sgd(
@@ -258,8 +251,14 @@ def test_optimizers(isa, dtype, optimizer):
                 )
             else:
                 params, *state = reference.adam(
-                    params, gradient, *state, 0.01, optimizer.beta_1, optimizer.beta_2,
-                    optimizer.epsilon, t,
+                    params,
+                    gradient,
+                    *state,
+                    0.01,
+                    optimizer.beta_1,
+                    optimizer.beta_2,
+                    optimizer.epsilon,
+                    t,
                 )
         run_epoch()
         assert trainer.steps[0] == t

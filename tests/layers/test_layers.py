@@ -143,12 +143,20 @@ def test_wrong_values_fail_where_they_are_typed(make, message):
         make()
 
 
-@pytest.mark.parametrize("init, variance", [
-    ("he_normal", 2 / 150), ("he_uniform", 2 / 150), ("lecun_normal", 1 / 150),
-    ("lecun_uniform", 1 / 150), ("glorot_normal", 2 / (150 + 200 * 25)),
-    ("glorot_uniform", 2 / (150 + 200 * 25)), ("normal", 0.05**2), ("uniform", 0.05**2 / 3),
-    ("zeros", 0),
-])
+@pytest.mark.parametrize(
+    "init, variance",
+    [
+        ("he_normal", 2 / 150),
+        ("he_uniform", 2 / 150),
+        ("lecun_normal", 1 / 150),
+        ("lecun_uniform", 1 / 150),
+        ("glorot_normal", 2 / (150 + 200 * 25)),
+        ("glorot_uniform", 2 / (150 + 200 * 25)),
+        ("normal", 0.05**2),
+        ("uniform", 0.05**2 / 3),
+        ("zeros", 0),
+    ],
+)
 def test_initial_weights(init, variance):
     parameters = Conv2D(200, 5, init=init).initialize((6, 9, 9), np.random.RandomState(0))
     assert parameters["weight"].shape == (200, 6, 5, 5) and not parameters["bias"].any()
