@@ -48,7 +48,7 @@ def load(folder):
 
 
 def train(seed, X, y, X_valid, y_valid):
-    """Train with the article's settings, a line an epoch; give the classifier and the best epoch's weights."""
+    """Train with the article's settings, a line an epoch; give classifier and best epoch's weights."""
     clf = ConvNetClassifier(LAYERS, batch_size=50, learning_rate=0.002, random_state=seed, dtype="float32")
     best = {"score": 0}
     print("epoch  train_loss  train_score  valid_score  seconds")
