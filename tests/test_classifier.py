@@ -1,6 +1,11 @@
 """The classifier: forms of images, labels, weights, determinism, and what bad input gets."""
 
 import pickle
+import signal
+import subprocess
+import sys
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -349,6 +354,39 @@ def test_interrupted_training_leaves_a_usable_model(monkeypatch):
     np.testing.assert_array_equal(clf.predict_proba(X), expected.predict_proba(X))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+def test_ctrl_c():
+    """A real signal: the fit ends with a warning, at a whole step, and the model predicts."""
+    code = """
+import numpy as np, warnings
+from skconvnet import ConvNetClassifier
+X, y = np.random.default_rng(0).random((500, 8, 8)), np.arange(500) % 2
+clf = ConvNetClassifier(max_iter=10**9, verbose=1, n_threads=2)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    clf.fit(X, y)
+print("caught:", caught[0].message, clf.predict_proba(X).shape, np.isfinite(clf.loss_))
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    for _ in range(3):
+        process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert "caught: Training interrupted in epoch" in output and "(500, 2) True" in output
+    assert process.returncode == 0
+
+
+def test_many_python_threads_predict_with_one_estimator():
+    X, y = make_images(n=150)
+    clf = make_classifier(n_threads=2).fit(X, y)
+    expected = clf.predict_proba(X)
+    with ThreadPoolExecutor(8) as pool:
+        for p in pool.map(lambda _: clf.predict_proba(X), range(64)):
+            np.testing.assert_array_equal(p, expected)
+
+
 def test_scikit_learn_tools():
     X, y = make_images()
     rows = X.reshape(60, -1)
@@ -393,8 +431,6 @@ def test_output_layer():
 
 
 def test_uint8_images_are_not_copied():
-    import tracemalloc
-
     X = np.zeros((3000, 32, 32, 3), np.uint8)
     y = np.arange(3000) % 2
     clf = make_classifier(layers=[MaxPool2D(16)], max_iter=1, n_threads=1)

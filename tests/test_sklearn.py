@@ -1,12 +1,14 @@
 """scikit-learn's own checks, all of them, on dense and convolutional stacks."""
 
 import pytest
+import sklearn
 from sklearn.utils.estimator_checks import (
     check_dataframe_column_names_consistency,
     check_estimator,
     check_inplace_ensure_writeable,
     check_param_validation,
 )
+from sklearn.utils.fixes import parse_version
 
 from skconvnet import ConvNetClassifier
 from skconvnet.layers import Conv2D, Dense, MaxPool2D
@@ -52,7 +54,8 @@ def test_check_estimator(estimator):
         f"{r['check_name']}: {r['status']}: {r['exception']!r}" for r in records if r["status"] != "passed"
     ]
     assert not failed, "\n".join(failed)
-    assert len(records) >= 60
+    # scikit-learn 1.9 has 63 checks for such a classifier, later versions may have more
+    assert len(records) >= (63 if parse_version(sklearn.__version__) >= parse_version("1.9") else 50)
 
 
 @pytest.mark.parametrize(

@@ -282,7 +282,6 @@ cdef class Program:
         Size of a block's arena in lane vectors, for forward alone and with gradients.
     """
 
-    cdef list op_storage
     cdef op_t* ops
     cdef Py_ssize_t n_ops
     cdef const Py_ssize_t[::1] tables
