@@ -368,7 +368,7 @@ with warnings.catch_warnings(record=True) as caught:
 print("caught:", caught[0].message, clf.predict_proba(X).shape, np.isfinite(clf.loss_))
 """
     process = subprocess.Popen(
-        [sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-P", "-u", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     for _ in range(3):
         process.stdout.readline()

@@ -17,6 +17,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport prange
 from libc.math cimport isfinite
 from libc.string cimport memset
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 import numpy as np
 
@@ -102,6 +103,24 @@ cdef struct job_t:
     const samples_t* dy             # the gradient to the output
     real_t* dx                      # the gradient to the input, if not NULL
     real_t* partial                 # (n_groups, n_params)
+    double* seconds                 # if not NULL, gets what each part of the work took: gather,
+                                    # n_ops forward, loss, n_ops backward
+
+
+cdef inline double read_clock() noexcept nogil:
+    """Seconds of a clock that only goes forward."""
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return now.tv_sec + 1e-9 * now.tv_nsec
+
+
+cdef inline void note_time(const job_t* job, Py_ssize_t part, double* since) noexcept nogil:
+    """Add the time since the last note to a part of the work, if anybody asked."""
+    cdef double now
+    if job.seconds != NULL:
+        now = read_clock()
+        job.seconds[part] += now - since[0]
+        since[0] = now
 
 
 cdef void run_forward(const op_t* op, const block_t* b) noexcept nogil:
@@ -144,6 +163,7 @@ cdef void run_group(const job_t* job, Py_ssize_t group) noexcept nogil:
     cdef Py_ssize_t first = group * n_blocks // job.n_groups
     cdef Py_ssize_t end = (group + 1) * n_blocks // job.n_groups
     cdef Py_ssize_t i, k, n, start
+    cdef double since = 0
     cdef block_t b
     cdef labels_t labels
     b.arena = job.arenas + omp_get_thread_num() * job.arena_lanes
@@ -154,9 +174,13 @@ cdef void run_group(const job_t* job, Py_ssize_t group) noexcept nogil:
         start = i * LANES
         n = min(LANES, job.n - start)
         b.first = i == first
+        if job.seconds != NULL:
+            since = read_clock()
         gather_samples(job.samples, job.rows + start, n, &job.input.value, &b)
+        note_time(job, 0, &since)
         for k in range(job.n_ops):
             run_forward(&job.ops[k], &b)
+            note_time(job, 1 + k, &since)
         if job.y != NULL:
             scatter(&b, job.output, &job.output.value, start, n, job.y)
         if not job.backward:
@@ -172,8 +196,10 @@ cdef void run_group(const job_t* job, Py_ssize_t group) noexcept nogil:
             )
         else:
             gather_samples(job.dy, job.rows + start, n, &job.output.gradient, &b)
+        note_time(job, 1 + job.n_ops, &since)
         for k in range(job.n_ops - 1, -1, -1):
             run_backward(&job.ops[k], &b)
+            note_time(job, 2 + job.n_ops + k, &since)
         if job.dx != NULL:
             scatter(&b, job.input, &job.input.gradient, start, n, job.dx)
 
@@ -436,6 +462,22 @@ cdef class Program:
         loss = self.run_batch(&job, target, weight, workspace, totals)
         sum_groups(job.partial, job.n_groups, job.n_params, &dparams[0], job.n_params)
         return loss
+
+    def profile(
+        self,
+        Samples X,
+        const Py_ssize_t[::1] rows,     # IN   which samples, as one batch
+        const Py_ssize_t[::1] target,   # IN   class of every sample of X
+        const double[::1] weight,       # IN   weight of every sample of X
+        const real_t[::1] params,       # IN
+        double[::1] seconds,            # OUT  2 + 2 * calls: gather, forward, loss, backward
+        Workspace workspace,            # of one thread
+    ):
+        """Add what each part of a batch's forward and backward pass took to seconds."""
+        cdef double[3] totals
+        cdef job_t job = self.describe_job(X, &rows[0], len(rows), params, workspace)
+        job.seconds = &seconds[0]
+        self.run_batch(&job, target, weight, workspace, totals)
 
     def train(
         self,

@@ -13,12 +13,11 @@ from skconvnet import functional, kernels, set_isa
 def run(code, **environment):
     """Run Python code in a process of its own and give what it prints."""
     result = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-P", "-c", code],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
         timeout=120,
-        cwd=os.path.expanduser("~"),
     )
     return result.stdout.strip() or result.stderr.strip()
 
