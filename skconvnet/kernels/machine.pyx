@@ -28,7 +28,9 @@ from skconvnet.kernels.activation cimport (
 from skconvnet.kernels.conv cimport conv_backward, conv_forward, conv_t
 from skconvnet.kernels.dense cimport dense_backward, dense_forward, dense_t
 from skconvnet.kernels.flatten cimport flatten_backward, flatten_t
-from skconvnet.kernels.lanes cimport LANES, block_t, buffer_t, lanes_t, omp_get_thread_num, real_t
+from skconvnet.kernels.lanes cimport (
+    LANES, TILE_WIDTH, block_t, buffer_t, lanes_t, omp_get_thread_num, real_t
+)
 from skconvnet.kernels.loss cimport cross_entropy, labels_t
 from skconvnet.kernels.optimizer cimport ADAM, CHUNK, SGD, optimizer_t, sum_groups, update
 from skconvnet.kernels.pool cimport (
@@ -56,8 +58,9 @@ OP_KINDS = {
     "flatten": FLATTEN, "activation": ACTIVATION, "softmax": SOFTMAX, "log_softmax": LOG_SOFTMAX,
 }
 
-# Samples in a block; rows of a tile of several columns, and of one.
+# Samples in a block; columns and rows of a tile, at most; rows of a tile of one column.
 lanes = LANES
+tile_width = TILE_WIDTH
 tile_height = TILE_HEIGHT
 column_height = COLUMN_HEIGHT
 
@@ -103,8 +106,7 @@ cdef struct job_t:
     const samples_t* dy             # the gradient to the output
     real_t* dx                      # the gradient to the input, if not NULL
     real_t* partial                 # (n_groups, n_params)
-    double* seconds                 # if not NULL, gets what each part of the work took: gather,
-                                    # n_ops forward, loss, n_ops backward
+    double* seconds                 # if not NULL, gets the time of gather, n_ops, loss, n_ops
 
 
 cdef inline double read_clock() noexcept nogil:

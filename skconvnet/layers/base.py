@@ -141,15 +141,19 @@ class Layer(Value):
         raise NotImplementedError
 
 
+# The largest size, stride or padding: beyond any image, and safe from overflow.
+LARGEST = 2**20
+
+
 def check_pair(owner, what, value, smallest):
     """Turn a size or a pair (height, width) of them into a pair, or say what is wrong."""
     pair = value if isinstance(value, (tuple, list)) else (value, value)
     if len(pair) != 2 or not all(
-        isinstance(v, Integral) and not isinstance(v, bool) and v >= smallest for v in pair
+        isinstance(v, Integral) and not isinstance(v, bool) and smallest <= v <= LARGEST for v in pair
     ):
         raise ValueError(
-            f"{owner}: {what} must be an int of at least {smallest} or a pair "
-            f"(height, width) of them, got {value!r}."
+            f"{owner}: {what} must be an int of at least {smallest} or a pair (height, width) of them "
+            f"(and at most {LARGEST}), got {value!r}."
         )
     return int(pair[0]), int(pair[1])
 

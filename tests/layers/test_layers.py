@@ -118,6 +118,7 @@ def test_images_are_needed(layer):
         (lambda: Conv2D(2, 0), "kernel_size must be an int of at least 1 or a pair"),
         (lambda: Conv2D(2, (3, 3, 3)), "kernel_size must be"),
         (lambda: Conv2D(2, stride=0), "stride must be"),
+        (lambda: Conv2D(2, padding=2**40), r"\(and at most 1048576\)"),
         (lambda: Conv2D(2, stride=(1, -1)), "stride must be"),
         (lambda: Conv2D(2, padding="full"), 'padding must be "valid", "same"'),
         (lambda: Conv2D(2, padding=-1), "padding must be an int of at least 0"),
