@@ -118,24 +118,23 @@ def train(run_epoch, n_epochs, history, network, verbose):
     UserWarning
         If Ctrl-C ended the training; the network then is at the last complete step.
     """
-    for _ in range(n_epochs):
-        epoch = len(history) + 1
-        try:
-            record = {"epoch": epoch, **run_epoch()}
-        except KeyboardInterrupt:
-            warnings.warn(
-                f"Training interrupted in epoch {epoch}: the model is that of the last complete step.",
-                stacklevel=4,
-            )
-            return
-        if not np.isfinite(record["train_loss"]) or not np.isfinite(network.params).all():
-            raise ValueError(
-                f"The training loss is no longer finite in epoch {epoch}. Use a smaller "
-                f"learning_rate (it is {record['learning_rate']:g}), or scale X to small numbers."
-            )
-        history.append(record)
-        if verbose:
-            print_record(record, first=len(history) == 1)
+    try:
+        for _ in range(n_epochs):
+            record = {"epoch": len(history) + 1, **run_epoch()}
+            if not np.isfinite(record["train_loss"]) or not np.isfinite(network.params).all():
+                raise ValueError(
+                    f"The training loss is no longer finite in epoch {record['epoch']}. Use a smaller "
+                    f"learning_rate (it is {record['learning_rate']:g}), or scale X to small numbers."
+                )
+            history.append(record)
+            if verbose:
+                print_record(record, first=len(history) == 1)
+    except KeyboardInterrupt:
+        warnings.warn(
+            f"Training interrupted after {len(history)} whole epochs: the model is that of the last "
+            f"complete step.",
+            stacklevel=4,
+        )
 
 
 # column of the table: width, format
