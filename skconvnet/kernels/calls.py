@@ -249,7 +249,7 @@ def walk_fields(machine, tables, rows, columns, source, target, kernel_width, we
                     )
                 )
     one_column = all(column.count == 1 for column in columns)
-    height = machine.column_height if one_column else machine.tile_height
+    height = share_evenly(len(reaches), machine.column_height if one_column else machine.tile_height)
     return {
         "n_out": len(reaches),
         "height": height,
@@ -262,6 +262,11 @@ def walk_fields(machine, tables, rows, columns, source, target, kernel_width, we
         "w_taps": tables.add(w_taps),
         **reach_fields(tables, reaches, height),
     }
+
+
+def share_evenly(total, most):
+    """The smallest part that cuts a total into as few parts of at most so many as can be."""
+    return -(-total // -(-total // most))
 
 
 def reach_fields(tables, reaches, height):
