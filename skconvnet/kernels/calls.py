@@ -500,6 +500,13 @@ class Pooling(Call):
             "top": top,
             "left": left,
             "count_padding": self.count_padding,
+            "disjoint": all(s >= k for s, k in zip(self.stride, self.kernel)),
+            "covering": all(
+                s <= k and (n_out - 1) * s + k - before >= n_in
+                for s, k, n_out, n_in, (before, _) in zip(
+                    self.stride, self.kernel, (ho, wo), (hi, wi), self.padding
+                )
+            ),
         }
 
 

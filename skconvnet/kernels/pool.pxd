@@ -12,6 +12,8 @@ ctypedef struct pool_t:
     Py_ssize_t channels, hi, wi, ho, wo
     Py_ssize_t kh, kw, sh, sw, top, left
     bint count_padding                  # averages divide by kh * kw, whatever was cut off
+    bint disjoint                       # no pixel is in two windows
+    bint covering                       # every pixel is in a window
 
 
 ctypedef struct window_t:
@@ -37,8 +39,10 @@ cdef inline window_t cut_window(const pool_t* g, Py_ssize_t i, Py_ssize_t j) noe
 
 
 cdef inline void clear_image(const pool_t* g, lanes_t* dx) noexcept nogil:
-    """Set one channel of dx to zero."""
+    """Set one channel of dx to zero, unless each of its pixels gets one gradient anyway."""
     cdef Py_ssize_t i, j
+    if g.disjoint and g.covering:
+        return
     for i in range(g.hi):
         for j in range(g.wi):
             dx[i * g.dx.row + j] = splat(0)
@@ -68,7 +72,7 @@ cdef inline void max_pool_backward(const pool_t* g, const block_t* b) noexcept n
     cdef window_t w
     cdef const lanes_t* x
     cdef lanes_t* dx
-    cdef lanes_t best, slope, still_open
+    cdef lanes_t best, slope, share, still_open
     if g.dx.offset < 0:
         return
     for c in range(g.channels):
@@ -83,9 +87,10 @@ cdef inline void max_pool_backward(const pool_t* g, const block_t* b) noexcept n
                 still_open = splat(1)
                 for r in range(w.first_row, w.end_row):
                     for s in range(w.first_column, w.end_column):
-                        dx[r * g.dx.row + s] = dx[r * g.dx.row + s] + claim(
-                            x[r * g.x.row + s], best, slope, &still_open
-                        )
+                        share = claim(x[r * g.x.row + s], best, slope, &still_open)
+                        if not g.disjoint:
+                            share = share + dx[r * g.dx.row + s]
+                        dx[r * g.dx.row + s] = share
 
 
 cdef inline void avg_pool_forward(const pool_t* g, const block_t* b) noexcept nogil:
@@ -123,4 +128,7 @@ cdef inline void avg_pool_backward(const pool_t* g, const block_t* b) noexcept n
                 share = locate(b, &g.dy)[c * g.dy.plane + i * g.dy.row + j] / splat(<real_t> w.area)
                 for r in range(w.first_row, w.end_row):
                     for s in range(w.first_column, w.end_column):
-                        dx[r * g.dx.row + s] = dx[r * g.dx.row + s] + share
+                        if g.disjoint:
+                            dx[r * g.dx.row + s] = share
+                        else:
+                            dx[r * g.dx.row + s] = dx[r * g.dx.row + s] + share

@@ -23,19 +23,19 @@ cdef inline void gather_pixels(
 ) noexcept nogil:
     """Write n samples to the lanes of x, zero to the other lanes."""
     cdef const char* sample
-    cdef real_t* x_c
+    cdef real_t* x_row
     cdef Py_ssize_t lane, c, i, j
-    for lane in range(LANES):
-        for c in range(s.channels):
-            for i in range(s.hi):
-                x_c = x + (c * place.plane + i * place.row) * LANES + lane
-                if lane >= n:
-                    for j in range(s.wi):
-                        x_c[j * LANES] = 0
-                else:
-                    sample = s.data + rows[lane] * s.n_strides + c * s.c_strides + i * s.h_strides
-                    for j in range(s.wi):
-                        x_c[j * LANES] = <real_t> (<pixel_t*> (sample + j * s.w_strides))[0]
+    # row by row, so that the lines which all lanes write to stay in the cache
+    for c in range(s.channels):
+        for i in range(s.hi):
+            x_row = x + (c * place.plane + i * place.row) * LANES
+            for lane in range(n):
+                sample = s.data + rows[lane] * s.n_strides + c * s.c_strides + i * s.h_strides
+                for j in range(s.wi):
+                    x_row[j * LANES + lane] = <real_t> (<pixel_t*> (sample + j * s.w_strides))[0]
+            for lane in range(n, LANES):
+                for j in range(s.wi):
+                    x_row[j * LANES + lane] = 0
 
 
 cdef inline void gather_samples(
