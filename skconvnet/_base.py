@@ -88,7 +88,7 @@ class BaseConvNet(NestedParamsMixin, BaseEstimator):
         network.initialize(rng)
         return Trainer(network, resolve_optimizer(self.optimizer), rng)
 
-    def _train(self, trainer, X, target, weight, n_epochs, history):
+    def _train(self, trainer, X, target, weight, n_epochs, history, interruptible):
         """Train, and publish what was learnt."""
         batch_size = min(64, len(X)) if self.batch_size == "auto" else self.batch_size
         run_epoch = trainer.prepare(
@@ -100,7 +100,7 @@ class BaseConvNet(NestedParamsMixin, BaseEstimator):
             self.shuffle,
             kernels.count_threads(self.n_threads),
         )
-        train(run_epoch, n_epochs, history, trainer.network, self.verbose)
+        train(run_epoch, n_epochs, history, trainer.network, self.verbose, interruptible)
         self._trainer = trainer
         self.network_ = trainer.network
         self.history_ = history
@@ -112,7 +112,13 @@ class BaseConvNet(NestedParamsMixin, BaseEstimator):
     def _run_network(self, X, head=None):
         """Give the network's outputs for a user's X."""
         images, _ = self._check_images(X)
-        return self.network_.forward(images, kernels.count_threads(self.n_threads), head)
+        outputs = self.network_.forward(images, kernels.count_threads(self.n_threads), head)
+        if not np.isfinite(outputs).all():
+            raise ValueError(
+                f"The network's outputs overflow {self.network_.dtype.name} for this X, whose largest "
+                f"number is {np.abs(images).max():g}. Scale X as the training data were."
+            )
+        return outputs
 
 
 def make_default_layers(shape):

@@ -56,8 +56,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     dtype : {"auto", "float32", "float64"}, default="auto"
         Precision; "auto" computes X of float64 in float64, everything else in float32.
     n_threads : int, default=None
-        OpenMP threads; None means ``OMP_NUM_THREADS`` if set, else one for each physical core that
-        the process may use.
+        OpenMP threads; None means ``SKCONVNET_NUM_THREADS`` if set, else ``OMP_NUM_THREADS`` if
+        set, else one for each physical core that the process may use.
     verbose : int, default=0
         1 prints a table with a line an epoch.
 
@@ -178,7 +178,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
                     f"class: {self.classes_[target[weight > 0][:1]].tolist()}."
                 )
             trainer = self._build_trainer(len(self.classes_), dtype)
-            self._train(trainer, images, target, weight, self.max_iter, [])
+            self._train(trainer, images, target, weight, self.max_iter, [], interruptible=True)
         return self
 
     def partial_fit(self, X, y, classes=None, sample_weight=None):
@@ -203,7 +203,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         ------
         ValueError
             As `fit` does, or if y has labels that are not among the classes. An earlier model
-            stays as it was.
+            stays as it was, also when Ctrl-C comes, which goes through to the caller.
         """
         with self._keep_model_on_failure():
             validate_params(self)
@@ -231,14 +231,19 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
                 )
             target = np.searchsorted(self.classes_, y)
             weight = self._weigh(images, y, sample_weight)
-            self._train(trainer, images, target, weight, 1, history)
+            self._train(trainer, images, target, weight, 1, history, interruptible=False)
         return self
 
     def _weigh(self, X, y, sample_weight):
         """Give every sample its weight: its own times its class'."""
         weight = check_sample_weight(sample_weight, X)
         if self.class_weight is not None:
-            weight = weight * compute_sample_weight(self.class_weight, y)
+            by_class = compute_sample_weight(self.class_weight, y)
+            if not (np.isfinite(by_class) & (by_class >= 0)).all():
+                raise ValueError(
+                    f"class_weight must give finite numbers of at least 0, got {self.class_weight!r}."
+                )
+            weight = weight * by_class
         return weight
 
     def decision_function(self, X):

@@ -106,6 +106,7 @@ def view_images(rows, shape, data_format, dtype):
     Parameters
     ----------
     rows : ndarray of shape (n, n_features)
+        Of real numbers.
     shape : tuple of int
         Of a sample, as the user has it.
     data_format : {"channels_last", "channels_first"}
@@ -121,7 +122,11 @@ def view_images(rows, shape, data_format, dtype):
     ------
     ValueError
         If a number is too large for dtype.
+    TypeError
+        If rows are no real numbers.
     """
+    if rows.dtype.kind not in "biuf":
+        raise TypeError(f"X must be real numbers, got {rows.dtype}.")
     if rows.dtype == bool:
         rows = rows.view(np.uint8)
     if rows.dtype.type not in (np.uint8, np.float32, np.float64):

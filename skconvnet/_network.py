@@ -129,11 +129,23 @@ class Network:
         self.stages = _arrange(name_layers(layers), self.input_shape, n_outputs)
         self.output_shape = self.stages[-1].output_shape if self.stages else self.input_shape
         self.n_params = sum(_size(shape) for s in self.stages for shape in s.shapes.values())
-        self.params = np.zeros(self.n_params, self.dtype)
+        self._params = np.zeros(self.n_params, self.dtype)
         self._programs = {}
 
     def __getstate__(self):
         return {**self.__dict__, "_programs": {}}
+
+    @property
+    def params(self):
+        """All parameters, one after the other, as an array of shape (n_params,)."""
+        return self._params
+
+    @params.setter
+    def params(self, vector):
+        vector = np.ascontiguousarray(vector, self.dtype)
+        if vector.shape != (self.n_params,):
+            raise ValueError(f"params must have shape ({self.n_params},), got {vector.shape}.")
+        self._params = vector
 
     def initialize(self, rng):
         """Draw all parameters.
@@ -196,14 +208,14 @@ class Network:
         """
         expected = self.split(self.params)
         if set(mapping) != set(expected):
-            missing = sorted(set(expected) - set(mapping))
-            unknown = sorted(set(mapping) - set(expected))
-            raise ValueError(
-                f"set_weights: missing {missing}, unknown {unknown}; the network has {list(expected)}."
-            )
+            wrong = {"missing": set(expected) - set(mapping), "unknown": set(mapping) - set(expected)}
+            found = ", ".join(f"{word} {sorted(keys)}" for word, keys in wrong.items() if keys)
+            raise ValueError(f"set_weights: {found}; the network has {list(expected)}.")
         vector = np.empty_like(self.params)
         for key, part in self.split(vector).items():
             value = np.asarray(mapping[key])
+            if value.dtype.kind not in "biuf":
+                raise ValueError(f"set_weights: {key!r} must be real numbers, got {value.dtype}.")
             if value.shape != part.shape:
                 raise ValueError(f"set_weights: {key!r} must have shape {part.shape}, got {value.shape}.")
             part[...] = value
@@ -288,7 +300,18 @@ class Network:
         Returns
         -------
         samples : Samples
+
+        Raises
+        ------
+        ValueError
+            If the images are of another shape than the network's input.
         """
+        return self._wrap(X, self.input_shape, "X")
+
+    def _wrap(self, X, shape, what):
+        """Make an array of samples of this shape readable to the machine."""
+        if X.shape[1:] != shape:
+            raise ValueError(f"{what} must have shape {('n', *shape)}, got {X.shape}.")
         strides = X.strides if X.ndim == 4 else (*X.strides, 0, 0)
         return kernels.get_machine(self.dtype).Samples(X, _as_image(X.shape[1:]), strides)
 
@@ -306,6 +329,8 @@ class Network:
         -------
         workspace : Workspace
         """
+        if n_threads < 1:
+            raise ValueError(f"n_threads must be at least 1, got {n_threads}.")
         return kernels.get_machine(self.dtype).Workspace(program, n_threads, batch_size)
 
     def forward(self, X, n_threads=1, head=None):
@@ -346,11 +371,13 @@ class Network:
         dparams : ndarray of shape (n_params,)
             Summed over samples, not averaged.
         """
+        if len(dy) != len(X):
+            raise ValueError(f"dy must have the {len(X)} samples of X, got {len(dy)}.")
         program = self.compile(input_gradient=True)
         dx, dparams = self._make_gradients(X)
         program.backward(
             self.wrap(X),
-            self.wrap(dy),
+            self._wrap(dy, self.output_shape, "dy"),
             np.arange(len(X)),
             self.params,
             dx,

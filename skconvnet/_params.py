@@ -92,9 +92,17 @@ def _change(name, value, changes):
         return replace(value, **_regroup(name, known, changes))
     if isinstance(value, (list, tuple)):
         named = dict(name_layers(value))
+        for key in (path.partition("__")[0] for path in changes):
+            if key not in named and key.isdecimal() and int(key) < len(value):
+                raise ValueError(
+                    f"Cannot set {name}__{key}: the layer at position {key} goes by its name, "
+                    f"{name}__{value[int(key)].name}."
+                )
         changed = _regroup(name, named, changes)
         return [changed.get(key, layer) for key, layer in named.items()]
     first = next(iter(changes))
+    if value is None:
+        raise ValueError(f"Cannot set {name}__{first}: {name} is None; give it a value with fields first.")
     raise ValueError(f"Cannot set {name}__{first}: {name} is {value!r}, which has no such fields.")
 
 

@@ -94,7 +94,7 @@ class Trainer:
         return run_epoch
 
 
-def train(run_epoch, n_epochs, history, network, verbose):
+def train(run_epoch, n_epochs, history, network, verbose, interruptible):
     """Run epochs and append their records to history.
 
     Parameters
@@ -107,6 +107,8 @@ def train(run_epoch, n_epochs, history, network, verbose):
         Whose parameters must stay finite.
     verbose : int
         Above 0, print a line an epoch.
+    interruptible : bool
+        Whether Ctrl-C ends the training with a warning; it goes through otherwise.
 
     Raises
     ------
@@ -130,6 +132,8 @@ def train(run_epoch, n_epochs, history, network, verbose):
             if verbose:
                 print_record(record, first=len(history) == 1)
     except KeyboardInterrupt:
+        if not interruptible:
+            raise
         warnings.warn(
             f"Training interrupted after {len(history)} whole epochs: the model is that of the last "
             f"complete step.",

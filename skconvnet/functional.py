@@ -42,6 +42,8 @@ __all__ = [
 
 def _prepare(what, array, ndims, dtype=None, shape=None):
     """Check an argument's dimensions and make it an aligned array of the working dtype."""
+    if np.ma.is_masked(array):
+        raise TypeError(f"{what} is a masked array; fill or drop what it masks first.")
     array = np.asarray(array)
     if dtype is None:
         dtype = np.float32 if array.dtype in (np.float32, np.float16) else np.float64

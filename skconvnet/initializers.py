@@ -64,7 +64,8 @@ def draw(init, shape, fan_in, fan_out, rng):
         weights = np.array(init(shape, fan_in, fan_out, rng), dtype=np.float64)
         if weights.shape != shape or not np.isfinite(weights).all():
             raise ValueError(
-                f"init: the callable must return finite numbers of shape {shape}, got shape {weights.shape}."
+                f"init: the callable must return finite numbers of shape {shape}, got shape {weights.shape}"
+                f"{'' if np.isfinite(weights).all() else ' and numbers that are not finite'}."
             )
         return weights
     scheme, _, distribution = init.rpartition("_")

@@ -203,6 +203,11 @@ class TestSampleWeights:
         with pytest.raises(ValueError, match="at least 2 classes, got 1 class: .1."):
             make_classifier().fit(self.X, self.y, sample_weight=self.y == 1)
 
+    @pytest.mark.parametrize("bad", [-1, np.nan, np.inf, None])
+    def test_bad_class_weights(self, bad):
+        with pytest.raises(ValueError, match="class_weight must give finite numbers of at least 0"):
+            make_classifier(class_weight={0: bad}).fit(self.X, self.y)
+
     def test_negative_weights(self):
         with pytest.raises(ValueError, match="[Nn]egative"):
             make_classifier().fit(self.X, self.y, sample_weight=self.y - 1)
@@ -352,6 +357,24 @@ def test_interrupted_training_leaves_a_usable_model(monkeypatch):
     assert clf.n_iter_ == 3
     expected = make_classifier(max_iter=3).fit(X, y)
     np.testing.assert_array_equal(clf.predict_proba(X), expected.predict_proba(X))
+
+
+def test_interrupted_partial_fit_goes_through_and_changes_nothing():
+    X, y = make_images()
+    clf = make_classifier().fit(X, y)
+    before = clf.predict_proba(X)
+
+    class Interrupting(np.random.RandomState):
+        def permutation(self, n):
+            raise KeyboardInterrupt
+
+    trainer = clf._trainer.copy()
+    trainer._rng = Interrupting(0)
+    clf._trainer.copy = lambda: trainer
+    with pytest.raises(KeyboardInterrupt):
+        clf.partial_fit(X, y)
+    np.testing.assert_array_equal(clf.predict_proba(X), before)
+    assert clf.n_iter_ == 3
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
@@ -520,9 +543,10 @@ class TestBadInput:
             (lambda X, y: (X, y + 0.5), "Unknown label type"),
             (lambda X, y: (csr_array(X.reshape(60, -1)), y), "[Ss]parse"),
             (lambda X, y: (np.ma.masked_less(X, 0.1), y), "masked array"),
+            (lambda X, y: (X.astype("M8[s]"), y), "X must be real numbers, got datetime64"),
             (lambda X, y: (X.astype(str), y), "dtype='numeric' is not compatible|convert"),
         ],
-        ids=range(12),
+        ids=range(13),
     )
     def test_data(self, change, message):
         clf = make_classifier().fit(self.X, self.y)
@@ -568,6 +592,13 @@ class TestBadInput:
         clf = make_classifier(dtype="float32").fit(self.X, self.y)
         with pytest.raises(ValueError, match="infinity in the float32"):
             clf.predict(X)
+
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_prediction_that_overflows(self, dtype):
+        clf = make_classifier(dtype=dtype).fit(self.X, self.y)
+        X = np.full_like(self.X, float(np.finfo(dtype).max) / 2)
+        with pytest.raises(ValueError, match=f"outputs overflow {dtype} for this X"):
+            clf.predict_proba(X)
 
     def test_not_fitted(self):
         for method in ("predict", "predict_proba", "predict_log_proba", "decision_function"):

@@ -46,7 +46,7 @@ def test_connections_leave_weights_out():
         ),
         (lambda: f.conv2d(X, W, stride=0), "stride must be"),
         (lambda: f.conv2d_backward(X, W, X), r"dy must have shape \(2, 4, 4, 3\)"),
-        (lambda: f.conv2d(X, W, n_threads=0), "n_threads must be at least 1 or None, got 0"),
+        (lambda: f.conv2d(X, W, n_threads=0), "n_threads must be an int of at least 1 or None, got 0"),
         (lambda: f.max_pool2d(X, 7), "needs an input of at least 7x7 pixels"),
         (lambda: f.avg_pool2d_backward(X, X, 2), r"dy must have shape \(2, 3, 3, 2\)"),
         (lambda: f.dense(X[:, 0, 0], np.ones((3, 4))), "with the 5 features of x"),
@@ -68,3 +68,17 @@ def test_bad_arguments(call, message):
 def test_what_is_not_a_number():
     with pytest.raises(TypeError, match="x must be an array of numbers"):
         f.relu([["a"]])
+
+
+def test_what_is_masked():
+    with pytest.raises(TypeError, match="x is a masked array"):
+        f.relu(np.ma.masked_less(X, 0))
+
+
+def test_infinity_and_nan():
+    x = np.array([[-np.inf, np.inf, np.nan, -1.0]])
+    np.testing.assert_array_equal(f.relu(x), [[0, np.inf, np.nan, 0]])
+    for place in range(4):
+        window = np.arange(4.0)
+        window[place] = np.nan
+        assert np.isnan(f.max_pool2d(window.reshape(1, 1, 2, 2), 2)).all()

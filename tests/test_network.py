@@ -204,6 +204,7 @@ def test_weights():
         ({"stem.bais": np.zeros(5)}, r"unknown \['stem.bais'\]"),
         ({"stem.bias": np.zeros(4)}, r"'stem.bias' must have shape \(5,\), got \(4,\)"),
         ({"stem.bias": np.full(5, np.nan)}, "'stem.bias' has numbers that are not finite"),
+        ({"stem.bias": np.ones(5) * 1j}, "'stem.bias' must be real numbers, got complex128"),
         ({"stem.weight": np.ones((5, 3, 3, 3))}, "Conv2D 'stem': its weight .* connections table"),
     ],
 )
@@ -243,3 +244,23 @@ def test_avx2_and_avx512_predict_the_same_bits():
         outputs.append(network.forward(X, head="softmax"))
     kernels.set_isa(chosen)
     np.testing.assert_array_equal(*outputs)
+
+
+def test_other_shapes_than_the_networks_are_refused():
+    network = build((3, 7, 6), [Conv2D(4), Dense(5)])
+    X, dy = np.ones((4, 3, 7, 6)), np.ones((4, 3))
+    for wrong in (np.ones((4, 3, 7, 7)), np.ones((4, 126)), np.ones((4, 200)), np.ones(4)):
+        with pytest.raises(ValueError, match=r"X must have shape \('n', 3, 7, 6\), got"):
+            network.forward(wrong)
+    with pytest.raises(ValueError, match=r"dy must have shape \('n', 3\), got \(4, 4\)"):
+        network.backward(X, np.ones((4, 4)))
+    with pytest.raises(ValueError, match="dy must have the 4 samples of X, got 3"):
+        network.backward(X, dy[:3])
+    for n_threads in (0, -1):
+        with pytest.raises(ValueError, match="n_threads must be at least 1"):
+            network.forward(X, n_threads)
+    before = network.params
+    for wrong in (None, np.zeros(3)):
+        with pytest.raises((ValueError, TypeError)):
+            network.params = wrong
+    assert network.params is before

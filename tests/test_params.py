@@ -91,6 +91,7 @@ def test_a_name_stands_for_its_optimizer():
             r"no 'stm' there; valid: 1, drop, stem\. Did you mean 'stem'\?",
         ),
         ({"layers__7": None}, r"no '7' there; valid: 1, drop, stem\."),
+        ({"layers__0__filters": 3}, r"the layer at position 0 goes by its name, layers__stem\."),
         ({"layers__stem__filters__x": 3}, "filters is 8, which has no such fields"),
         ({"layers__stem__filters": 0}, "filters must be an int of at least 1, got 0"),
         ({"optimizer__momentun": 0.5}, r"Did you mean 'momentum'\?"),
@@ -106,7 +107,7 @@ def test_misspelling(params, message):
 
 
 def test_default_layers_have_no_fields():
-    with pytest.raises(ValueError, match="layers is None"):
+    with pytest.raises(ValueError, match="layers is None; give it a value with fields first"):
         ConvNetClassifier().set_params(layers__0__filters=3)
 
 

@@ -8,6 +8,7 @@ environment variable ``SKCONVNET_ISA`` (``avx512``, ``avx2`` or ``baseline``) ov
 import importlib
 import importlib.util
 import os
+from numbers import Integral
 
 import joblib
 import numpy as np
@@ -106,23 +107,27 @@ def count_threads(n_threads=None):
     Returns
     -------
     n_threads : int
-        At least 1.  Always 1 in a forked child and in a build without OpenMP.
+        At least 1; at most 16 or four times the processors, beyond which threads only get in each
+        other's way.  Always 1 in a forked child and in a build without OpenMP.
 
     Raises
     ------
     ValueError
         If a number below 1 was asked for.
     """
-    if n_threads is None:
-        n_threads = os.environ.get("SKCONVNET_NUM_THREADS") or None
-    if n_threads is not None and int(n_threads) < 1:
-        raise ValueError(f"n_threads must be at least 1 or None, got {n_threads}.")
+    source = "n_threads"
+    if n_threads is None and os.environ.get("SKCONVNET_NUM_THREADS"):
+        source, n_threads = "SKCONVNET_NUM_THREADS", os.environ["SKCONVNET_NUM_THREADS"]
+        n_threads = int(n_threads) if n_threads.isdecimal() else n_threads
+    if n_threads is not None and (not isinstance(n_threads, Integral) or n_threads < 1):
+        raise ValueError(f"{source} must be an int of at least 1 or None, got {n_threads!r}.")
     if _in_forked_child or not cpu.has_openmp:
         return 1
+    most = max(16, 4 * (os.cpu_count() or 1))
     if n_threads is not None:
-        return int(n_threads)
+        return min(int(n_threads), most)
     if os.environ.get("OMP_NUM_THREADS"):
-        return cpu.get_max_threads()
+        return min(cpu.get_max_threads(), most)
     return min(cpu.get_max_threads(), joblib.cpu_count(only_physical_cores=True))
 
 

@@ -16,7 +16,8 @@ from skconvnet.kernels.lanes cimport (
 )
 
 cdef enum activation_kind:
-    LEAKY_RELU      # and ReLU, with a slope of 0
+    RELU
+    LEAKY_RELU
     SIGMOID
     TANH
 
@@ -36,7 +37,10 @@ cdef inline void activation_forward(const activation_t* g, const block_t* b) noe
     for c in range(g.channels):
         for i in range(g.ho):
             y = locate(b, &g.y) + c * g.y.plane + i * g.y.row
-            if g.kind == LEAKY_RELU:
+            if g.kind == RELU:
+                for j in range(g.wo):
+                    y[j] = larger(y[j], splat(0))
+            elif g.kind == LEAKY_RELU:
                 for j in range(g.wo):
                     y[j] = where_positive(y[j], y[j], slope * y[j])
             elif g.kind == SIGMOID:
@@ -59,7 +63,10 @@ cdef inline void activation_backward(const activation_t* g, const block_t* b) no
         for i in range(g.ho):
             y = locate(b, &g.y) + c * g.y.plane + i * g.y.row
             dy = locate(b, &g.dy) + c * g.dy.plane + i * g.dy.row
-            if g.kind == LEAKY_RELU:
+            if g.kind == RELU:
+                for j in range(g.wo):
+                    dy[j] = where_positive(y[j], dy[j], splat(0))
+            elif g.kind == LEAKY_RELU:
                 for j in range(g.wo):
                     dy[j] = where_positive(y[j], dy[j], slope * dy[j])
             elif g.kind == SIGMOID:

@@ -80,7 +80,8 @@ static inline lanes_t choose(bits_t mask, lanes_t yes, lanes_t no) {
     return (lanes_t)((mask & (bits_t)yes) | (~mask & (bits_t)no));
 }
 
-static inline lanes_t larger(lanes_t a, lanes_t b) { return choose(a > b, a, b); }
+/* The larger of two; NaN if either is. */
+static inline lanes_t larger(lanes_t a, lanes_t b) { return choose((a > b) | (a != a), a, b); }
 
 static inline lanes_t where_positive(lanes_t test, lanes_t yes, lanes_t no) {
     return choose(test > splat(0), yes, no);

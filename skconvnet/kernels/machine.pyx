@@ -22,7 +22,7 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 import numpy as np
 
 from skconvnet.kernels.activation cimport (
-    LEAKY_RELU, SIGMOID, TANH, activation_backward, activation_forward, activation_t,
+    LEAKY_RELU, RELU, SIGMOID, TANH, activation_backward, activation_forward, activation_t,
     log_softmax_forward, softmax_forward, softmax_t
 )
 from skconvnet.kernels.conv cimport conv_backward, conv_forward, conv_t
@@ -65,7 +65,7 @@ tile_height = TILE_HEIGHT
 column_height = COLUMN_HEIGHT
 
 # The numbers of what kernels tell apart by number.
-activation_kinds = {"leaky_relu": LEAKY_RELU, "sigmoid": SIGMOID, "tanh": TANH}
+activation_kinds = {"relu": RELU, "leaky_relu": LEAKY_RELU, "sigmoid": SIGMOID, "tanh": TANH}
 optimizer_kinds = {"sgd": SGD, "adam": ADAM}
 
 
@@ -280,6 +280,8 @@ cdef class Workspace:
     def __init__(self, Program program, int n_threads, Py_ssize_t batch_size=0):
         cdef unsigned char[::1] memory
         cdef Py_ssize_t n_groups = min(count_parts(batch_size, LANES), <Py_ssize_t> MAX_GROUPS)
+        if batch_size:
+            n_threads = <int> min(<Py_ssize_t> n_threads, n_groups)
         self.n_threads = n_threads
         self.arena_lanes = program.training_lanes if batch_size else program.predicting_lanes
         self.memory = np.zeros((n_threads * self.arena_lanes + 1) * sizeof(lanes_t), np.uint8)

@@ -24,7 +24,7 @@ class ReLU(Layer):
     """
 
     def lower(self, plan, x, places):
-        plan.add_call(Activation("leaky_relu", x))
+        plan.add_call(Activation("relu", x))
         return x
 
 

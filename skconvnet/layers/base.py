@@ -164,6 +164,12 @@ def check_count(owner, what, value):
         raise ValueError(f"{owner}: {what} must be an int of at least 1, got {value!r}.")
 
 
+def check_flag(owner, what, value):
+    """Require True or False."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{owner}: {what} must be True or False, got {value!r}.")
+
+
 def check_image(shape):
     """Require (channels, height, width)."""
     if len(shape) != 3:

@@ -8,7 +8,7 @@ import numpy as np
 from skconvnet.initializers import check_initializer, draw
 from skconvnet.kernels.calls import Convolution, Product
 from skconvnet.layers.activation import resolve_activation
-from skconvnet.layers.base import Layer, ShapeError, check_count, check_image, check_pair
+from skconvnet.layers.base import Layer, ShapeError, check_count, check_flag, check_image, check_pair
 from skconvnet.layers.window import check_padding, pad_image, slide
 
 
@@ -78,6 +78,7 @@ class Conv2D(Layer):
         check_pair("Conv2D", "stride", self.stride, 1)
         check_pair("Conv2D", "dilation", self.dilation, 1)
         check_padding("Conv2D", self.padding)
+        check_flag("Conv2D", "bias", self.bias)
         resolve_activation("Conv2D", self.activation)
         check_initializer("Conv2D", self.init)
         if self.connections is not None:

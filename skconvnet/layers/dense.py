@@ -8,7 +8,7 @@ import numpy as np
 from skconvnet.initializers import check_initializer, draw
 from skconvnet.kernels.calls import Product
 from skconvnet.layers.activation import resolve_activation
-from skconvnet.layers.base import Layer, check_count
+from skconvnet.layers.base import Layer, check_count, check_flag
 
 
 @dataclass(frozen=True, repr=False)
@@ -67,6 +67,7 @@ class Dense(Layer):
     def __post_init__(self):
         super().__post_init__()
         check_count("Dense", "units", self.units)
+        check_flag("Dense", "bias", self.bias)
         resolve_activation("Dense", self.activation)
         check_initializer("Dense", self.init)
 
@@ -113,6 +114,8 @@ class Output(Layer):
 
     def __post_init__(self):
         super().__post_init__()
+        check_flag("Output", "dense", self.dense)
+        check_flag("Output", "bias", self.bias)
         check_initializer("Output", self.init)
 
     def resolve(self, n_outputs):

@@ -2,6 +2,9 @@
 
 from skconvnet.layers.base import ShapeError, check_pair, format_size
 
+# The most pixels that a layer may make of a channel: a block of them would take gigabytes.
+LARGEST_IMAGE = 2**28
+
 
 def check_padding(owner, padding):
     """Require "valid", "same", an int, a pair, or ((top, bottom), (left, right))."""
@@ -55,4 +58,10 @@ def slide(shape, kernel, stride, padding, remedy):
     if any(n < k for n, k in zip(padded, kernel)):
         least = [max(k - before - after, 1) for k, (before, after) in zip(kernel, sides)]
         raise ShapeError(f"an input of at least {format_size((0, *least))}", remedy)
-    return tuple((n - k) // s + 1 for n, k, s in zip(padded, kernel, stride))
+    rows, columns = ((n - k) // s + 1 for n, k, s in zip(padded, kernel, stride))
+    if rows * columns > LARGEST_IMAGE:
+        raise ShapeError(
+            f"an output of at most {LARGEST_IMAGE} pixels (it would make {rows}x{columns})",
+            "Use less padding or a larger stride.",
+        )
+    return rows, columns

@@ -47,9 +47,22 @@ def test_thread_count():
     assert run(code, OMP_NUM_THREADS="3") == ("3" if has_openmp else "1")
     assert run(code, SKCONVNET_NUM_THREADS="5", OMP_NUM_THREADS="3") == ("5" if has_openmp else "1")
     assert kernels.count_threads(7) == (7 if has_openmp else 1)
-    with pytest.raises(ValueError, match="n_threads must be at least 1"):
+    with pytest.raises(ValueError, match="n_threads must be an int of at least 1"):
         kernels.count_threads(-2)
-    assert "at least 1 or None, got 0" in run(code, SKCONVNET_NUM_THREADS="0")
+    for wrong in ("0", "abc", "1.5"):
+        assert "SKCONVNET_NUM_THREADS must be an int of at least 1" in run(code, SKCONVNET_NUM_THREADS=wrong)
+    for wrong in (1.5, "2"):
+        with pytest.raises(ValueError, match="n_threads must be an int"):
+            kernels.count_threads(wrong)
+
+
+def test_absurd_thread_counts_are_cut():
+    most = max(16, 4 * os.cpu_count()) if kernels.cpu.has_openmp else 1
+    assert kernels.count_threads(2**40) == most
+    code = "from skconvnet.kernels import count_threads; print(count_threads())"
+    assert run(code, OMP_NUM_THREADS="100000") == str(most)
+    x = np.ones((40, 5))
+    np.testing.assert_array_equal(functional.relu(x, n_threads=70000), x)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
