@@ -46,16 +46,9 @@ CONTENDERS = ["skconvnet", "torch", "torch_channels_last"]
 
 def make_layers(network):
     """The layers of a row's network, without the output layer, and the shape of its images."""
-    from skconvnet.layers import AvgPool2D, Conv2D
+    from skconvnet import architectures
 
-    layers = [
-        Conv2D(6, 5, activation="relu"),
-        AvgPool2D(2),
-        Conv2D(16, 5, activation="relu"),
-        AvgPool2D(2),
-        Conv2D(120, 5, activation="relu"),
-    ]
-    return {"annt_mnist": (layers, (1, 32, 32))}[network]
+    return architectures.annt_mnist(full=True), architectures.INPUT_SHAPES[network]
 
 
 def make_torch_module(network):

@@ -16,22 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from skconvnet import ConvNetClassifier
-from skconvnet.layers import AvgPool2D, Conv2D
+from skconvnet.architectures import annt_mnist
 
-# which of the 6 maps each of the 16 filters of the second convolution sees (LeCun et al. 1998, Table I)
-CONNECTIONS = """
-xxx... .xxx.. ..xxx. ...xxx x...xx xx...x xxxx.. .xxxx.
-..xxxx x..xxx xx..xx xxx..x xx.xx. .xx.xx x.xx.x xxxxxx
-"""
-TABLE = np.array([[mark == "x" for mark in row] for row in CONNECTIONS.split()])
-
-LAYERS = [
-    Conv2D(6, 5, activation="relu"),
-    AvgPool2D(2),
-    Conv2D(16, 5, connections=TABLE, activation="relu"),
-    AvgPool2D(2),
-    Conv2D(120, 5, activation="relu"),
-]
 EPOCHS = 20
 
 
@@ -49,7 +35,9 @@ def load(folder):
 
 def train(seed, X, y, X_valid, y_valid):
     """Train with the article's settings, a line an epoch; give classifier and best epoch's weights."""
-    clf = ConvNetClassifier(LAYERS, batch_size=50, learning_rate=0.002, random_state=seed, dtype="float32")
+    clf = ConvNetClassifier(
+        annt_mnist(), batch_size=50, learning_rate=0.002, random_state=seed, dtype="float32"
+    )
     best = {"score": 0}
     print("epoch  train_loss  train_score  valid_score  seconds")
     for epoch in range(1, EPOCHS + 1):

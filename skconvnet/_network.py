@@ -25,7 +25,7 @@ class Plan:
     def __init__(self, input_shape, input_gradient):
         self.input = Image(_as_image(input_shape), needs_gradient=input_gradient)
         self._images = [self.input]
-        self._calls = []
+        self.calls = []
 
     def add_image(self, shape, source, trains=False):
         """Declare what a layer makes from a source; trains: it has parameters of its own."""
@@ -45,7 +45,7 @@ class Plan:
 
     def add_call(self, call):
         """Append a kernel call."""
-        self._calls.append(call)
+        self.calls.append(call)
 
     def compile(self, machine, output, n_params):
         """Give every buffer its place, values first, and make the machine's program."""
@@ -57,9 +57,9 @@ class Plan:
             # the last image takes the loss's gradient even if nobody below wants it
             if image.needs_gradient or image is self._images[-1]:
                 scratch = image.gradient.place(scratch)
-        training_lanes = scratch + max((c.count_scratch(machine) for c in self._calls), default=0)
+        training_lanes = scratch + max((c.count_scratch(machine) for c in self.calls), default=0)
         tables = Tables()
-        calls = [(call.name, call.fields(machine, tables, scratch)) for call in self._calls]
+        calls = [(call.name, call.fields(machine, tables, scratch)) for call in self.calls]
         return machine.Program(
             calls,
             tables.join(),
@@ -418,6 +418,48 @@ class Network:
             self.make_workspace(program, n_threads, len(X)),
         )
         return loss, dx.reshape(X.shape), dparams
+
+    def list_calls(self):
+        """Name the kernel calls of a forward pass.
+
+        Returns
+        -------
+        names : list of str
+            The layer's search key and the kernel, in order.
+        """
+        plan, names = Plan(self.input_shape, input_gradient=False), []
+        image = plan.input
+        for stage in self.stages:
+            image = stage.layer.lower(plan, image, stage.places)
+            names += [f"{stage.key} {call.name}" for call in plan.calls[len(names) :]]
+        return names
+
+    def time_parts(self, X, target):
+        """Time a forward and backward pass over one batch, on one thread.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, channels, height, width) or (n, features)
+        target : ndarray of intp of shape (n,)
+            Class indices.
+
+        Returns
+        -------
+        seconds : ndarray of shape (2 + 2 * n_calls,)
+            Of gathering X, each call of `list_calls` forward, the loss, each call backward.
+        """
+        program = self.compile()
+        seconds = np.zeros(2 + 2 * len(self.list_calls()))
+        program.profile(
+            self.wrap(X),
+            np.arange(len(X)),
+            target,
+            np.ones(len(X)),
+            self.params,
+            seconds,
+            self.make_workspace(program, 1, len(X)),
+        )
+        return seconds
 
     def _make_gradients(self, X):
         """Room for the gradients to input and parameters."""

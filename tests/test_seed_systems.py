@@ -9,6 +9,7 @@ import pytest
 
 from skconvnet import functional
 from skconvnet._network import Network
+from skconvnet.architectures import LENET_CONNECTIONS, annt_mnist, kajda_mnist, lenet5, numpy_cnn
 from skconvnet.layers import AvgPool2D, Conv2D, Dense, MaxPool2D, ReLU, ShapeError
 from skconvnet.layers.window import pad_image
 
@@ -24,30 +25,6 @@ F = np.array(
     float,
 )[None, None]
 BOX = np.ones((1, 1, 3, 3))
-
-# LeCun's table: which of 6 maps each of 16 filters sees
-LENET_TABLE = np.zeros((16, 6), bool)
-for _filter, _maps in enumerate(
-    [
-        "012",
-        "123",
-        "234",
-        "345",
-        "045",
-        "015",
-        "0123",
-        "1234",
-        "2345",
-        "0345",
-        "0145",
-        "0125",
-        "0134",
-        "1245",
-        "0235",
-        "012345",
-    ]
-):
-    LENET_TABLE[_filter, [int(m) for m in _maps]] = True
 
 
 def test_t1_box_filter():
@@ -210,9 +187,28 @@ def test_t14_untrained_loss():
 
 
 def test_t16_connection_table():
-    assert LENET_TABLE.sum(axis=1).tolist() == [3] * 6 + [4] * 9 + [6]
-    assert LENET_TABLE.sum() == 60
-    assert LENET_TABLE.sum(axis=0).tolist() == [10] * 6
+    assert LENET_CONNECTIONS.sum(axis=1).tolist() == [3] * 6 + [4] * 9 + [6]
+    maps = [
+        "012",
+        "123",
+        "234",
+        "345",
+        "045",
+        "015",
+        "0123",
+        "1234",
+        "2345",
+        "0345",
+        "0145",
+        "0125",
+        "0134",
+        "1245",
+        "0235",
+        "012345",
+    ]
+    assert ["".join(map(str, np.flatnonzero(row))) for row in LENET_CONNECTIONS] == maps
+    assert LENET_CONNECTIONS.sum() == 60
+    assert LENET_CONNECTIONS.sum(axis=0).tolist() == [10] * 6
 
 
 @pytest.mark.parametrize(
@@ -220,7 +216,7 @@ def test_t16_connection_table():
     [
         (Conv2D(6, 5), (1, 32, 32), 156),
         (Conv2D(16, 5), (6, 14, 14), 2416),  # printed as 416
-        (Conv2D(16, 5, connections=LENET_TABLE), (6, 14, 14), 1516),
+        (Conv2D(16, 5, connections=LENET_CONNECTIONS), (6, 14, 14), 1516),
         (Conv2D(120, 5), (16, 5, 5), 48120),  # printed as 3120
         (Dense(84), (120,), 10164),
         (Dense(10), (84,), 850),
@@ -230,29 +226,20 @@ def test_parameter_counts(layer, shape, expected):
     assert count(layer, shape) == expected
 
 
-@pytest.mark.parametrize("table, expected", [(None, 61706), (LENET_TABLE, 60806)], ids=["full", "table"])
-def test_lenet5_parameters(table, expected):
-    layers = [
-        Conv2D(6, 5),
-        MaxPool2D(),
-        Conv2D(16, 5, connections=table),
-        MaxPool2D(),
-        Conv2D(120, 5),
-        Dense(84),
-    ]
-    assert Network(layers, (1, 32, 32), 10).n_parameters == expected
-
-
-@pytest.mark.parametrize("table, expected", [(None, 51902), (LENET_TABLE, 51002)], ids=["full", "table"])
-def test_annt_mnist_parameters(table, expected):
-    layers = [
-        Conv2D(6, 5),
-        AvgPool2D(),
-        Conv2D(16, 5, connections=table),
-        AvgPool2D(),
-        Conv2D(120, 5),
-    ]
-    assert Network(layers, (1, 32, 32), 10).n_parameters == expected
+@pytest.mark.parametrize(
+    "layers, shape, expected",
+    [
+        (lenet5(), (1, 32, 32), 60806),
+        (lenet5(full=True), (1, 32, 32), 61706),  # printed as 14706
+        (annt_mnist(), (1, 32, 32), 51002),
+        (annt_mnist(full=True), (1, 32, 32), 51902),
+        (numpy_cnn(), (1, 28, 28), 105634),
+        (kajda_mnist(), (1, 28, 28), 3864),
+        ([Dense(300), Dense(100)], (784,), 266610),
+    ],
+)
+def test_network_parameters(layers, shape, expected):
+    assert Network(layers, shape, 10).n_parameters == expected
 
 
 def test_annt_cifar10_parameters():
@@ -261,21 +248,6 @@ def test_annt_cifar10_parameters():
         layers += [Conv2D(filters, 5, padding="same"), MaxPool2D()]
     counts = [s.n_parameters for s in Network([*layers, Dense(64)], (3, 32, 32), 10).stages]
     assert [n for n in counts if n] == [2432, 25632, 51264, 65600, 650]
-
-
-def test_fully_connected_mnist_parameters():
-    assert Network([Dense(300), Dense(100)], (784,), 10).n_parameters == 266610
-
-
-def test_numpy_cnn_parameters():
-    layers = [Conv2D(8, 5), Conv2D(8, 5), MaxPool2D(), Dense(128)]
-    assert Network(layers, (1, 28, 28), 10).n_parameters == 105634
-
-
-def test_kajda_mnist_parameters():
-    # one 2x2 filter with stride 3 and no bias of its own, then 30, 20 and 10 units
-    layers = [Conv2D(1, 2, stride=3, padding="same", bias=False), Dense(30), Dense(20)]
-    assert Network(layers, (1, 28, 28), 10).n_parameters == 3864
 
 
 def test_a_kernel_larger_than_its_input_is_refused():

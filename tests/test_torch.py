@@ -5,6 +5,7 @@ import pytest
 
 from skconvnet._network import Network
 from skconvnet._training import Trainer
+from skconvnet.architectures import annt_mnist
 from skconvnet.layers import (
     AvgPool2D,
     Conv2D,
@@ -23,19 +24,8 @@ from skconvnet.optimizers import SGD, Adam
 torch = pytest.importorskip("torch", reason="PyTorch (torch==2.13.0) is not installed")
 F = torch.nn.functional
 
-TABLE = np.random.default_rng(0).random((16, 6)) < 0.6
-
 NETWORKS = {
-    "annt_mnist": (
-        (1, 32, 32),
-        [
-            Conv2D(6, 5, activation="relu"),
-            AvgPool2D(),
-            Conv2D(16, 5, connections=TABLE, activation="relu"),
-            AvgPool2D(),
-            Conv2D(120, 5, activation="relu"),
-        ],
-    ),
+    "annt_mnist": ((1, 32, 32), annt_mnist()),
     "same, max pooling, dense": (
         (3, 12, 12),
         [

@@ -1,0 +1,125 @@
+"""Networks from the literature, as lists of layers without the output layer.
+
+``ConvNetClassifier(architectures.lenet5()).fit(images, y)``; each docstring says for which images.
+"""
+
+import numpy as np
+
+from skconvnet.layers import AvgPool2D, Conv2D, Dense, Flatten, LeakyReLU, MaxPool2D
+
+__all__ = ["annt_mnist", "kajda_mnist", "lenet5", "numpy_cnn"]
+
+# Which of the 6 maps each of the 16 filters of LeNet-5's second convolution sees: the 16 columns of
+# Table I in LeCun et al. 1998, as rows.
+_LENET_MARKS = """
+xxx... .xxx.. ..xxx. ...xxx x...xx xx...x xxxx.. .xxxx.
+..xxxx x..xxx xx..xx xxx..x xx.xx. .xx.xx x.xx.x xxxxxx
+"""
+LENET_CONNECTIONS = np.array([[mark == "x" for mark in row] for row in _LENET_MARKS.split()])
+LENET_CONNECTIONS.flags.writeable = False
+
+# (channels, height, width) of the images that a network was made for
+INPUT_SHAPES = {
+    "annt_mnist": (1, 32, 32),
+    "kajda_mnist": (1, 28, 28),
+    "lenet5": (1, 32, 32),
+    "numpy_cnn": (1, 28, 28),
+}
+
+
+def lenet5(*, full=False):
+    """Make LeNet-5, for 32x32 images of one channel.
+
+    Parameters
+    ----------
+    full : bool, default=False
+        Let every filter of the second convolution see all 6 maps, instead of the paper's table of
+        60 connections.
+
+    Returns
+    -------
+    layers : list of layer
+        With an output layer of 10 classes, 60,806 parameters (61,706 if full).
+
+    References
+    ----------
+    LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition",
+    Proceedings of the IEEE 86 (1998); with ReLU and maximum pooling, as it is mostly built today.
+    """
+    return [
+        Conv2D(6, 5, activation="relu"),
+        MaxPool2D(2),
+        Conv2D(16, 5, connections=None if full else LENET_CONNECTIONS, activation="relu"),
+        MaxPool2D(2),
+        Conv2D(120, 5, activation="relu"),
+        Flatten(),
+        Dense(84, activation="relu"),
+    ]
+
+
+def annt_mnist(*, full=False):
+    """Make the MNIST network of the article on the ANNT library, for 32x32 images of one channel.
+
+    Parameters
+    ----------
+    full : bool, default=False
+        Let every filter of the second convolution see all 6 maps, instead of LeNet-5's table.
+
+    Returns
+    -------
+    layers : list of layer
+        With an output layer of 10 classes, 51,002 parameters (51,902 if full).
+
+    References
+    ----------
+    Kirillov, "ANNT: Convolutional neural networks", CodeProject 2018.
+    """
+    return [
+        Conv2D(6, 5, activation="relu"),
+        AvgPool2D(2),
+        Conv2D(16, 5, connections=None if full else LENET_CONNECTIONS, activation="relu"),
+        AvgPool2D(2),
+        Conv2D(120, 5, activation="relu"),
+    ]
+
+
+def numpy_cnn():
+    """Make the network of Numpy-CNN, for 28x28 images of one channel.
+
+    Returns
+    -------
+    layers : list of layer
+        With an output layer of 10 classes, 105,634 parameters.
+
+    References
+    ----------
+    Escontrela, "Numpy-CNN", 2018.
+    """
+    return [
+        Conv2D(8, 5, activation="relu"),
+        Conv2D(8, 5, activation="relu"),
+        MaxPool2D(2),
+        Flatten(),
+        Dense(128, activation="relu"),
+    ]
+
+
+def kajda_mnist():
+    """Make the MNIST network of a report on a modular NumPy CNN, for 28x28 images of one channel.
+
+    Returns
+    -------
+    layers : list of layer
+        With an output layer of 10 classes, 3,864 parameters.
+
+    References
+    ----------
+    Kajda, "Constructing a CNN from ground up", University of Oslo.
+    """
+    slight = LeakyReLU(0.001)
+    return [
+        Conv2D(1, 2, stride=3, padding="same", bias=False, activation=slight),
+        Flatten(),
+        Dense(30, activation=slight),
+        Dense(20, activation=slight),
+    ]

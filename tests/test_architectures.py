@@ -1,0 +1,25 @@
+"""Networks from the literature: lists of fresh values that train on images of their size."""
+
+import numpy as np
+import pytest
+
+from skconvnet import ConvNetClassifier, architectures
+from skconvnet._network import Network
+
+
+@pytest.mark.parametrize("name", architectures.__all__)
+def test_architectures(name):
+    make, shape = getattr(architectures, name), architectures.INPUT_SHAPES[name]
+    assert isinstance(make(), list) and make() == make() and make() is not make()
+    rng = np.random.default_rng(0)
+    X, y = rng.random((20, *shape), dtype=np.float32), np.arange(20) % 10
+    clf = ConvNetClassifier(make(), data_format="channels_first", max_iter=1, random_state=0)
+    assert clf.fit(X, y).predict_proba(X).shape == (20, 10)
+
+
+def test_pooling_and_activations_of_the_seeds():
+    def describe(layers):
+        return [type(stage.layer).__name__ for stage in Network(layers, (1, 32, 32), 10).stages]
+
+    assert describe(architectures.annt_mnist()) == ["Conv2D", "AvgPool2D"] * 2 + ["Conv2D", "Dense"]
+    assert describe(architectures.lenet5())[1] == "MaxPool2D"
