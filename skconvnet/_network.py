@@ -279,15 +279,21 @@ class Network:
         """
         key = kernels.get_isa(), head, input_gradient
         if key not in self._programs:
-            plan = Plan(self.input_shape, input_gradient)
-            image = plan.input
-            for stage in self.stages:
-                image = stage.layer.lower(plan, image, stage.places)
+            plan, image, _ = self._lower(input_gradient)
             if head:
                 plan.add_call(Softmax(head, image))
             machine = kernels.get_machine(self.dtype)
             self._programs[key] = plan.compile(machine, image, self.n_params)
         return self._programs[key]
+
+    def _lower(self, input_gradient):
+        """Give a plan with the calls of all layers, the image that they end in, and the calls' names."""
+        plan, names = Plan(self.input_shape, input_gradient), []
+        image = plan.input
+        for stage in self.stages:
+            image = stage.layer.lower(plan, image, stage.places)
+            names += [f"{stage.key} {call.name}" for call in plan.calls[len(names) :]]
+        return plan, image, names
 
     def wrap(self, X):
         """Make images readable to the machine, without a copy.
@@ -427,12 +433,7 @@ class Network:
         names : list of str
             The layer's search key and the kernel, in order.
         """
-        plan, names = Plan(self.input_shape, input_gradient=False), []
-        image = plan.input
-        for stage in self.stages:
-            image = stage.layer.lower(plan, image, stage.places)
-            names += [f"{stage.key} {call.name}" for call in plan.calls[len(names) :]]
-        return names
+        return self._lower(input_gradient=False)[2]
 
     def time_parts(self, X, target):
         """Time a forward and backward pass over one batch, on one thread.

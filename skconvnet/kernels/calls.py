@@ -5,7 +5,7 @@ A plan first makes its calls, which ask for the columns of zeros that they read 
 Rows of padding need no memory: taps that fall outside the image are left out row by row.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -133,7 +133,17 @@ class Phase:
     out_step: int
     in_step: int
     count: int
-    taps: list = field(default_factory=list)
+    taps: list
+
+    def find_taps(self, m, n_source):
+        """The range of taps that the m-th position reads within a source so long; (0, 0) for none."""
+        inside = [q for q, (_, tap) in enumerate(self.taps) if 0 <= m * self.in_step + tap < n_source]
+        return (inside[0], inside[-1] + 1) if inside else (0, 0)
+
+    def find_positions(self, tap, n_source):
+        """First and number of the positions that a tap reads within a source so long for."""
+        inside = [m for m in range(self.count) if 0 <= m * self.in_step + tap < n_source]
+        return (inside[0], len(inside)) if inside else (0, 0)
 
 
 def forward_phases(n_out, kernel, stride, dilation, before):
@@ -164,10 +174,7 @@ def cut_into_bands(phase, n_source):
     about max(w, 2) multiply-adds a tap (below 2, the sums wait for each other), and takes every tap
     that any of its columns needs; the cheapest way to cut n columns is found from those of fewer.
     """
-    needed = []
-    for m in range(phase.count):
-        inside = [q for q, (_, tap) in enumerate(phase.taps) if 0 <= m * phase.in_step + tap < n_source]
-        needed.append((inside[0], inside[-1] + 1) if inside else (0, 0))
+    needed = [phase.find_taps(m, n_source) for m in range(phase.count)]
     best = [(0, 0, (0, 0))]  # for the first n columns: cost, start of the last tile, its taps
     for end in range(1, phase.count + 1):
         candidates = []
@@ -237,15 +244,13 @@ def walk_fields(machine, tables, rows, columns, source, target, kernel_width, we
                     x_taps.append(down * source.row + right)
                     w_taps.append(u * kernel_width + v)
             for m in range(row.count):
-                inside = [
-                    q for q, (_, down) in enumerate(row.taps) if 0 <= m * row.in_step + down < source.shape[1]
-                ]
+                low, high = row.find_taps(m, source.shape[1])
                 row_table.append(
                     (
                         (row.first + m * row.out_step) * target.row,
                         m * row.in_step * source.row,
-                        first_tap + (inside[0] if inside else 0) * len(column.taps),
-                        len(inside) * len(column.taps),
+                        first_tap + low * len(column.taps),
+                        (high - low) * len(column.taps),
                     )
                 )
     one_column = all(column.count == 1 for column in columns)
@@ -291,10 +296,7 @@ def patch_fields(machine, tables, columns, kernel, x, reaches):
     32x32, 3x3 kernel: 5.3 against 7.9 ms a block), so the saving has to be worth it.
     """
     groups, patches, weights, known = [], [], [], {}
-    spans = []
-    for _, tap in columns.taps:
-        inside = [j for j in range(columns.count) if 0 <= j * columns.in_step + tap < x.shape[2]]
-        spans.append((inside[0], len(inside)) if inside else (0, 0))
+    spans = [columns.find_positions(tap, x.shape[2]) for _, tap in columns.taps]
     for start in range(0, len(reaches), machine.tile_height):
         seen = tuple(np.flatnonzero(reaches[start : start + machine.tile_height].any(axis=0)).tolist())
         if seen not in known:
@@ -372,12 +374,12 @@ class Convolution(Call):
     def fields(self, machine, tables, scratch):
         """The fields of conv_t."""
         x, y, (kh, kw), stride = self.x, self.y, self.kernel, self.stride
-        (ci, hi, _), (co, ho, wo) = x.shape, y.shape
+        ci, (co, ho, wo) = x.shape[0], y.shape
+        (rows,) = self.forward[0]
         kernel_rows = []
-        for _, tap in self.forward[0][0].taps:
-            inside = [i for i in range(ho) if 0 <= i * stride[0] + tap < hi]
-            first = inside[0] if inside else 0
-            kernel_rows.append((first, len(inside), (first * stride[0] + tap) * x.value.row))
+        for _, tap in rows.taps:
+            first, count = rows.find_positions(tap, x.shape[1])
+            kernel_rows.append((first, count, (first * stride[0] + tap) * x.value.row))
         linear = {
             "x": x.value.fields(),
             "y": y.value.fields(),

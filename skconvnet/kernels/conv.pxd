@@ -7,7 +7,7 @@ Forward and the gradient to the input are walks over tiles; this file adds the g
     dweight[o, c, u, v] = sum_{lanes, i, j} dy[o, i, j] * x[c, i * sh + u - top, j * sw + v - left]
 """
 
-from skconvnet.kernels.lanes cimport TILE_WIDTH, block_t, deposit, locate
+from skconvnet.kernels.lanes cimport block_t, deposit, locate
 from skconvnet.kernels.linear cimport linear_backward, linear_forward, linear_t
 from skconvnet.kernels.tile cimport TILE_HEIGHT, compute, count_parts, patch_t
 
