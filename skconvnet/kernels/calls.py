@@ -9,6 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# Positions of an output plane that the weight gradient goes through with all kernel rows at a time.
+STRIP = 128
+
+
 # Columns in a tile, at most; with a narrower one, a band is several tiles.
 WIDEST_TILE = 6
 
@@ -303,7 +307,7 @@ def patch_fields(machine, tables, columns, kernel, x, reaches):
             apart = [([(c, v) for c in seen], span) for v, span in enumerate(spans)]
             across = [([(c, v) for c in seen for v in range(kernel[1])], (0, columns.count))]
             across, apart = (_cut_evenly(runs, machine.tile_width) for runs in (across, apart))
-            cheapest = apart if _count_work(apart) < 0.95 * _count_work(across) else across
+            cheapest = apart if _count_work(apart) < 0.9 * _count_work(across) else across
             known[seen] = len(patches), len(cheapest)
             for members, (first, count) in cheapest:
                 patches.append((len(weights), len(members), first, count))
@@ -419,6 +423,7 @@ class Convolution(Call):
             "kernel_rows": tables.add(kernel_rows),
             "x_row_step": stride[0] * x.value.row,
             "x_step": stride[1],
+            "strip": max(STRIP // y.shape[2], 1),
             **patch_fields(machine, tables, self.columns, self.kernel, x.value, self.connections),
             "connections": tables.add(self.connections),
         }

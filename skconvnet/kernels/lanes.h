@@ -39,6 +39,7 @@ typedef float real_t;
 #define TILE_WIDTH 3
 #endif
 #define LANES ((Py_ssize_t)(LANE_BYTES / sizeof(real_t)))
+#define MAX_LANES 16
 
 typedef real_t lanes_t __attribute__((vector_size(LANE_BYTES)));
 typedef real_t unaligned_lanes_t
@@ -113,6 +114,45 @@ static inline real_t sum_lanes(lanes_t v) {
 #else
     return (q[0] + q[2]) + (q[1] + q[3]);
 #endif
+}
+
+/* Every vector's sum over its lanes, for LANES vectors at once: vector k's sum becomes lane k.  FOLD(h)
+   folds the segments of h lanes of two vectors onto each other; the order is that of sum_lanes. */
+#define AT(i, h) ((i) / (h) * 2 * (h) + (i) % (h))
+#if SKCONVNET_DOUBLE + LANE_BYTES == 64
+#define FOLD_LIST(h, d) AT(0, h) + d, AT(1, h) + d, AT(2, h) + d, AT(3, h) + d, AT(4, h) + d,       \
+        AT(5, h) + d, AT(6, h) + d, AT(7, h) + d, AT(8, h) + d, AT(9, h) + d, AT(10, h) + d,        \
+        AT(11, h) + d, AT(12, h) + d, AT(13, h) + d, AT(14, h) + d, AT(15, h) + d
+#elif LANE_BYTES == 64 || SKCONVNET_DOUBLE + LANE_BYTES == 32
+#define FOLD_LIST(h, d) AT(0, h) + d, AT(1, h) + d, AT(2, h) + d, AT(3, h) + d, AT(4, h) + d,       \
+        AT(5, h) + d, AT(6, h) + d, AT(7, h) + d
+#elif LANE_BYTES == 32 || SKCONVNET_DOUBLE + LANE_BYTES == 16
+#define FOLD_LIST(h, d) AT(0, h) + d, AT(1, h) + d, AT(2, h) + d, AT(3, h) + d
+#else
+#define FOLD_LIST(h, d) AT(0, h) + d, AT(1, h) + d
+#endif
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (bits_t){__VA_ARGS__})
+#endif
+#define FOLD(h)                                                                                     \
+    for (int k = 0; k < (h); k++)                                                                   \
+        v[k] = SHUFFLE(v[2 * k], v[2 * k + 1], FOLD_LIST(h, 0)) +                                   \
+               SHUFFLE(v[2 * k], v[2 * k + 1], FOLD_LIST(h, h));
+
+static inline lanes_t sum_each(lanes_t v[LANE_BYTES / sizeof(real_t)]) {
+#if SKCONVNET_DOUBLE + LANE_BYTES == 64
+    FOLD(8)
+#endif
+#if LANE_BYTES == 64 || SKCONVNET_DOUBLE + LANE_BYTES == 32
+    FOLD(4)
+#endif
+#if LANE_BYTES >= 32 || !SKCONVNET_DOUBLE
+    FOLD(2)
+#endif
+    FOLD(1)
+    return v[0];
 }
 
 /* e^x = 2^n (1 + q) with n = round(x / ln 2) and q = e^r - 1, r = x - n ln 2 (Cody and Waite 1980);

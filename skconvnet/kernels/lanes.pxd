@@ -11,6 +11,7 @@ cdef extern from "lanes.h" nogil:
     ctypedef int inlined_t              # int; marks a function that must be inlined
     const Py_ssize_t LANES
     enum: TILE_WIDTH                    # output pixels in a tile
+    enum: MAX_LANES                     # LANES at its largest
     real_t square_root(real_t x)
     lanes_t splat(real_t value)
     lanes_t load_lanes(const real_t* p)
@@ -18,6 +19,7 @@ cdef extern from "lanes.h" nogil:
     lanes_t where_positive(lanes_t test, lanes_t yes, lanes_t no)
     lanes_t claim(lanes_t a, lanes_t b, lanes_t yes, lanes_t* open)
     real_t sum_lanes(lanes_t v)
+    lanes_t sum_each(lanes_t* v)
     lanes_t exp_lanes(lanes_t x)
     lanes_t sigmoid_lanes(lanes_t x)
     lanes_t tanh_lanes(lanes_t x)

@@ -8,7 +8,7 @@ The gradient to the input is another walk, with the roles of x and y and of inpu
 from skconvnet.kernels.lanes cimport (
     TILE_WIDTH, block_t, buffer_t, deposit, lanes_t, locate, real_t, splat, sum_lanes
 )
-from skconvnet.kernels.tile cimport compute, count_parts, even_share, tile_t
+from skconvnet.kernels.tile cimport compute, count_parts, tile_t
 
 
 # How one convolution-like operation walks over its outputs.  It makes `n_passes` passes, each over
@@ -49,8 +49,7 @@ cdef inline void walk(
         n_columns = one_pass[2]
         t.y_step = one_pass[4]
         t.x_step = one_pass[5]
-        width = even_share(n_columns, TILE_WIDTH)
-        n_tiles = count_parts(n_columns, width)
+        n_tiles = count_parts(n_columns, TILE_WIDTH)
         for r in range(one_pass[1]):
             row = b.tables + g.rows + 4 * (one_pass[0] + r)
             t.x_tap = b.tables + g.x_taps + row[2]
@@ -67,10 +66,11 @@ cdef inline void walk(
                 if bias != NULL:
                     t.bias = bias + o
                 for q in range(n_tiles):
-                    j = q * width
+                    j = q * n_columns // n_tiles
+                    width = (q + 1) * n_columns // n_tiles - j
                     t.x = x + row[1] + j * t.x_step
                     t.y = y + o * y_plane + one_pass[3] + row[0] + j * t.y_step
-                    compute(&t, <int> height, <int> min(width, n_columns - j))
+                    compute(&t, <int> height, <int> width)
 
 
 # An operation linear in its input and in its weights: a convolution or a dense layer.

@@ -11,7 +11,7 @@ neither on the tile nor on what stands beside it.
 """
 
 from skconvnet.kernels.lanes cimport (
-    LANES, TILE_WIDTH, inlined_t, lanes_t, load_lanes, real_t, splat, sum_lanes
+    LANES, TILE_WIDTH, inlined_t, lanes_t, load_lanes, real_t, splat
 )
 
 cdef enum:
@@ -33,7 +33,9 @@ ctypedef struct tile_t:
     Py_ssize_t y_plane, y_step
 
 
-cdef inline inlined_t accumulate(const tile_t* t, const int height, const int width) noexcept nogil:
+cdef inline inlined_t accumulate(
+    const tile_t* t, const int height, const int width, const Py_ssize_t x_step
+) noexcept nogil:
     """Compute height x width outputs; both are literals at the call, so the accumulators are registers."""
     cdef lanes_t[TILE_HEIGHT * TILE_WIDTH + COLUMN_HEIGHT] acc
     cdef lanes_t[TILE_WIDTH] pixel
@@ -43,7 +45,7 @@ cdef inline inlined_t accumulate(const tile_t* t, const int height, const int wi
     cdef const real_t* w_q
     cdef const Py_ssize_t* x_tap = t.x_tap
     cdef const Py_ssize_t* w_tap = t.w_tap
-    cdef Py_ssize_t n_taps = t.n_taps, x_step = t.x_step, w_out = t.w_out
+    cdef Py_ssize_t n_taps = t.n_taps, w_out = t.w_out
     cdef Py_ssize_t k, q
     cdef real_t weight
     cdef int o, j
@@ -74,11 +76,11 @@ ctypedef struct patch_t:
     Py_ssize_t[TILE_WIDTH] x_tap        # places in x
     Py_ssize_t n_rows, n_columns
     Py_ssize_t x_row_step, x_step, dy_row, dy_plane
-    real_t[TILE_HEIGHT * TILE_WIDTH] sums   # OUT
+    lanes_t* sums                       # IN OUT  (height, width), still to be summed over the lanes
 
 
 cdef inline inlined_t correlate(patch_t* t, const int height, const int width) noexcept nogil:
-    """Sum dy * x over positions and lanes; height and width are literals at the call."""
+    """Add dy * x, summed over positions, to sums; height and width are literals at the call."""
     cdef lanes_t[TILE_HEIGHT * TILE_WIDTH] acc
     cdef lanes_t[TILE_WIDTH] pixel
     cdef const lanes_t* x
@@ -87,7 +89,7 @@ cdef inline inlined_t correlate(patch_t* t, const int height, const int width) n
     cdef Py_ssize_t i, _j
     cdef int o, q
     for o in range(height * width):
-        acc[o] = splat(0)
+        acc[o] = t.sums[o]
     for i in range(t.n_rows):
         x = t.x + i * t.x_row_step
         dy = t.dy + i * t.dy_row
@@ -101,7 +103,7 @@ cdef inline inlined_t correlate(patch_t* t, const int height, const int width) n
             x = x + t.x_step
             dy = dy + 1
     for o in range(height * width):
-        t.sums[o] = sum_lanes(acc[o])
+        t.sums[o] = acc[o]
 
 
 # A few units by a few vectors of their weights; x is transposed: its vectors are over inputs.
@@ -141,7 +143,10 @@ ctypedef fused work_t:
 cdef inline inlined_t compute_sized(work_t* t, const int height, const int width) noexcept nogil:
     """Run the tile's body; height and width are literals at the call."""
     if work_t is tile_t:
-        accumulate(t, height, width)
+        if t.x_step == 1:
+            accumulate(t, height, width, 1)
+        else:
+            accumulate(t, height, width, t.x_step)
     elif work_t is patch_t:
         correlate(t, height, width)
     else:
@@ -163,21 +168,21 @@ cdef inline inlined_t compute_wide(work_t* t, int height, const int width) noexc
 cdef inline void compute_column(tile_t* t, int height) noexcept nogil:
     """Name the height of a tile of one column to the compiler."""
     if height == 12:
-        accumulate(t, 12, 1)
+        accumulate(t, 12, 1, 0)
     elif height == 11:
-        accumulate(t, 11, 1)
+        accumulate(t, 11, 1, 0)
     elif height == 10:
-        accumulate(t, 10, 1)
+        accumulate(t, 10, 1, 0)
     elif height == 9:
-        accumulate(t, 9, 1)
+        accumulate(t, 9, 1, 0)
     elif height == 8:
-        accumulate(t, 8, 1)
+        accumulate(t, 8, 1, 0)
     elif height == 7:
-        accumulate(t, 7, 1)
+        accumulate(t, 7, 1, 0)
     elif height == 6:
-        accumulate(t, 6, 1)
+        accumulate(t, 6, 1, 0)
     elif height == 5:
-        accumulate(t, 5, 1)
+        accumulate(t, 5, 1, 0)
     else:
         compute_wide(t, height, 1)
 
