@@ -6,7 +6,16 @@ from types import MappingProxyType
 import numpy as np
 
 from skconvnet import kernels
-from skconvnet.kernels.calls import Buffer, FlatBuffer, Flattening, Image, Softmax, Tables
+from skconvnet.kernels.calls import (
+    NO_ACTIVATION,
+    Activation,
+    Buffer,
+    FlatBuffer,
+    Flattening,
+    Image,
+    Softmax,
+    Tables,
+)
 from skconvnet.layers import Layer, Output, ShapeError
 from skconvnet.layers.base import describe_shape
 
@@ -25,6 +34,7 @@ class Plan:
     def __init__(self, input_shape, input_gradient):
         self.input = Image(_as_image(input_shape), needs_gradient=input_gradient)
         self._images = [self.input]
+        self._n_moments = 0
         self.calls = []
 
     def add_image(self, shape, source, trains=False):
@@ -47,6 +57,19 @@ class Plan:
         """Append a kernel call."""
         self.calls.append(call)
 
+    def add_moments(self, n):
+        """Ask for room for n moments of a block, and give its place."""
+        self._n_moments += n
+        return self._n_moments - n
+
+    def activate(self, image, kind, slope=0.0):
+        """Apply an activation to an image in place: in the call that has just made it, if it can."""
+        last = self.calls[-1] if self.calls else None
+        if last is not None and last.activation == NO_ACTIVATION and last.y is image:
+            last.activation = kind, slope
+        else:
+            self.add_call(Activation(kind, image, slope))
+
     def compile(self, machine, output, n_params):
         """Give every buffer its place, values first, and make the machine's program."""
         predicting_lanes = 0
@@ -55,7 +78,8 @@ class Plan:
         scratch = predicting_lanes
         for image in self._images:
             # the last image takes the loss's gradient even if nobody below wants it
-            if image.needs_gradient or image is self._images[-1]:
+            wanted = image.needs_gradient or image is self._images[-1]
+            if wanted and image.gradient.fields()["offset"] < 0:
                 scratch = image.gradient.place(scratch)
         training_lanes = scratch + max((c.count_scratch(machine) for c in self.calls), default=0)
         tables = Tables()
@@ -66,6 +90,7 @@ class Plan:
             self.input.fields(),
             output.fields(),
             n_params,
+            self._n_moments,
             predicting_lanes,
             training_lanes,
         )
@@ -84,8 +109,9 @@ class Stage:
     layer: Layer
     input_shape: tuple
     output_shape: tuple
-    places: dict  # parameter: where it starts in the flat vector
+    places: dict  # parameter or statistic: where it starts in the flat vector
     shapes: dict  # parameter: its shape
+    statistics: dict  # statistic: its shape
     n_parameters: int  # trainable numbers
 
     @property
@@ -111,8 +137,10 @@ class Network:
     Attributes
     ----------
     stages : tuple of Stage
-    params : ndarray of shape (n_params,)
-        All parameters, one after the other.
+    n_params : int
+        Numbers that have a gradient.
+    params : ndarray of shape (n_params + n_statistics,)
+        All parameters, one after the other, then the statistics of batch normalisation.
     weights : mapping of str to ndarray
 
     Raises
@@ -129,7 +157,8 @@ class Network:
         self.stages = _arrange(name_layers(layers), self.input_shape, n_outputs)
         self.output_shape = self.stages[-1].output_shape if self.stages else self.input_shape
         self.n_params = sum(_size(shape) for s in self.stages for shape in s.shapes.values())
-        self._params = np.zeros(self.n_params, self.dtype)
+        n_statistics = sum(_size(shape) for s in self.stages for shape in s.statistics.values())
+        self._params = np.zeros(self.n_params + n_statistics, self.dtype)
         self._programs = {}
 
     def __getstate__(self):
@@ -137,14 +166,14 @@ class Network:
 
     @property
     def params(self):
-        """All parameters, one after the other, as an array of shape (n_params,)."""
+        """All parameters, one after the other, then all statistics, as one array."""
         return self._params
 
     @params.setter
     def params(self, vector):
         vector = np.ascontiguousarray(vector, self.dtype)
-        if vector.shape != (self.n_params,):
-            raise ValueError(f"params must have shape ({self.n_params},), got {vector.shape}.")
+        if vector.shape != self._params.shape:
+            raise ValueError(f"params must have shape {self._params.shape}, got {vector.shape}.")
         self._params = vector
 
     def initialize(self, rng):
@@ -161,7 +190,7 @@ class Network:
     @staticmethod
     def _view(vector, stage, name):
         """A parameter's part of a flat vector, in its shape."""
-        start, shape = stage.places[name], stage.shapes[name]
+        start, shape = stage.places[name], {**stage.shapes, **stage.statistics}[name]
         return vector[start : start + _size(shape)].reshape(shape)
 
     def split(self, vector):
@@ -169,19 +198,21 @@ class Network:
 
         Parameters
         ----------
-        vector : ndarray of shape (n_params,)
+        vector : ndarray of the shape of params, or of shape (n_params,)
+            A gradient has no statistics.
 
         Returns
         -------
         parts : dict of str to ndarray
             Views of the vector, in PyTorch's layouts, by the layer's search key and the
             parameter: ``"stem.weight"`` of shape (filters, channels, kh, kw), ``"0.bias"``,
-            ``"output.weight"`` of shape (units, inputs).
+            ``"1.running_mean"``, ``"output.weight"`` of shape (units, inputs).
         """
         return {
             f"{stage.key}.{name}": self._view(vector, stage, name)
             for stage in self.stages
-            for name in stage.shapes
+            for name in stage.places
+            if stage.places[name] < len(vector)
         }
 
     @property
@@ -193,7 +224,7 @@ class Network:
         return MappingProxyType(parts)
 
     def set_weights(self, mapping):
-        """Set all parameters.
+        """Set all parameters and statistics.
 
         Parameters
         ----------
@@ -203,8 +234,9 @@ class Network:
         Raises
         ------
         ValueError
-            If a key is missing or unknown, a shape is wrong, a number is not finite, or a weight is
-            not 0 where a connection table has False. The parameters then stay as they were.
+            If a key is missing or unknown, a shape is wrong, a number is not finite, a weight is
+            not 0 where a connection table has False, or a running variance is negative. The parameters
+            then stay as they were.
         """
         expected = self.split(self.params)
         if set(mapping) != set(expected):
@@ -224,7 +256,7 @@ class Network:
         for stage in self.stages:
             try:
                 stage.layer.check_parameters(
-                    stage.input_shape, {n: self._view(vector, stage, n) for n in stage.shapes}
+                    stage.input_shape, {n: self._view(vector, stage, n) for n in stage.places}
                 )
             except ValueError as error:
                 raise ValueError(f"set_weights: {stage.label}: {error}") from None
@@ -529,8 +561,14 @@ def _arrange(named, input_shape, n_outputs):
         for name, parameter_shape in shapes.items():
             places[name] = start
             start += _size(parameter_shape)
-        stages.append(Stage(key, layer, shape, output_shape, places, shapes, layer.count_parameters(shape)))
+        statistics = layer.statistic_shapes(shape)
+        n_parameters = layer.count_parameters(shape)
+        stages.append(Stage(key, layer, shape, output_shape, places, shapes, statistics, n_parameters))
         shape, source = output_shape, label
+    for stage in stages:  # behind all that has a gradient
+        for name, statistic_shape in stage.statistics.items():
+            stage.places[name] = start
+            start += _size(statistic_shape)
     if n_outputs is not None and _size(shape) != n_outputs:
         raise ValueError(
             f"Output(dense=False): the last layer must give one value for each of the "

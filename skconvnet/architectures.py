@@ -5,9 +5,18 @@
 
 import numpy as np
 
-from skconvnet.layers import AvgPool2D, Conv2D, Dense, Flatten, LeakyReLU, MaxPool2D
+from skconvnet.layers import (
+    AvgPool2D,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Flatten,
+    LeakyReLU,
+    MaxPool2D,
+    ReLU,
+)
 
-__all__ = ["annt_mnist", "kajda_mnist", "lenet5", "numpy_cnn"]
+__all__ = ["annt_cifar10", "annt_mnist", "kajda_mnist", "lenet5", "numpy_cnn", "vgg"]
 
 # Which of the 6 maps each of the 16 filters of LeNet-5's second convolution sees: the 16 columns of
 # Table I in LeCun et al. 1998, as rows.
@@ -20,10 +29,12 @@ LENET_CONNECTIONS.flags.writeable = False
 
 # (channels, height, width) of the images that a network was made for
 INPUT_SHAPES = {
+    "annt_cifar10": (3, 32, 32),
     "annt_mnist": (1, 32, 32),
     "kajda_mnist": (1, 28, 28),
     "lenet5": (1, 32, 32),
     "numpy_cnn": (1, 28, 28),
+    "vgg": (3, 32, 32),
 }
 
 
@@ -83,6 +94,29 @@ def annt_mnist(*, full=False):
     ]
 
 
+def annt_cifar10():
+    """Make the CIFAR-10 network of the article on the ANNT library, for 32x32 images of three channels.
+
+    Returns
+    -------
+    layers : list of layer
+        With an output layer of 10 classes, 145,578 parameters; its batch normalisation has none.
+
+    References
+    ----------
+    Kirillov, "ANNT: Convolutional neural networks", CodeProject 2018. There, all 64 features of the
+    dense layer share one mean and variance; here each has its own.
+    """
+    layers = []
+    for filters in (32, 32, 64):
+        layers += [
+            Conv2D(filters, 5, padding="same", activation="relu"),
+            MaxPool2D(2),
+            BatchNorm(scale=False, center=False),
+        ]
+    return [*layers, Flatten(), Dense(64, activation="relu"), BatchNorm(scale=False, center=False)]
+
+
 def numpy_cnn():
     """Make the network of Numpy-CNN, for 28x28 images of one channel.
 
@@ -123,3 +157,32 @@ def kajda_mnist():
         Dense(30, activation=slight),
         Dense(20, activation=slight),
     ]
+
+
+def vgg(*, filters=(64, 128, 256), units=256):
+    """Make a network in the manner of VGG, with batch normalisation, for 32x32 images.
+
+    Parameters
+    ----------
+    filters : tuple of int, default=(64, 128, 256)
+        Of each stage: twice a 3x3 convolution, batch normalisation and ReLU, then the maximum over
+        2x2 pixels.
+    units : int, default=256
+        Of the dense layer.
+
+    Returns
+    -------
+    layers : list of layer
+        By default, for three channels and with an output layer of 10 classes, 2,199,370 parameters.
+
+    References
+    ----------
+    Simonyan and Zisserman, "Very deep convolutional networks for large-scale image recognition",
+    ICLR 2015; shallower, and normalised as in Ioffe and Szegedy, ICML 2015.
+    """
+    layers = []
+    for n in filters:
+        for _ in range(2):
+            layers += [Conv2D(n, 3, padding="same", bias=False), BatchNorm(), ReLU()]
+        layers.append(MaxPool2D(2))
+    return [*layers, Flatten(), Dense(units, activation="relu")]

@@ -1,5 +1,7 @@
 """Elementwise activations, in place: each one's slope follows from its value.
 
+They run as calls of their own, or row by row within the call that makes the values.
+
     relu        y = max(x, 0)                       dy/dx = 1 if y > 0 else 0
     leaky_relu  y = x if x > 0 else slope * x       dy/dx = 1 if y > 0 else slope      (slope >= 0)
     sigmoid     y = 1 / (1 + e^-x)                  dy/dx = y (1 - y)
@@ -16,6 +18,7 @@ from skconvnet.kernels.lanes cimport (
 )
 
 cdef enum activation_kind:
+    IDENTITY
     RELU
     LEAKY_RELU
     SIGMOID
@@ -29,52 +32,65 @@ ctypedef struct activation_t:
     double slope
 
 
+cdef inline void activate_row(lanes_t* y, Py_ssize_t n, int kind, double slope) noexcept nogil:
+    """Put n values y in the place of x."""
+    cdef Py_ssize_t j
+    cdef real_t leak = <real_t> slope
+    if kind == RELU:
+        for j in range(n):
+            y[j] = larger(y[j], splat(0))
+    elif kind == LEAKY_RELU:
+        for j in range(n):
+            y[j] = where_positive(y[j], y[j], leak * y[j])
+    elif kind == SIGMOID:
+        for j in range(n):
+            y[j] = sigmoid_lanes(y[j])
+    elif kind == TANH:
+        for j in range(n):
+            y[j] = tanh_lanes(y[j])
+
+
+cdef inline void slope_row(
+    const lanes_t* y, lanes_t* dy, Py_ssize_t n, int kind, double slope
+) noexcept nogil:
+    """Put n gradients dx in the place of dy."""
+    cdef Py_ssize_t j
+    cdef real_t leak = <real_t> slope, one = 1
+    if kind == RELU:
+        for j in range(n):
+            dy[j] = where_positive(y[j], dy[j], splat(0))
+    elif kind == LEAKY_RELU:
+        for j in range(n):
+            dy[j] = where_positive(y[j], dy[j], leak * dy[j])
+    elif kind == SIGMOID:
+        for j in range(n):
+            dy[j] = dy[j] * (y[j] * (one - y[j]))
+    elif kind == TANH:
+        for j in range(n):
+            dy[j] = dy[j] * (one - y[j] * y[j])
+
+
 cdef inline void activation_forward(const activation_t* g, const block_t* b) noexcept nogil:
     """Put y in the place of x."""
-    cdef Py_ssize_t c, i, j
-    cdef lanes_t* y
-    cdef real_t slope = <real_t> g.slope
+    cdef Py_ssize_t c, i
     for c in range(g.channels):
         for i in range(g.ho):
-            y = locate(b, &g.y) + c * g.y.plane + i * g.y.row
-            if g.kind == RELU:
-                for j in range(g.wo):
-                    y[j] = larger(y[j], splat(0))
-            elif g.kind == LEAKY_RELU:
-                for j in range(g.wo):
-                    y[j] = where_positive(y[j], y[j], slope * y[j])
-            elif g.kind == SIGMOID:
-                for j in range(g.wo):
-                    y[j] = sigmoid_lanes(y[j])
-            else:
-                for j in range(g.wo):
-                    y[j] = tanh_lanes(y[j])
+            activate_row(
+                locate(b, &g.y) + c * g.y.plane + i * g.y.row, g.wo, g.kind, g.slope
+            )
 
 
 cdef inline void activation_backward(const activation_t* g, const block_t* b) noexcept nogil:
     """Put dx in the place of dy."""
-    cdef Py_ssize_t c, i, j
-    cdef const lanes_t* y
-    cdef lanes_t* dy
-    cdef real_t slope = <real_t> g.slope, one = 1
+    cdef Py_ssize_t c, i
     if g.dy.offset < 0:
         return
     for c in range(g.channels):
         for i in range(g.ho):
-            y = locate(b, &g.y) + c * g.y.plane + i * g.y.row
-            dy = locate(b, &g.dy) + c * g.dy.plane + i * g.dy.row
-            if g.kind == RELU:
-                for j in range(g.wo):
-                    dy[j] = where_positive(y[j], dy[j], splat(0))
-            elif g.kind == LEAKY_RELU:
-                for j in range(g.wo):
-                    dy[j] = where_positive(y[j], dy[j], slope * dy[j])
-            elif g.kind == SIGMOID:
-                for j in range(g.wo):
-                    dy[j] = dy[j] * (y[j] * (one - y[j]))
-            else:
-                for j in range(g.wo):
-                    dy[j] = dy[j] * (one - y[j] * y[j])
+            slope_row(
+                locate(b, &g.y) + c * g.y.plane + i * g.y.row,
+                locate(b, &g.dy) + c * g.dy.plane + i * g.dy.row, g.wo, g.kind, g.slope,
+            )
 
 
 ctypedef struct softmax_t:

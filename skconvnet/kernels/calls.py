@@ -13,6 +13,9 @@ import numpy as np
 STRIP = 128
 
 
+# The activation of a call that has none yet.
+NO_ACTIVATION = "identity", 0.0
+
 # Columns in a tile, at most; with a narrower one, a band is several tiles.
 WIDEST_TILE = 6
 
@@ -339,7 +342,17 @@ def _count_work(cut):
 
 
 class Call:
-    """A kernel call: `name` is the machine's word for it."""
+    """A kernel call: `name` is the machine's word for it.
+
+    One that makes values y, and says so by an `activation` (kind, slope), may activate them itself.
+    """
+
+    activation = None
+
+    def activation_fields(self, machine):
+        """The fields that say which activation follows."""
+        kind, slope = self.activation
+        return {"activation": machine.activation_kinds[kind], "slope": slope}
 
     def count_scratch(self, machine):
         """Lane vectors of scratch that the kernel wants when it runs backward."""
@@ -358,6 +371,7 @@ class Convolution(Call):
     """
 
     name = "conv"
+    activation = NO_ACTIVATION
 
     def __init__(self, x, y, weight, bias, kernel, stride, dilation, padding, connections):
         self.x, self.y, self.weight, self.bias = x, y, weight, bias
@@ -394,6 +408,7 @@ class Convolution(Call):
             "co": co,
             "ho": ho,
             "wo": wo,
+            **self.activation_fields(machine),
             "forward": walk_fields(
                 machine,
                 tables,
@@ -433,6 +448,7 @@ class Product(Call):
     """The call of a dense layer on a flattened image: every output is one sum over all of it."""
 
     name = "dense"
+    activation = NO_ACTIVATION
 
     def __init__(self, x, y, weight, bias):
         self.x, self.y, self.weight, self.bias = x, y, weight, bias
@@ -472,6 +488,7 @@ class Product(Call):
             "co": co,
             "ho": 1,
             "wo": 1,
+            **self.activation_fields(machine),
             "forward": walk(co, ci, 1, 1, ci),
             "backward": walk(ci, co, y.gradient.plane, ci, 1),
         }
@@ -556,6 +573,40 @@ class Activation(Call):
             "wo": width,
             "kind": machine.activation_kinds[self.kind],
             "slope": self.slope,
+        }
+
+
+class BatchNormalization(Call):
+    """One of the two calls of batch normalisation: name is "moments" or "normalize".
+
+    gamma, beta: places in the parameter vector, -1 for none; running: place of the running moments;
+    moments: place of this layer's among those that a block keeps.
+    """
+
+    def __init__(self, name, x, y, gamma, beta, running, moments, epsilon, momentum):
+        self.name, self.x, self.y = name, x, y
+        self.gamma, self.beta, self.running, self.moments = gamma, beta, running, moments
+        self.epsilon, self.momentum = epsilon, momentum
+        self.activation = NO_ACTIVATION if name == "normalize" else None
+
+    def fields(self, machine, tables, scratch):
+        """The fields of batch_norm_t."""
+        channels, height, width = self.x.shape
+        return {
+            "x": self.x.value.fields(),
+            "y": self.y.value.fields(),
+            "dx": self.x.gradient.fields(),
+            "dy": self.y.gradient.fields(),
+            "channels": channels,
+            "ho": height,
+            "wo": width,
+            "gamma": self.gamma,
+            "beta": self.beta,
+            "running": self.running,
+            "moments": self.moments,
+            "epsilon": self.epsilon,
+            "momentum": self.momentum,
+            **(self.activation_fields(machine) if self.activation else {"activation": 0, "slope": 0}),
         }
 
 

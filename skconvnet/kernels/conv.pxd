@@ -8,7 +8,7 @@ Forward and the gradient to the input are walks over tiles; this file adds the g
 """
 
 from skconvnet.kernels.lanes cimport LANES, MAX_LANES, block_t, deposit, lanes_t, locate, real_t, splat, sum_each
-from skconvnet.kernels.linear cimport linear_backward, linear_forward, linear_t
+from skconvnet.kernels.linear cimport linear_forward, linear_t, settle_dy, write_dx
 from skconvnet.kernels.tile cimport TILE_HEIGHT, TILE_WIDTH, compute, count_parts, patch_t
 
 cdef enum:
@@ -102,5 +102,6 @@ cdef inline void conv_forward(const conv_t* g, const block_t* b) noexcept nogil:
 
 cdef inline void conv_backward(const conv_t* g, const block_t* b) noexcept nogil:
     """Give dweight and dbias their share; write dx."""
+    settle_dy(&g.linear, b)
     add_dweight(g, b)
-    linear_backward(&g.linear, b)
+    write_dx(&g.linear, b)

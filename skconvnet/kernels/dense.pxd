@@ -7,7 +7,7 @@ cost more than the products; so x is transposed once and lanes become inputs k.
 """
 
 from skconvnet.kernels.lanes cimport LANES, TILE_WIDTH, block_t, locate, real_t
-from skconvnet.kernels.linear cimport linear_backward, linear_forward, linear_t
+from skconvnet.kernels.linear cimport linear_forward, linear_t, settle_dy, write_dx
 from skconvnet.kernels.tile cimport TILE_HEIGHT, compute, count_parts, even_share, outer_t
 
 
@@ -65,5 +65,6 @@ cdef inline void dense_forward(const dense_t* g, const block_t* b) noexcept nogi
 
 cdef inline void dense_backward(const dense_t* g, const block_t* b) noexcept nogil:
     """Give dweight and dbias their share; write dx."""
+    settle_dy(&g.linear, b)
     add_dweight(g, b)
-    linear_backward(&g.linear, b)
+    write_dx(&g.linear, b)

@@ -40,6 +40,11 @@ ctypedef struct block_t:
     const real_t* params                # the flat parameter vector
     real_t* dparams                     # its gradient, summed over the blocks of this group
     bint first                          # this block starts the group: assign, do not add
+    Py_ssize_t n, n_batch               # samples in the block and in the batch
+    lanes_t occupied                    # 1 in a lane that holds a sample, else 0
+    bint training                       # normalise with the batch's moments, not the running ones
+    double* moments                     # OUT  of this block, what must meet in batch_moments
+    const double* batch_moments         # IN   of all blocks
     const Py_ssize_t* tables            # the plan's index tables
 
 

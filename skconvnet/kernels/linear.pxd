@@ -5,6 +5,7 @@
 The gradient to the input is another walk, with the roles of x and y and of input and output changed.
 """
 
+from skconvnet.kernels.activation cimport IDENTITY, RELU, activate_row, slope_row
 from skconvnet.kernels.lanes cimport (
     TILE_WIDTH, block_t, buffer_t, deposit, lanes_t, locate, real_t, splat, sum_lanes
 )
@@ -32,6 +33,7 @@ cdef inline void walk(
     const real_t* bias,         # IN   or NULL
     lanes_t* y,                 # OUT
     Py_ssize_t y_plane,
+    bint rectify,               # y = max(sum, 0)
 ) noexcept nogil:
     """Write every output of an operation, tile by tile."""
     cdef const Py_ssize_t* one_pass
@@ -44,6 +46,7 @@ cdef inline void walk(
     t.y_plane = y_plane
     t.w_in = g.w_in
     t.w_out = g.w_out
+    t.rectify = rectify
     for p in range(g.n_passes):
         one_pass = b.tables + g.passes + 6 * p
         n_columns = one_pass[2]
@@ -73,40 +76,58 @@ cdef inline void walk(
                     compute(&t, <int> height, <int> width)
 
 
-# An operation linear in its input and in its weights: a convolution or a dense layer.
+# An operation linear in its input and in its weights, a convolution or a dense layer, and the
+# activation that follows it in place.
 ctypedef struct linear_t:
     buffer_t x, y, dx, dy
     Py_ssize_t weight, bias             # places in the parameter vector; bias < 0: none
     Py_ssize_t co, ho, wo
     walk_t forward, backward
+    int activation
+    double slope
 
 
 cdef inline void linear_forward(const linear_t* g, const block_t* b) noexcept nogil:
     """Write y."""
     cdef const real_t* bias = NULL
+    cdef Py_ssize_t o, i
     if g.bias >= 0:
         bias = b.params + g.bias
     walk(
         &g.forward, b, locate(b, &g.x), g.x.plane, b.params + g.weight, bias, locate(b, &g.y),
-        g.y.plane,
+        g.y.plane, g.activation == RELU,
     )
-
-
-cdef inline void linear_backward(const linear_t* g, const block_t* b) noexcept nogil:
-    """Give dbias its share and write dx, if anybody wants it; dweight is each operation's own."""
-    cdef Py_ssize_t o, i, j
-    cdef const lanes_t* dy
-    cdef lanes_t total
-    if g.bias >= 0:
+    if g.activation != RELU and g.activation != IDENTITY:
         for o in range(g.co):
-            total = splat(0)
             for i in range(g.ho):
-                dy = locate(b, &g.dy) + o * g.dy.plane + i * g.dy.row
+                activate_row(
+                    locate(b, &g.y) + o * g.y.plane + i * g.y.row, g.wo, g.activation, g.slope
+                )
+
+
+cdef inline void settle_dy(const linear_t* g, const block_t* b) noexcept nogil:
+    """Bring dy before the activation and give dbias its share: the first thing to do backward."""
+    cdef Py_ssize_t o, i, j
+    cdef lanes_t* dy
+    cdef lanes_t total
+    for o in range(g.co):
+        total = splat(0)
+        for i in range(g.ho):
+            dy = locate(b, &g.dy) + o * g.dy.plane + i * g.dy.row
+            slope_row(
+                locate(b, &g.y) + o * g.y.plane + i * g.y.row, dy, g.wo, g.activation, g.slope
+            )
+            if g.bias >= 0:
                 for j in range(g.wo):
                     total = total + dy[j]
+        if g.bias >= 0:
             deposit(b, g.bias + o, sum_lanes(total))
+
+
+cdef inline void write_dx(const linear_t* g, const block_t* b) noexcept nogil:
+    """Write dx, if anybody wants it."""
     if g.dx.offset >= 0:
         walk(
             &g.backward, b, locate(b, &g.dy), g.dy.plane, b.params + g.weight,
-            NULL, locate(b, &g.dx), g.dx.plane,
+            NULL, locate(b, &g.dx), g.dx.plane, False,
         )

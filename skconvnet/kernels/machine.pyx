@@ -5,9 +5,10 @@ with all kernels inside (they are inline functions of the .pxd files beside it).
 list of kernel calls with every size and place settled; it knows no layer.
 
 A batch is cut into blocks of LANES samples, one sample a lane.  A thread takes a block through all
-kernels, forward and backward, while its activations are in the cache.  Blocks belong to groups,
-each group sums its own gradient, and the groups' gradients are added in order: which thread runs a
-group changes no bit of the result.
+kernels, forward and backward, while its activations are in the cache.  Only batch normalisation
+makes blocks wait for each other: it cuts a training step into one parallel region more forward and
+one more backward.  Blocks belong to groups, each group sums its own gradient, and the groups'
+gradients are added in order: which thread runs a group changes no bit of the result.
 """
 
 from cpython.buffer cimport (
@@ -22,14 +23,18 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 import numpy as np
 
 from skconvnet.kernels.activation cimport (
-    LEAKY_RELU, RELU, SIGMOID, TANH, activation_backward, activation_forward, activation_t,
+    IDENTITY, LEAKY_RELU, RELU, SIGMOID, TANH, activation_backward, activation_forward, activation_t,
     log_softmax_forward, softmax_forward, softmax_t
+)
+from skconvnet.kernels.batch_norm cimport (
+    batch_norm_t, follow_moments, merge_moments, merge_slopes, moments_backward, moments_forward,
+    normalize_backward, normalize_forward
 )
 from skconvnet.kernels.conv cimport conv_backward, conv_forward, conv_t
 from skconvnet.kernels.dense cimport dense_backward, dense_forward, dense_t
 from skconvnet.kernels.flatten cimport flatten_backward, flatten_t
 from skconvnet.kernels.lanes cimport (
-    LANES, TILE_WIDTH, block_t, buffer_t, lanes_t, omp_get_thread_num, real_t
+    LANES, TILE_WIDTH, block_t, buffer_t, lanes_t, omp_get_thread_num, real_t, splat
 )
 from skconvnet.kernels.loss cimport cross_entropy, labels_t
 from skconvnet.kernels.optimizer cimport ADAM, CHUNK, SGD, optimizer_t, sum_groups, update
@@ -40,7 +45,7 @@ from skconvnet.kernels.samples cimport gather_samples, samples_t, scatter_sample
 from skconvnet.kernels.tile cimport COLUMN_HEIGHT, TILE_HEIGHT, count_parts
 
 cdef enum:
-    MAX_GROUPS = 16         # groups of blocks in a batch: each has a gradient vector of its own
+    MAX_PAIRS = 16          # pairs of groups of blocks in a batch: each group has a gradient of its own
     BLOCKS_AT_ONCE = 64     # blocks a thread predicts between two looks at the signals
 
 cdef enum op_kind:
@@ -50,12 +55,15 @@ cdef enum op_kind:
     AVG_POOL
     FLATTEN
     ACTIVATION
+    MOMENTS
+    NORMALIZE
     SOFTMAX
     LOG_SOFTMAX
 
 OP_KINDS = {
     "conv": CONV, "dense": DENSE, "max_pool": MAX_POOL, "avg_pool": AVG_POOL,
-    "flatten": FLATTEN, "activation": ACTIVATION, "softmax": SOFTMAX, "log_softmax": LOG_SOFTMAX,
+    "flatten": FLATTEN, "activation": ACTIVATION,
+    "moments": MOMENTS, "normalize": NORMALIZE, "softmax": SOFTMAX, "log_softmax": LOG_SOFTMAX,
 }
 
 # Samples in a block; columns and rows of a tile, at most; rows of a tile of one column.
@@ -65,7 +73,9 @@ tile_height = TILE_HEIGHT
 column_height = COLUMN_HEIGHT
 
 # The numbers of what kernels tell apart by number.
-activation_kinds = {"relu": RELU, "leaky_relu": LEAKY_RELU, "sigmoid": SIGMOID, "tanh": TANH}
+activation_kinds = {
+    "identity": IDENTITY, "relu": RELU, "leaky_relu": LEAKY_RELU, "sigmoid": SIGMOID, "tanh": TANH,
+}
 optimizer_kinds = {"sgd": SGD, "adam": ADAM}
 
 
@@ -77,6 +87,7 @@ cdef struct op_t:
     pool_t pool
     flatten_t flatten
     activation_t activation
+    batch_norm_t batch_norm
     softmax_t softmax
 
 
@@ -95,13 +106,20 @@ cdef struct job_t:
     const image_t* output
     const samples_t* samples
     const Py_ssize_t* rows          # n: which of the samples
-    Py_ssize_t n, n_groups
+    Py_ssize_t n, n_groups, group_blocks
+    bint paired                     # the gradients of two groups are added to each other first
     const real_t* params
-    Py_ssize_t n_params
-    lanes_t* arenas                 # one a thread
+    Py_ssize_t n_params             # of which have a gradient
+    lanes_t* arenas                 # one a thread; if blocks meet, one a block
     Py_ssize_t arena_lanes
+    const Py_ssize_t* meetings      # after which calls blocks meet in training
+    Py_ssize_t n_meetings
+    double* moments                 # (1 + blocks, n_moments): the batch's, then each block's
+    Py_ssize_t n_moments
+    Py_ssize_t first, end           # calls that this region runs:
+    bint forward, backward          # in which directions; in both, the loss lies between
+    bint training
     real_t* y                       # the output, if not NULL
-    bint backward
     const labels_t* labels          # of the whole batch; or
     const samples_t* dy             # the gradient to the output
     real_t* dx                      # the gradient to the input, if not NULL
@@ -137,6 +155,10 @@ cdef void run_forward(const op_t* op, const block_t* b) noexcept nogil:
         avg_pool_forward(&op.pool, b)
     elif op.kind == ACTIVATION:
         activation_forward(&op.activation, b)
+    elif op.kind == MOMENTS:
+        moments_forward(&op.batch_norm, b)
+    elif op.kind == NORMALIZE:
+        normalize_forward(&op.batch_norm, b)
     elif op.kind == SOFTMAX:
         softmax_forward(&op.softmax, b)
     elif op.kind == LOG_SOFTMAX:
@@ -157,53 +179,70 @@ cdef void run_backward(const op_t* op, const block_t* b) noexcept nogil:
         flatten_backward(&op.flatten, b)
     elif op.kind == ACTIVATION:
         activation_backward(&op.activation, b)
+    elif op.kind == MOMENTS:
+        moments_backward(&op.batch_norm, b)
+    elif op.kind == NORMALIZE:
+        normalize_backward(&op.batch_norm, b)
 
 
 cdef void run_group(const job_t* job, Py_ssize_t group) noexcept nogil:
-    """Take a group's blocks through the job, one after the other."""
-    cdef Py_ssize_t n_blocks = count_parts(job.n, LANES)
-    cdef Py_ssize_t first = group * n_blocks // job.n_groups
-    cdef Py_ssize_t end = (group + 1) * n_blocks // job.n_groups
-    cdef Py_ssize_t i, k, n, start
-    cdef double since = 0
+    """Take a group's blocks through this region's calls, one after the other."""
+    cdef Py_ssize_t first = group * job.group_blocks
+    cdef Py_ssize_t end = min(first + job.group_blocks, count_parts(job.n, LANES))
+    cdef Py_ssize_t i, lane
     cdef block_t b
-    cdef labels_t labels
-    b.arena = job.arenas + omp_get_thread_num() * job.arena_lanes
     b.params = job.params
     b.dparams = job.partial + group * job.n_params
     b.tables = job.tables
+    b.n_batch = job.n
+    b.training = job.training
+    b.batch_moments = job.moments
     for i in range(first, end):
-        start = i * LANES
-        n = min(LANES, job.n - start)
+        b.arena = job.arenas + (i if job.n_meetings else omp_get_thread_num()) * job.arena_lanes
+        b.moments = job.moments + (1 + i) * job.n_moments
         b.first = i == first
-        if job.seconds != NULL:
-            since = read_clock()
-        gather_samples(job.samples, job.rows + start, n, &job.input.value, &b)
-        note_time(job, 0, &since)
-        for k in range(job.n_ops):
-            run_forward(&job.ops[k], &b)
+        b.n = min(LANES, job.n - i * LANES)
+        b.occupied = splat(0)
+        for lane in range(b.n):
+            (<real_t*> &b.occupied)[lane] = 1
+        run_block(job, &b, i * LANES)
+
+
+cdef void run_block(const job_t* job, const block_t* b, Py_ssize_t start) noexcept nogil:
+    """Take one block through this region's calls; start is the place of its first sample in the batch."""
+    cdef Py_ssize_t k
+    cdef double since = 0
+    cdef labels_t labels
+    if job.seconds != NULL:
+        since = read_clock()
+    if job.forward:
+        if job.first == 0:
+            gather_samples(job.samples, job.rows + start, b.n, &job.input.value, b)
+            note_time(job, 0, &since)
+        for k in range(job.first, job.end):
+            run_forward(&job.ops[k], b)
             note_time(job, 1 + k, &since)
-        if job.y != NULL:
-            scatter(&b, job.output, &job.output.value, start, n, job.y)
-        if not job.backward:
-            continue
+        if job.end == job.n_ops and job.y != NULL:
+            scatter(b, job.output, &job.output.value, start, b.n, job.y)
+    if job.forward and job.backward:
         if job.labels != NULL:
             labels.target = job.labels.target + start
             labels.weight = job.labels.weight + start
             labels.loss = job.labels.loss + start
             labels.hit = job.labels.hit + start
-            labels.n = n
+            labels.n = b.n
             cross_entropy(
-                &job.output.value, job.output.channels, &job.output.gradient, &labels, &b
+                &job.output.value, job.output.channels, &job.output.gradient, &labels, b
             )
         else:
-            gather_samples(job.dy, job.rows + start, n, &job.output.gradient, &b)
+            gather_samples(job.dy, job.rows + start, b.n, &job.output.gradient, b)
         note_time(job, 1 + job.n_ops, &since)
-        for k in range(job.n_ops - 1, -1, -1):
-            run_backward(&job.ops[k], &b)
+    if job.backward:
+        for k in range(job.end - 1, job.first - 1, -1):
+            run_backward(&job.ops[k], b)
             note_time(job, 2 + job.n_ops + k, &since)
-        if job.dx != NULL:
-            scatter(&b, job.input, &job.input.gradient, start, n, job.dx)
+        if job.first == 0 and job.dx != NULL:
+            scatter(b, job.input, &job.input.gradient, start, b.n, job.dx)
 
 
 cdef void scatter(
@@ -217,11 +256,66 @@ cdef void scatter(
     )
 
 
-cdef void run_job(const job_t* job, int n_threads) noexcept nogil:
-    """Run all groups of a job."""
+cdef void run_region(const job_t* job, int n_threads) noexcept nogil:
+    """Take all groups through this region's calls."""
     cdef Py_ssize_t group
     for group in prange(job.n_groups, schedule="static", num_threads=n_threads):
         run_group(job, group)
+
+
+cdef void run_prediction(job_t* job, int n_threads) noexcept nogil:
+    """Run a job forward, in one region."""
+    job.n_groups = count_parts(job.n, LANES)
+    job.group_blocks = 1
+    job.n_meetings = 0
+    job.end = job.n_ops
+    job.forward = True
+    run_region(job, n_threads)
+
+
+cdef void cut_into_groups(job_t* job, int n_threads) noexcept nogil:
+    """Cut a batch's blocks into groups, so that the gradient's bits depend on its size alone.
+
+    The gradient is the sum, in order, of those of groups of blocks.  A group of two blocks may be two
+    groups of one, added to each other first: the same bits, more gradients to add up, and more
+    threads at work.
+    """
+    cdef Py_ssize_t n_blocks = count_parts(job.n, LANES)
+    cdef Py_ssize_t n_pairs
+    job.group_blocks = max(count_parts(n_blocks, MAX_PAIRS), <Py_ssize_t> 2)
+    n_pairs = count_parts(n_blocks, job.group_blocks)
+    job.paired = (
+        job.group_blocks == 2
+        and 2 * count_parts(n_pairs, n_threads) > count_parts(n_blocks, n_threads)
+    )
+    if job.paired:
+        job.group_blocks = 1
+    job.n_groups = count_parts(n_blocks, job.group_blocks)
+
+
+cdef void run_training(job_t* job, int n_threads) noexcept nogil:
+    """Run a job forward and backward, in a region between any two meetings of the blocks."""
+    cdef Py_ssize_t r, k, n_blocks = count_parts(job.n, LANES)
+    cdef const double* blocks = job.moments + job.n_moments
+    cut_into_groups(job, n_threads)
+    job.training = True
+    for r in range(2 * job.n_meetings + 1):
+        k = min(r, 2 * job.n_meetings - r)          # how many meetings lie before these calls
+        job.forward = r <= job.n_meetings
+        job.backward = r >= job.n_meetings
+        job.first = job.meetings[k - 1] + 1 if k > 0 else 0
+        job.end = job.meetings[k] + 1 if k < job.n_meetings else job.n_ops
+        run_region(job, n_threads)
+        if r < job.n_meetings:
+            merge_moments(
+                &job.ops[job.meetings[k]].batch_norm, blocks, n_blocks, job.n_moments, job.n,
+                job.moments,
+            )
+        elif k > 0:
+            merge_slopes(
+                &job.ops[job.meetings[k - 1]].batch_norm, blocks, n_blocks, job.n_moments,
+                job.moments,
+            )
 
 
 cdef class Samples:
@@ -259,7 +353,7 @@ cdef class Samples:
 
 
 cdef class Workspace:
-    """The memory that a program works in: an arena a thread, and a gradient a group.
+    """The memory that a program works in: an arena a thread, or a block, and a gradient a group.
 
     Parameters
     ----------
@@ -276,15 +370,18 @@ cdef class Workspace:
     cdef real_t[:, ::1] partial
     cdef Py_ssize_t[::1] target
     cdef double[:, ::1] batch       # weight, loss, hit
+    cdef double[:, ::1] moments
 
     def __init__(self, Program program, int n_threads, Py_ssize_t batch_size=0):
         cdef unsigned char[::1] memory
-        cdef Py_ssize_t n_groups = min(count_parts(batch_size, LANES), <Py_ssize_t> MAX_GROUPS)
+        cdef Py_ssize_t n_blocks = count_parts(batch_size, LANES), n_arenas
+        cdef Py_ssize_t n_groups = min(n_blocks, <Py_ssize_t> 2 * MAX_PAIRS)
         if batch_size:
             n_threads = <int> min(<Py_ssize_t> n_threads, n_groups)
         self.n_threads = n_threads
+        n_arenas = n_blocks if n_blocks and len(program.meetings) else n_threads
         self.arena_lanes = program.training_lanes if batch_size else program.predicting_lanes
-        self.memory = np.zeros((n_threads * self.arena_lanes + 1) * sizeof(lanes_t), np.uint8)
+        self.memory = np.zeros((n_arenas * self.arena_lanes + 1) * sizeof(lanes_t), np.uint8)
         memory = self.memory
         self.arenas = <lanes_t*> (
             <size_t> &memory[0] + sizeof(lanes_t) - <size_t> &memory[0] % sizeof(lanes_t)
@@ -293,6 +390,7 @@ cdef class Workspace:
         self.partial = np.zeros((max(n_groups, 1), max(program.n_params, 1)), dtype)
         self.target = np.zeros(max(batch_size, 1), np.intp)
         self.batch = np.zeros((3, max(batch_size, 1)))
+        self.moments = np.zeros((1 + n_blocks, max(program.n_moments, 1)))
 
 
 cdef class Program:
@@ -307,7 +405,9 @@ cdef class Program:
     input, output : dict
         The fields of image_t.
     n_params : int
-        Length of the flat parameter vector.
+        How many numbers of the flat parameter vector have a gradient; running moments follow them.
+    n_moments : int
+        How many moments batch normalisation keeps of a block.
     predicting_lanes, training_lanes : int
         Size of a block's arena in lane vectors, for forward alone and with gradients.
     """
@@ -316,12 +416,13 @@ cdef class Program:
     cdef Py_ssize_t n_ops
     cdef const Py_ssize_t[::1] tables
     cdef image_t input, output
-    cdef readonly Py_ssize_t n_params, predicting_lanes, training_lanes
+    cdef Py_ssize_t[::1] meetings
+    cdef readonly Py_ssize_t n_params, n_moments, predicting_lanes, training_lanes
     cdef object memory
 
     def __init__(
         self, list ops, tables, dict input, dict output, Py_ssize_t n_params,
-        Py_ssize_t predicting_lanes, Py_ssize_t training_lanes,
+        Py_ssize_t n_moments, Py_ssize_t predicting_lanes, Py_ssize_t training_lanes,
     ):
         cdef unsigned char[::1] memory
         cdef op_t* op
@@ -333,6 +434,10 @@ cdef class Program:
         self.input = input
         self.output = output
         self.n_params = n_params
+        self.n_moments = n_moments
+        self.meetings = np.array(
+            [k for k, (name, _) in enumerate(ops) if name == "moments"], dtype=np.intp
+        )
         self.predicting_lanes = predicting_lanes
         self.training_lanes = training_lanes
         for k, (name, fields) in enumerate(ops):
@@ -348,6 +453,8 @@ cdef class Program:
                 op.flatten = fields
             elif name == "activation":
                 op.activation = fields
+            elif name in ("moments", "normalize"):
+                op.batch_norm = fields
             else:
                 op.softmax = fields
 
@@ -355,7 +462,7 @@ cdef class Program:
         self, Samples X, const Py_ssize_t* rows, Py_ssize_t n, const real_t[::1] params,
         Workspace workspace,
     ):
-        """A job that runs forward and keeps nothing."""
+        """A job for some samples that keeps nothing yet."""
         cdef job_t job
         memset(&job, 0, sizeof(job_t))
         job.ops = self.ops
@@ -366,12 +473,16 @@ cdef class Program:
         job.samples = &X.samples
         job.rows = rows
         job.n = n
-        job.n_groups = count_parts(n, LANES)
         job.params = &params[0]
         job.n_params = self.n_params
         job.arenas = workspace.arenas
         job.arena_lanes = workspace.arena_lanes
         job.partial = &workspace.partial[0, 0]
+        job.moments = &workspace.moments[0, 0]
+        job.n_moments = workspace.moments.shape[1]
+        job.n_meetings = len(self.meetings)
+        if job.n_meetings:
+            job.meetings = &self.meetings[0]
         return job
 
     def forward(
@@ -390,7 +501,7 @@ cdef class Program:
             job = self.describe_job(X, &rows[start], min(step, n - start), params, workspace)
             job.y = &y[start, 0]
             with nogil:
-                run_job(&job, workspace.n_threads)
+                run_prediction(&job, workspace.n_threads)
             PyErr_CheckSignals()
             start += step
 
@@ -406,14 +517,12 @@ cdef class Program:
     ):
         """Run forward, then push a gradient to the outputs back to inputs and parameters."""
         cdef job_t job = self.describe_job(X, &rows[0], len(rows), params, workspace)
-        job.n_groups = min(job.n_groups, <Py_ssize_t> MAX_GROUPS)
-        job.backward = True
         job.dy = &dy.samples
         job.dx = &dx[0, 0]
         with nogil:
-            run_job(&job, workspace.n_threads)
+            run_training(&job, workspace.n_threads)
             if self.n_params:
-                sum_groups(job.partial, job.n_groups, job.n_params, &dparams[0], job.n_params)
+                sum_gradients(&job, 0, &dparams[0], job.n_params)
 
     cdef double run_batch(
         self, job_t* job, const Py_ssize_t[::1] target, const double[::1] weight,
@@ -428,8 +537,6 @@ cdef class Program:
         labels.loss = &workspace.batch[1, 0]
         labels.hit = &workspace.batch[2, 0]
         labels.n = job.n
-        job.n_groups = min(count_parts(job.n, LANES), <Py_ssize_t> MAX_GROUPS)
-        job.backward = True
         job.labels = &labels
         for i in range(job.n):
             workspace.target[i] = target[job.rows[i]]
@@ -437,7 +544,7 @@ cdef class Program:
         for i in range(job.n):
             workspace.batch[0, i] = weight[job.rows[i]] / total
         with nogil:
-            run_job(job, workspace.n_threads)
+            run_training(job, workspace.n_threads)
         for i in range(job.n):
             loss += workspace.batch[0, i] * workspace.batch[1, i]
             hits += workspace.batch[0, i] * workspace.batch[2, i]
@@ -464,7 +571,8 @@ cdef class Program:
         cdef double loss
         memset(totals, 0, sizeof(totals))
         loss = self.run_batch(&job, target, weight, workspace, totals)
-        sum_groups(job.partial, job.n_groups, job.n_params, &dparams[0], job.n_params)
+        if self.n_params:
+            sum_gradients(&job, 0, &dparams[0], job.n_params)
         return loss
 
     def profile(
@@ -503,7 +611,7 @@ cdef class Program:
         Ctrl-C ends it after a whole step.
         """
         cdef double[3] totals
-        cdef Py_ssize_t n = len(rows), start = 0, k = 0, chunk
+        cdef Py_ssize_t n = len(rows), start = 0, k, chunk
         cdef Py_ssize_t n_chunks = count_parts(self.n_params, CHUNK)
         cdef job_t job
         memset(totals, 0, sizeof(totals))
@@ -519,13 +627,23 @@ cdef class Program:
                     n_chunks, schedule="static", num_threads=workspace.n_threads
                 ):
                     update_chunk(
-                        &job, &optimizer, chunk, &params[0], &state[0, 0], &state[1, 0], rates[k],
-                        steps[0],
+                        &job, &optimizer, chunk, &params[0], &state[0, 0], &state[1, 0],
+                        rates[start // batch_size], steps[0],
                     )
+            for k in range(job.n_meetings):
+                follow_moments(
+                    &self.ops[job.meetings[k]].batch_norm, job.moments, job.n, &params[0]
+                )
             PyErr_CheckSignals()
             start += batch_size
-            k += 1
         return totals[0], totals[1], totals[2]
+
+
+cdef void sum_gradients(
+    const job_t* job, Py_ssize_t start, real_t* gradient, Py_ssize_t n
+) noexcept nogil:
+    """Add up the groups' gradients to n parameters from start."""
+    sum_groups(job.partial + start, job.n_groups, job.paired, job.n_params, gradient, n)
 
 
 cdef void update_chunk(
@@ -536,5 +654,5 @@ cdef void update_chunk(
     cdef real_t[CHUNK] gradient
     cdef Py_ssize_t start = chunk * CHUNK
     cdef Py_ssize_t n = min(<Py_ssize_t> CHUNK, job.n_params - start)
-    sum_groups(job.partial + start, job.n_groups, job.n_params, gradient, n)
+    sum_gradients(job, start, gradient, n)
     update(optimizer, gradient, params + start, first + start, second + start, n, rate, t)

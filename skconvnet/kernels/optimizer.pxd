@@ -29,17 +29,29 @@ ctypedef struct optimizer_t:
 cdef inline void sum_groups(
     const real_t* partial,      # IN   (n_groups, stride)
     Py_ssize_t n_groups,
+    bint paired,                # the groups of a pair are added to each other first
     Py_ssize_t stride,
     real_t* gradient,           # OUT  (n,)
     Py_ssize_t n,
 ) noexcept nogil:
     """Add up the groups' gradients, in order."""
     cdef Py_ssize_t k, g
+    cdef const real_t* one
+    cdef const real_t* other
     for k in range(n):
-        gradient[k] = partial[k]
-    for g in range(1, n_groups):
-        for k in range(n):
-            gradient[k] += partial[g * stride + k]
+        gradient[k] = 0
+    for g in range(n_groups):
+        one = partial + g * stride
+        other = one + stride
+        if not paired:
+            for k in range(n):
+                gradient[k] += one[k]
+        elif g % 2 == 0 and g + 1 < n_groups:
+            for k in range(n):
+                gradient[k] += one[k] + other[k]
+        elif g % 2 == 0:
+            for k in range(n):
+                gradient[k] += one[k]
 
 
 cdef inline void update(

@@ -11,7 +11,7 @@ neither on the tile nor on what stands beside it.
 """
 
 from skconvnet.kernels.lanes cimport (
-    LANES, TILE_WIDTH, inlined_t, lanes_t, load_lanes, real_t, splat
+    LANES, TILE_WIDTH, inlined_t, lanes_t, larger, load_lanes, real_t, splat
 )
 
 cdef enum:
@@ -31,6 +31,7 @@ ctypedef struct tile_t:
     Py_ssize_t x_plane, x_step  # from channel to channel, from column to column
     Py_ssize_t w_in, w_out      # from input to input and from output to output channel
     Py_ssize_t y_plane, y_step
+    bint rectify                # y = max(sum, 0)
 
 
 cdef inline inlined_t accumulate(
@@ -64,6 +65,9 @@ cdef inline inlined_t accumulate(
                 weight = w_q[o * w_out]
                 for j in range(width):
                     acc[o * width + j] = acc[o * width + j] + weight * pixel[j]
+    if t.rectify:
+        for o in range(height * width):
+            acc[o] = larger(acc[o], splat(0))
     for o in range(height):
         for j in range(width):
             t.y[o * t.y_plane + j * t.y_step] = acc[o * width + j]

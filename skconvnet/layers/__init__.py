@@ -4,10 +4,12 @@ from skconvnet.layers.activation import Identity, LeakyReLU, ReLU, Sigmoid, Tanh
 from skconvnet.layers.base import Layer, ShapeError
 from skconvnet.layers.conv import Conv2D
 from skconvnet.layers.dense import Dense, Flatten, Output
+from skconvnet.layers.normalization import BatchNorm
 from skconvnet.layers.pool import AvgPool2D, MaxPool2D
 
 __all__ = [
     "AvgPool2D",
+    "BatchNorm",
     "Conv2D",
     "Dense",
     "Flatten",

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from numbers import Real
 
 from skconvnet._values import suggest
-from skconvnet.kernels.calls import Activation
 from skconvnet.layers.base import Layer
 
 
@@ -24,7 +23,7 @@ class ReLU(Layer):
     """
 
     def lower(self, plan, x, places):
-        plan.add_call(Activation("relu", x))
+        plan.activate(x, "relu")
         return x
 
 
@@ -57,7 +56,7 @@ class LeakyReLU(Layer):
             raise ValueError(f"LeakyReLU: slope must be a number of at least 0, got {self.slope!r}.")
 
     def lower(self, plan, x, places):
-        plan.add_call(Activation("leaky_relu", x, float(self.slope)))
+        plan.activate(x, "leaky_relu", float(self.slope))
         return x
 
 
@@ -72,7 +71,7 @@ class Sigmoid(Layer):
     """
 
     def lower(self, plan, x, places):
-        plan.add_call(Activation("sigmoid", x))
+        plan.activate(x, "sigmoid")
         return x
 
 
@@ -87,7 +86,7 @@ class Tanh(Layer):
     """
 
     def lower(self, plan, x, places):
-        plan.add_call(Activation("tanh", x))
+        plan.activate(x, "tanh")
         return x
 
 

@@ -78,6 +78,20 @@ class Layer(Value):
         """
         return {}
 
+    def statistic_shapes(self, shape):
+        """Give the names and shapes of what the layer learns without a gradient.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            (channels, height, width) or (features,).
+
+        Returns
+        -------
+        shapes : dict of str to tuple of int
+        """
+        return {}
+
     def count_parameters(self, shape):
         """Count the trainable numbers, for an input shape.
 
@@ -93,7 +107,7 @@ class Layer(Value):
         return sum(int(np.prod(s)) for s in self.parameter_shapes(shape).values())
 
     def initialize(self, shape, rng):
-        """Draw initial parameters.
+        """Draw initial parameters, and give initial statistics.
 
         Parameters
         ----------
@@ -131,7 +145,7 @@ class Layer(Value):
         x : Image
             The input.
         places : dict of str to int
-            Where the parameters start in the flat vector.
+            Where the parameters and statistics start in the flat vector.
 
         Returns
         -------

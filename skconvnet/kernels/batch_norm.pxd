@@ -1,0 +1,217 @@
+"""Batch normalisation: Ioffe and Szegedy 2015, algorithm 1.
+
+    mean, var = moments of x over samples and positions, channel by channel
+    z = (x - mean) / sqrt(var + epsilon)                y = activation(gamma * z + beta)
+    dx = gamma / sqrt(var + epsilon) * (dy - mean of dy - z * mean of dy * z)
+
+It is two kernels, because all blocks of a batch must meet between them: forward, `moments` looks at
+a block's x and `normalize` writes y with the moments of the whole batch; backward, `normalize` sums
+dy and dy * z over a block, and `moments` writes dx with those of the whole batch.  In prediction
+`moments` does nothing and `normalize` takes the running moments.
+"""
+
+from libc.math cimport sqrt
+
+from skconvnet.kernels.activation cimport activate_row, slope_row
+from skconvnet.kernels.lanes cimport (
+    LANES, block_t, buffer_t, deposit, lanes_t, locate, real_t, splat, sum_lanes
+)
+
+
+# Of a block and of a batch, `moments` holds for each channel its mean, then its sum of squares around
+# it, the sum of dy and the sum of dy * z, each in a row of `channels` numbers.
+ctypedef struct batch_norm_t:
+    buffer_t x, y, dx, dy               # dx and dy are the same buffer
+    Py_ssize_t channels, ho, wo
+    Py_ssize_t gamma, beta              # places in the parameter vector; < 0: none
+    Py_ssize_t running                  # place there of the running means, then variances
+    Py_ssize_t moments                  # place in a block's and in the batch's moments
+    double epsilon, momentum
+    int activation
+    double slope
+
+
+ctypedef struct affine_t:
+    real_t mean, scale                  # z = (x - mean) * scale
+    real_t gamma, beta
+
+
+cdef inline affine_t find_affine(const batch_norm_t* g, const block_t* b, Py_ssize_t c) noexcept nogil:
+    """What one channel is normalised with."""
+    cdef affine_t a
+    cdef const double* batch
+    cdef double variance
+    if b.training:
+        batch = b.batch_moments + g.moments
+        a.mean = <real_t> batch[c]
+        variance = batch[g.channels + c] / (<double> b.n_batch * g.ho * g.wo)
+    else:
+        a.mean = b.params[g.running + c]
+        variance = b.params[g.running + g.channels + c]
+    a.scale = <real_t> (1 / sqrt(variance + g.epsilon))
+    a.gamma = b.params[g.gamma + c] if g.gamma >= 0 else 1
+    a.beta = b.params[g.beta + c] if g.beta >= 0 else 0
+    return a
+
+
+cdef inline double sum_samples(const block_t* b, lanes_t v) noexcept nogil:
+    """The sum over the lanes that hold a sample."""
+    cdef Py_ssize_t lane
+    cdef double total = 0
+    for lane in range(b.n):
+        total += (<real_t*> &v)[lane]
+    return total
+
+
+cdef inline void moments_forward(const batch_norm_t* g, const block_t* b) noexcept nogil:
+    """Write the moments of a block's x; sums run along rows first, so that they stay exact longer."""
+    cdef Py_ssize_t c, i, j
+    cdef const lanes_t* x
+    cdef lanes_t row, total
+    cdef real_t mean
+    cdef double* moments = b.moments + g.moments
+    if not b.training:
+        return
+    for c in range(g.channels):
+        total = splat(0)
+        for i in range(g.ho):
+            x = locate(b, &g.x) + c * g.x.plane + i * g.x.row
+            row = splat(0)
+            for j in range(g.wo):
+                row = row + x[j]
+            total = total + row
+        mean = <real_t> (sum_samples(b, total) / (<double> b.n * g.ho * g.wo))
+        total = splat(0)
+        for i in range(g.ho):
+            x = locate(b, &g.x) + c * g.x.plane + i * g.x.row
+            row = splat(0)
+            for j in range(g.wo):
+                row = row + (x[j] - mean) * (x[j] - mean)
+            total = total + row
+        moments[c] = mean
+        moments[g.channels + c] = sum_samples(b, total)
+
+
+cdef inline void merge_moments(
+    const batch_norm_t* g,
+    const double* blocks,       # IN   (n_blocks, stride)
+    Py_ssize_t n_blocks,
+    Py_ssize_t stride,
+    Py_ssize_t n_batch,         # samples
+    double* batch,              # OUT  (stride,)
+) noexcept nogil:
+    """Put the blocks' moments together, in order (Chan, Golub and LeVeque 1979)."""
+    cdef Py_ssize_t c, k
+    cdef double n, n_block, mean, squares, shift
+    cdef const double* block
+    for c in range(g.channels):
+        n = mean = squares = 0
+        for k in range(n_blocks):
+            block = blocks + k * stride + g.moments
+            n_block = <double> min(LANES, n_batch - k * LANES) * g.ho * g.wo
+            shift = block[c] - mean
+            mean += shift * n_block / (n + n_block)
+            squares += block[g.channels + c] + shift * shift * n * n_block / (n + n_block)
+            n += n_block
+        batch[g.moments + c] = mean
+        batch[g.moments + g.channels + c] = squares
+
+
+cdef inline void merge_slopes(
+    const batch_norm_t* g, const double* blocks, Py_ssize_t n_blocks, Py_ssize_t stride, double* batch
+) noexcept nogil:
+    """Add up the blocks' sums of dy and dy * z, in order."""
+    cdef Py_ssize_t c, k, place
+    for c in range(2 * g.channels):
+        place = g.moments + 2 * g.channels + c
+        batch[place] = 0
+        for k in range(n_blocks):
+            batch[place] += blocks[k * stride + place]
+
+
+cdef inline void follow_moments(
+    const batch_norm_t* g, const double* batch, Py_ssize_t n_batch, real_t* params
+) noexcept nogil:
+    """Move the running moments towards a batch's; its variance divides by n - 1, as for a sample."""
+    cdef Py_ssize_t c
+    cdef double n = <double> n_batch * g.ho * g.wo
+    cdef double keep = g.momentum, variance
+    cdef real_t* running = params + g.running
+    if n < 2:
+        return
+    for c in range(g.channels):
+        variance = batch[g.moments + g.channels + c] / (n - 1)
+        running[c] = <real_t> (keep * running[c] + (1 - keep) * batch[g.moments + c])
+        running[g.channels + c] = <real_t> (keep * running[g.channels + c] + (1 - keep) * variance)
+
+
+cdef inline void normalize_forward(const batch_norm_t* g, const block_t* b) noexcept nogil:
+    """Write y."""
+    cdef Py_ssize_t c, i, j
+    cdef const lanes_t* x
+    cdef lanes_t* y
+    cdef affine_t a
+    cdef real_t scale
+    for c in range(g.channels):
+        a = find_affine(g, b, c)
+        scale = a.scale * a.gamma
+        for i in range(g.ho):
+            x = locate(b, &g.x) + c * g.x.plane + i * g.x.row
+            y = locate(b, &g.y) + c * g.y.plane + i * g.y.row
+            for j in range(g.wo):
+                y[j] = (x[j] - a.mean) * scale + a.beta
+            activate_row(y, g.wo, g.activation, g.slope)
+
+
+cdef inline void normalize_backward(const batch_norm_t* g, const block_t* b) noexcept nogil:
+    """Bring dy before the activation, sum it, and give dgamma and dbeta their shares."""
+    cdef Py_ssize_t c, i, j
+    cdef const lanes_t* x
+    cdef lanes_t* dy
+    cdef lanes_t total, product
+    cdef affine_t a
+    cdef double* sums = b.moments + g.moments + 2 * g.channels
+    if g.dy.offset < 0:
+        return
+    for c in range(g.channels):
+        a = find_affine(g, b, c)
+        total = product = splat(0)
+        for i in range(g.ho):
+            x = locate(b, &g.x) + c * g.x.plane + i * g.x.row
+            dy = locate(b, &g.dy) + c * g.dy.plane + i * g.dy.row
+            slope_row(
+                locate(b, &g.y) + c * g.y.plane + i * g.y.row, dy, g.wo, g.activation, g.slope
+            )
+            for j in range(g.wo):
+                total = total + dy[j]
+                product = product + dy[j] * ((x[j] - a.mean) * a.scale)
+        sums[c] = sum_lanes(total)
+        sums[g.channels + c] = sum_lanes(product)
+        if g.beta >= 0:
+            deposit(b, g.beta + c, <real_t> sums[c])
+        if g.gamma >= 0:
+            deposit(b, g.gamma + c, <real_t> sums[g.channels + c])
+
+
+cdef inline void moments_backward(const batch_norm_t* g, const block_t* b) noexcept nogil:
+    """Put dx in the place of dy, if anybody wants it; lanes without a sample get none."""
+    cdef Py_ssize_t c, i, j
+    cdef const lanes_t* x
+    cdef lanes_t* dx
+    cdef affine_t a
+    cdef real_t mean_dy, mean_product
+    cdef lanes_t scale
+    cdef const double* sums = b.batch_moments + g.moments + 2 * g.channels
+    cdef double n = <double> b.n_batch * g.ho * g.wo
+    if g.dx.offset < 0:
+        return
+    for c in range(g.channels):
+        a = find_affine(g, b, c)
+        mean_dy = <real_t> (sums[c] / n)
+        mean_product = <real_t> (sums[g.channels + c] / n)
+        scale = b.occupied * (a.gamma * a.scale)
+        for i in range(g.ho):
+            x = locate(b, &g.x) + c * g.x.plane + i * g.x.row
+            dx = locate(b, &g.dx) + c * g.dx.plane + i * g.dx.row
+            for j in range(g.wo):
+                dx[j] = scale * (dx[j] - mean_dy - (x[j] - a.mean) * a.scale * mean_product)
