@@ -16,6 +16,7 @@ from skconvnet.kernels.calls import (
     Softmax,
     Tables,
 )
+from skconvnet.kernels.pixels import compile_for_pixels
 from skconvnet.layers import Layer, Output, ShapeError
 from skconvnet.layers.base import describe_shape
 
@@ -318,6 +319,28 @@ class Network:
             self._programs[key] = plan.compile(machine, image, self.n_params)
         return self._programs[key]
 
+    def compile_for_pixels(self, head=None):
+        """Give the program of this network that predicts single images.
+
+        Parameters
+        ----------
+        head : {None, "softmax", "log_softmax"}
+            What follows the last layer.
+
+        Returns
+        -------
+        program : Program or None
+            None for a network that has none: see `kernels.pixels`.
+        """
+        key = kernels.get_isa(), head, "pixels"
+        if key not in self._programs:
+            plan, image, _ = self._lower(input_gradient=False)
+            if head:
+                plan.add_call(Softmax(head, image))
+            machine = kernels.get_machine(self.dtype)
+            self._programs[key] = compile_for_pixels(machine, plan.calls, plan.input, image, self.n_params)
+        return self._programs[key]
+
     def _lower(self, input_gradient):
         """Give a plan with the calls of all layers, the image that they end in, and the calls' names."""
         plan, names = Plan(self.input_shape, input_gradient), []
@@ -386,10 +409,13 @@ class Network:
         -------
         y : ndarray of shape (n, outputs)
         """
-        program = self.compile(head)
+        lanes = kernels.get_machine(self.dtype).lanes
+        program = self.compile_for_pixels(head) if len(X) <= lanes // 2 else None
+        if program is None:
+            program = self.compile(head)
         y = np.empty((len(X), _size(self.output_shape)), self.dtype)
-        n_threads = min(n_threads, -(-max(len(X), 1) // kernels.get_machine(self.dtype).lanes))
-        workspace = self.make_workspace(program, n_threads)
+        n_blocks = len(X) if program.pixels else -(-len(X) // lanes)
+        workspace = self.make_workspace(program, min(n_threads, max(n_blocks, 1)))
         program.forward(self.wrap(X), np.arange(len(X)), self.params, y, workspace)
         return y
 

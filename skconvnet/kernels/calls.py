@@ -63,7 +63,7 @@ class FlatBuffer:
     row = plane = 1
 
     def __init__(self, base):
-        self._base = base
+        self.base = base
         self.shape = (int(np.prod(base.shape)), 1, 1)
 
     def place(self, start):
@@ -72,8 +72,8 @@ class FlatBuffer:
 
     def fields(self):
         """The fields of buffer_t."""
-        assert not self._base.left and not self._base.right, "a vector has no room for padding"
-        return {"offset": self._base.offset, "plane": 1, "row": 1}
+        assert not self.base.left and not self.base.right, "a vector has no room for padding"
+        return {"offset": self.base.offset, "plane": 1, "row": 1}
 
 
 class Image:
@@ -91,9 +91,13 @@ class Image:
     def flatten(self):
         """See the same memory as a vector, but for a gradient that has padding: that gets its own."""
         flat = Image(self.shape, self.needs_gradient)
-        flat.value, flat.gradient = FlatBuffer(self.value), FlatBuffer(self.gradient)
-        if self.gradient.left or self.gradient.right:
+        flat.value = FlatBuffer(self.value)
+        if isinstance(self.gradient, FlatBuffer):
+            flat.gradient = self.gradient
+        elif self.gradient.left or self.gradient.right:
             flat.gradient = Buffer(flat.value.shape)
+        else:
+            flat.gradient = FlatBuffer(self.gradient)
         return flat
 
     def fields(self):
@@ -242,20 +246,20 @@ def walk_fields(machine, tables, rows, columns, source, target, kernel_width, we
                     column.count,
                     column.first,
                     column.out_step,
-                    column.in_step,
+                    column.in_step * machine.lanes,
                 )
             )
             first_tap = len(x_taps)
             for u, down in row.taps:
                 for v, right in column.taps:
-                    x_taps.append(down * source.row + right)
+                    x_taps.append((down * source.row + right) * machine.lanes)
                     w_taps.append(u * kernel_width + v)
             for m in range(row.count):
                 low, high = row.find_taps(m, source.shape[1])
                 row_table.append(
                     (
                         (row.first + m * row.out_step) * target.row,
-                        m * row.in_step * source.row,
+                        m * row.in_step * source.row * machine.lanes,
                         first_tap + low * len(column.taps),
                         (high - low) * len(column.taps),
                     )
@@ -471,9 +475,9 @@ class Product(Call):
                 "w_in": 0,
                 "w_out": weight_out,
                 "n_passes": 1,
-                "passes": tables.add((0, 1, 1, 0, 1, 1)),
+                "passes": tables.add((0, 1, 1, 0, 1, machine.lanes)),
                 "rows": tables.add((0, 0, 0, n_in)),
-                "x_taps": tables.add(taps * source_step),
+                "x_taps": tables.add(taps * source_step * machine.lanes),
                 "w_taps": tables.add(taps * weight_in),
                 **reach_fields(tables, np.ones((n_out, 1), bool), machine.column_height),
             }

@@ -7,7 +7,7 @@ The gradient to the input is another walk, with the roles of x and y and of inpu
 
 from skconvnet.kernels.activation cimport IDENTITY, RELU, activate_row, slope_row
 from skconvnet.kernels.lanes cimport (
-    TILE_WIDTH, block_t, buffer_t, deposit, lanes_t, locate, real_t, splat, sum_lanes
+    LANES, TILE_WIDTH, block_t, buffer_t, deposit, lanes_t, locate, real_t, splat, sum_lanes
 )
 from skconvnet.kernels.tile cimport compute, count_parts, tile_t
 
@@ -18,6 +18,8 @@ from skconvnet.kernels.tile cimport compute, count_parts, tile_t
 #   a pass   (first of its rows, number of rows, columns, place in y, y_step, x_step)
 #   a row    (place in y, place in x, first tap, number of taps)
 #   a tap    its place in x: x_taps, and its place in w: w_taps
+# Places and steps in x count numbers, not vectors: for a single image, whose lanes are neighbouring
+# pixels, they need not be multiples of LANES.
 #   reach    for each group of `height` outputs (first of its channels, number of channels)
 ctypedef struct walk_t:
     Py_ssize_t n_out, height, w_in, w_out
@@ -27,8 +29,8 @@ ctypedef struct walk_t:
 cdef inline void walk(
     const walk_t* g,
     const block_t* b,
-    const lanes_t* x,           # IN
-    Py_ssize_t x_plane,
+    const lanes_t* x_lanes,     # IN
+    Py_ssize_t x_plane,         # in vectors
     const real_t* w,            # IN
     const real_t* bias,         # IN   or NULL
     lanes_t* y,                 # OUT
@@ -41,8 +43,9 @@ cdef inline void walk(
     cdef const Py_ssize_t* reach
     cdef Py_ssize_t p, r, o, j, k, q, width, height, n_columns, n_tiles
     cdef Py_ssize_t n_reaches = count_parts(g.n_out, g.height)
+    cdef const real_t* x = <const real_t*> x_lanes
     cdef tile_t t
-    t.x_plane = x_plane
+    t.x_plane = x_plane * LANES
     t.y_plane = y_plane
     t.w_in = g.w_in
     t.w_out = g.w_out

@@ -38,6 +38,9 @@ from skconvnet.kernels.lanes cimport (
 )
 from skconvnet.kernels.loss cimport cross_entropy, labels_t
 from skconvnet.kernels.optimizer cimport ADAM, CHUNK, SGD, optimizer_t, sum_groups, update
+from skconvnet.kernels.pixels cimport (
+    clear_gaps, gather_plane, plane_pool_t, plane_t, pool_plane, spread_plane, spread_t
+)
 from skconvnet.kernels.pool cimport (
     avg_pool_backward, avg_pool_forward, max_pool_backward, max_pool_forward, pool_t
 )
@@ -59,11 +62,17 @@ cdef enum op_kind:
     NORMALIZE
     SOFTMAX
     LOG_SOFTMAX
+    CLEAR_GAPS
+    PLANE_MAX_POOL
+    PLANE_AVG_POOL
+    SPREAD
 
 OP_KINDS = {
     "conv": CONV, "dense": DENSE, "max_pool": MAX_POOL, "avg_pool": AVG_POOL,
     "flatten": FLATTEN, "activation": ACTIVATION,
     "moments": MOMENTS, "normalize": NORMALIZE, "softmax": SOFTMAX, "log_softmax": LOG_SOFTMAX,
+    "clear_gaps": CLEAR_GAPS, "plane_max_pool": PLANE_MAX_POOL, "plane_avg_pool": PLANE_AVG_POOL,
+    "spread": SPREAD,
 }
 
 # Samples in a block; columns and rows of a tile, at most; rows of a tile of one column.
@@ -89,6 +98,9 @@ cdef struct op_t:
     activation_t activation
     batch_norm_t batch_norm
     softmax_t softmax
+    plane_t plane
+    plane_pool_t plane_pool
+    spread_t spread
 
 
 # A (channels, height, width) image in the arena, and its gradient.
@@ -103,6 +115,7 @@ cdef struct job_t:
     Py_ssize_t n_ops
     const Py_ssize_t* tables
     const image_t* input
+    const plane_t* input_plane      # if not NULL, a block is one sample and its lanes are pixels
     const image_t* output
     const samples_t* samples
     const Py_ssize_t* rows          # n: which of the samples
@@ -163,6 +176,14 @@ cdef void run_forward(const op_t* op, const block_t* b) noexcept nogil:
         softmax_forward(&op.softmax, b)
     elif op.kind == LOG_SOFTMAX:
         log_softmax_forward(&op.softmax, b)
+    elif op.kind == CLEAR_GAPS:
+        clear_gaps(&op.plane, b)
+    elif op.kind == PLANE_MAX_POOL:
+        pool_plane(&op.plane_pool, False, b)
+    elif op.kind == PLANE_AVG_POOL:
+        pool_plane(&op.plane_pool, True, b)
+    elif op.kind == SPREAD:
+        spread_plane(&op.spread, b)
 
 
 cdef void run_backward(const op_t* op, const block_t* b) noexcept nogil:
@@ -188,7 +209,8 @@ cdef void run_backward(const op_t* op, const block_t* b) noexcept nogil:
 cdef void run_group(const job_t* job, Py_ssize_t group) noexcept nogil:
     """Take a group's blocks through this region's calls, one after the other."""
     cdef Py_ssize_t first = group * job.group_blocks
-    cdef Py_ssize_t end = min(first + job.group_blocks, count_parts(job.n, LANES))
+    cdef Py_ssize_t size = LANES if job.input_plane == NULL else 1      # samples in a block
+    cdef Py_ssize_t end = min(first + job.group_blocks, count_parts(job.n, size))
     cdef Py_ssize_t i, lane
     cdef block_t b
     b.params = job.params
@@ -201,11 +223,11 @@ cdef void run_group(const job_t* job, Py_ssize_t group) noexcept nogil:
         b.arena = job.arenas + (i if job.n_meetings else omp_get_thread_num()) * job.arena_lanes
         b.moments = job.moments + (1 + i) * job.n_moments
         b.first = i == first
-        b.n = min(LANES, job.n - i * LANES)
+        b.n = min(size, job.n - i * size)
         b.occupied = splat(0)
         for lane in range(b.n):
             (<real_t*> &b.occupied)[lane] = 1
-        run_block(job, &b, i * LANES)
+        run_block(job, &b, i * size)
 
 
 cdef void run_block(const job_t* job, const block_t* b, Py_ssize_t start) noexcept nogil:
@@ -217,7 +239,10 @@ cdef void run_block(const job_t* job, const block_t* b, Py_ssize_t start) noexce
         since = read_clock()
     if job.forward:
         if job.first == 0:
-            gather_samples(job.samples, job.rows + start, b.n, &job.input.value, b)
+            if job.input_plane == NULL:
+                gather_samples(job.samples, job.rows + start, b.n, &job.input.value, b)
+            else:
+                gather_plane(job.samples, job.rows[start], job.input_plane, b)
             note_time(job, 0, &since)
         for k in range(job.first, job.end):
             run_forward(&job.ops[k], b)
@@ -265,7 +290,7 @@ cdef void run_region(const job_t* job, int n_threads) noexcept nogil:
 
 cdef void run_prediction(job_t* job, int n_threads) noexcept nogil:
     """Run a job forward, in one region."""
-    job.n_groups = count_parts(job.n, LANES)
+    job.n_groups = count_parts(job.n, LANES) if job.input_plane == NULL else job.n
     job.group_blocks = 1
     job.n_meetings = 0
     job.end = job.n_ops
@@ -410,12 +435,16 @@ cdef class Program:
         How many moments batch normalisation keeps of a block.
     predicting_lanes, training_lanes : int
         Size of a block's arena in lane vectors, for forward alone and with gradients.
+    input_plane : dict, default=None
+        The fields of plane_t, for a program that predicts single images, lanes being pixels.
     """
 
     cdef op_t* ops
     cdef Py_ssize_t n_ops
     cdef const Py_ssize_t[::1] tables
     cdef image_t input, output
+    cdef plane_t input_plane
+    cdef readonly bint pixels
     cdef Py_ssize_t[::1] meetings
     cdef readonly Py_ssize_t n_params, n_moments, predicting_lanes, training_lanes
     cdef object memory
@@ -423,6 +452,7 @@ cdef class Program:
     def __init__(
         self, list ops, tables, dict input, dict output, Py_ssize_t n_params,
         Py_ssize_t n_moments, Py_ssize_t predicting_lanes, Py_ssize_t training_lanes,
+        dict input_plane=None,
     ):
         cdef unsigned char[::1] memory
         cdef op_t* op
@@ -438,6 +468,9 @@ cdef class Program:
         self.meetings = np.array(
             [k for k, (name, _) in enumerate(ops) if name == "moments"], dtype=np.intp
         )
+        self.pixels = input_plane is not None
+        if self.pixels:
+            self.input_plane = input_plane
         self.predicting_lanes = predicting_lanes
         self.training_lanes = training_lanes
         for k, (name, fields) in enumerate(ops):
@@ -455,8 +488,14 @@ cdef class Program:
                 op.activation = fields
             elif name in ("moments", "normalize"):
                 op.batch_norm = fields
-            else:
+            elif name in ("softmax", "log_softmax"):
                 op.softmax = fields
+            elif name == "clear_gaps":
+                op.plane = fields
+            elif name == "spread":
+                op.spread = fields
+            else:
+                op.plane_pool = fields
 
     cdef job_t describe_job(
         self, Samples X, const Py_ssize_t* rows, Py_ssize_t n, const real_t[::1] params,
@@ -469,6 +508,8 @@ cdef class Program:
         job.n_ops = self.n_ops
         job.tables = &self.tables[0]
         job.input = &self.input
+        if self.pixels:
+            job.input_plane = &self.input_plane
         job.output = &self.output
         job.samples = &X.samples
         job.rows = rows

@@ -20,7 +20,7 @@ cdef enum:
 
 
 ctypedef struct tile_t:
-    const lanes_t* x            # IN   where a tap at place 0 reads for the first column
+    const real_t* x             # IN   where a tap at place 0 reads for the first column
     const real_t* w             # IN   the first output channel's weights
     const real_t* bias          # IN   one for each output channel, or NULL
     lanes_t* y                  # OUT  rows of columns
@@ -40,8 +40,8 @@ cdef inline inlined_t accumulate(
     """Compute height x width outputs; both are literals at the call, so the accumulators are registers."""
     cdef lanes_t[TILE_HEIGHT * TILE_WIDTH + COLUMN_HEIGHT] acc
     cdef lanes_t[TILE_WIDTH] pixel
-    cdef const lanes_t* x
-    cdef const lanes_t* x_q
+    cdef const real_t* x
+    cdef const real_t* x_q
     cdef const real_t* w
     cdef const real_t* w_q
     cdef const Py_ssize_t* x_tap = t.x_tap
@@ -60,7 +60,7 @@ cdef inline inlined_t accumulate(
             x_q = x + x_tap[q]
             w_q = w + w_tap[q]
             for j in range(width):
-                pixel[j] = x_q[j * x_step]
+                pixel[j] = load_lanes(x_q + j * x_step)
             for o in range(height):
                 weight = w_q[o * w_out]
                 for j in range(width):
@@ -147,8 +147,8 @@ ctypedef fused work_t:
 cdef inline inlined_t compute_sized(work_t* t, const int height, const int width) noexcept nogil:
     """Run the tile's body; height and width are literals at the call."""
     if work_t is tile_t:
-        if t.x_step == 1:
-            accumulate(t, height, width, 1)
+        if t.x_step == LANES:
+            accumulate(t, height, width, LANES)
         else:
             accumulate(t, height, width, t.x_step)
     elif work_t is patch_t:

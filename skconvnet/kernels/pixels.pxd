@@ -1,0 +1,154 @@
+"""A single image, whose lanes are neighbouring pixels instead of samples.
+
+An image then is a plane of numbers for each channel, row after row, with zeros between and around the
+rows as far as convolutions reach.  Convolutions of stride 1, normalisation and activations run over
+such planes, from the first row to the last, with the same kernels and the same sums as over samples;
+what they leave in the gaps is cleared where it would be read.  This file has what differs.
+"""
+
+from skconvnet.kernels.lanes cimport LANES, block_t, buffer_t, inlined_t, locate, real_t
+from skconvnet.kernels.samples cimport pixel_t, samples_t
+
+
+# Element (c, i, j) is the number at ((offset + c * plane) * LANES + start + i * row + j).
+ctypedef struct plane_t:
+    buffer_t place                      # offset and plane in vectors, row in numbers
+    Py_ssize_t start
+    Py_ssize_t channels, height, width
+
+
+ctypedef struct plane_pool_t:
+    plane_t x, y
+    Py_ssize_t kh, kw, sh, sw, top, left
+    bint count_padding                  # averages divide by kh * kw, whatever was cut off
+
+
+# An image as a vector with one sample: its numbers in the first lane.
+ctypedef struct spread_t:
+    plane_t x
+    buffer_t y
+
+
+cdef inline real_t* locate_row(const block_t* b, const plane_t* g, Py_ssize_t c, Py_ssize_t i) noexcept nogil:
+    """Point at element (c, i, 0) of a plane."""
+    return <real_t*> (locate(b, &g.place) + c * g.place.plane) + g.start + i * g.place.row
+
+
+cdef inline void gather_numbers(
+    const samples_t* s, pixel_t* unused, Py_ssize_t row, const plane_t* g, const block_t* b
+) noexcept nogil:
+    """Write one sample to a plane."""
+    cdef const char* sample
+    cdef real_t* x
+    cdef Py_ssize_t c, i, j
+    for c in range(g.channels):
+        for i in range(g.height):
+            x = locate_row(b, g, c, i)
+            sample = s.data + row * s.n_strides + c * s.c_strides + i * s.h_strides
+            for j in range(g.width):
+                x[j] = <real_t> (<pixel_t*> (sample + j * s.w_strides))[0]
+
+
+cdef inline void gather_plane(
+    const samples_t* s, Py_ssize_t row, const plane_t* g, const block_t* b
+) noexcept nogil:
+    """Write the sample with this row number to a plane."""
+    if s.format == b"B":
+        gather_numbers(s, <const unsigned char*> s.data, row, g, b)
+    elif s.format == b"f":
+        gather_numbers(s, <const float*> s.data, row, g, b)
+    else:
+        gather_numbers(s, <const double*> s.data, row, g, b)
+
+
+cdef inline void clear_gaps(const plane_t* g, const block_t* b) noexcept nogil:
+    """Set to zero what lies between and behind the rows."""
+    cdef Py_ssize_t c, i, j, gap
+    cdef real_t* x
+    for c in range(g.channels):
+        for i in range(g.height):
+            x = locate_row(b, g, c, i)
+            gap = g.place.row if i + 1 < g.height else g.width + LANES
+            for j in range(g.width, gap):
+                x[j] = 0
+
+
+cdef inline Py_ssize_t find_first(Py_ssize_t tap, Py_ssize_t stride) noexcept nogil:
+    """The first output whose tap lies in the image, for a tap that output 0 has at `tap`."""
+    return 0 if tap >= 0 else (stride - 1 - tap) // stride
+
+
+cdef inline Py_ssize_t find_end(
+    Py_ssize_t tap, Py_ssize_t stride, Py_ssize_t n_in, Py_ssize_t n_out
+) noexcept nogil:
+    """One more than the last such output."""
+    return min(n_out, (n_in - tap + stride - 1) // stride) if tap < n_in else 0
+
+
+cdef inline inlined_t take_larger(
+    const real_t* x, real_t* y, Py_ssize_t first, Py_ssize_t end, const Py_ssize_t stride
+) noexcept nogil:
+    """y[j] = the larger of x[j * stride] and y[j]; NaN if either is."""
+    cdef Py_ssize_t j
+    cdef real_t pixel
+    for j in range(first, end):
+        pixel = x[j * stride]
+        y[j] = pixel if pixel > y[j] or pixel != pixel else y[j]
+
+
+cdef inline inlined_t add_pixels(
+    const real_t* x, real_t* y, Py_ssize_t first, Py_ssize_t end, const Py_ssize_t stride
+) noexcept nogil:
+    """y[j] += x[j * stride]."""
+    cdef Py_ssize_t j
+    for j in range(first, end):
+        y[j] = y[j] + x[j * stride]
+
+
+cdef inline void pool_plane(const plane_pool_t* g, bint average, const block_t* b) noexcept nogil:
+    """Write y: maxima or averages over windows, a row of outputs at a time."""
+    cdef Py_ssize_t c, i, j, r, s, tap, first, end, rows, columns
+    cdef const real_t* x
+    cdef real_t* y
+    cdef real_t least = 0 if average else <real_t> -1e400
+    for c in range(g.y.channels):
+        for i in range(g.y.height):
+            y = locate_row(b, &g.y, c, i)
+            for j in range(g.y.width):
+                y[j] = least
+            rows = 0
+            for r in range(g.kh):
+                tap = i * g.sh - g.top + r
+                if tap < 0 or tap >= g.x.height:
+                    continue
+                rows += 1
+                for s in range(g.kw):
+                    first = find_first(s - g.left, g.sw)
+                    end = find_end(s - g.left, g.sw, g.x.width, g.y.width)
+                    x = locate_row(b, &g.x, c, tap) + s - g.left
+                    if average and g.sw == 2:
+                        add_pixels(x, y, first, end, 2)
+                    elif average:
+                        add_pixels(x, y, first, end, g.sw)
+                    elif g.sw == 2:
+                        take_larger(x, y, first, end, 2)
+                    else:
+                        take_larger(x, y, first, end, g.sw)
+            if average:
+                for j in range(g.y.width):
+                    tap = j * g.sw - g.left
+                    columns = min(tap + g.kw, g.x.width) - max(tap, 0)
+                    y[j] = y[j] / <real_t> (g.kh * g.kw if g.count_padding else rows * columns)
+
+
+cdef inline void spread_plane(const spread_t* g, const block_t* b) noexcept nogil:
+    """Write y."""
+    cdef real_t* y = <real_t*> locate(b, &g.y)
+    cdef const real_t* x
+    cdef Py_ssize_t c, i, j
+    for c in range(g.x.channels):
+        for i in range(g.x.height):
+            x = locate_row(b, &g.x, c, i)
+            for j in range(g.x.width):
+                y[0] = x[j]
+                y += LANES
