@@ -173,7 +173,7 @@ def vgg(*, filters=(64, 128, 256), units=256):
     Returns
     -------
     layers : list of layer
-        By default, for three channels and with an output layer of 10 classes, 2,199,370 parameters.
+        By default, for three channels and with an output layer of 10 classes, 2,197,706 parameters.
 
     References
     ----------

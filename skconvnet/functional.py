@@ -12,6 +12,7 @@ from skconvnet._network import Network
 from skconvnet.kernels import count_threads
 from skconvnet.layers import (
     AvgPool2D,
+    BatchNorm,
     Conv2D,
     Dense,
     LeakyReLU,
@@ -24,6 +25,7 @@ from skconvnet.layers import (
 __all__ = [
     "avg_pool2d",
     "avg_pool2d_backward",
+    "batch_norm",
     "conv2d",
     "conv2d_backward",
     "cross_entropy",
@@ -342,6 +344,39 @@ def dense_backward(x, weight, dy, *, n_threads=None):
     """
     x, network = _dense(x, weight, None)
     return _run_backward(network, x, dy, n_threads)
+
+
+def batch_norm(x, mean, variance, gamma, beta, *, epsilon=1e-5, n_threads=None):
+    """Compute ``gamma * (x - mean) / sqrt(variance + epsilon) + beta`` for each channel.
+
+    Parameters
+    ----------
+    x : array-like of shape (n, channels, height, width) or (n, features)
+    mean, variance, gamma, beta : array-like of shape (channels,) or (features,)
+    epsilon : float, default=1e-5
+    n_threads : int, default=None
+
+    Returns
+    -------
+    y : ndarray of the shape of x
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit or a variance is negative.
+
+    References
+    ----------
+    Ioffe and Szegedy, "Batch normalization: accelerating deep network training by reducing internal
+    covariate shift", ICML 2015; algorithm 2.
+    """
+    x = _prepare("x", x, (2, 4))
+    values = {"weight": gamma, "bias": beta, "running_mean": mean, "running_var": variance}
+    names = {"weight": "gamma", "bias": "beta", "running_mean": "mean", "running_var": "variance"}
+    values = {
+        key: _prepare(names[key], value, (1,), x.dtype, (x.shape[1],)) for key, value in values.items()
+    }
+    return _run(_build(BatchNorm(epsilon=epsilon), x, **values), x, n_threads)
 
 
 def _activate(layer, x, n_threads):

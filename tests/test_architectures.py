@@ -17,6 +17,22 @@ def test_architectures(name):
     assert clf.fit(X, y).predict_proba(X).shape == (20, 10)
 
 
+@pytest.mark.parametrize(
+    "name, n_parameters",
+    [
+        ("lenet5", 60806),
+        ("annt_mnist", 51002),
+        ("annt_cifar10", 145578),
+        ("numpy_cnn", 105634),
+        ("kajda_mnist", 3864),
+        ("vgg", 2197706),
+    ],
+)
+def test_parameter_counts(name, n_parameters):
+    layers = getattr(architectures, name)()
+    assert Network(layers, architectures.INPUT_SHAPES[name], 10).n_parameters == n_parameters
+
+
 def test_pooling_and_activations_of_the_seeds():
     def describe(layers):
         return [type(stage.layer).__name__ for stage in Network(layers, (1, 32, 32), 10).stages]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from skconvnet import functional as f
+from skconvnet.kernels import reference
 
 X = np.random.default_rng(0).standard_normal((2, 3, 6, 5))
 W = np.random.default_rng(1).standard_normal((4, 3, 3, 3))
@@ -82,3 +83,19 @@ def test_infinity_and_nan():
         window = np.arange(4.0)
         window[place] = np.nan
         assert np.isnan(f.max_pool2d(window.reshape(1, 1, 2, 2), 2)).all()
+
+
+def test_batch_norm(isa, dtype):
+    rng = np.random.default_rng(0)
+    values = [rng.standard_normal(5), rng.random(5) + 0.1, *rng.standard_normal((2, 5))]
+    values = [v.astype(dtype) for v in values]
+    for shape in ((3, 5, 4, 6), (40, 5, 3, 3), (19, 5)):
+        x = rng.standard_normal(shape).astype(dtype)
+        y = f.batch_norm(x, *values, epsilon=0.01)
+        twin = reference.batch_norm(x, *values, 0.01)
+        assert y.dtype == dtype
+        np.testing.assert_allclose(y, twin, atol=32 * np.finfo(dtype).eps)
+    with pytest.raises(ValueError, match=r"variance must have shape \(5,\), got \(4,\)"):
+        f.batch_norm(x, values[0], np.ones(4), *values[2:])
+    with pytest.raises(ValueError, match="negative"):
+        f.batch_norm(x, values[0], -np.ones(5), *values[2:])

@@ -7,8 +7,11 @@ import pytest
 
 from skconvnet import kernels
 from skconvnet._network import Network
+from skconvnet._training import Trainer
+from skconvnet.kernels import reference
 from skconvnet.layers import (
     AvgPool2D,
+    BatchNorm,
     Conv2D,
     Dense,
     Flatten,
@@ -20,6 +23,7 @@ from skconvnet.layers import (
     Sigmoid,
     Tanh,
 )
+from skconvnet.optimizers import SGD
 
 TABLE = [[1, 0, 1], [0, 1, 1], [1, 1, 0], [0, 0, 1], [1, 0, 0]]
 
@@ -86,6 +90,12 @@ NETWORKS = [
             MaxPool2D(2, stride=1, padding="same"),
         ],
     ),
+    ((2, 6, 6), [BatchNorm()]),
+    ((2, 6, 6), [BatchNorm(scale=False, center=False), Conv2D(3, activation="tanh")]),
+    ((3, 7, 6), [Conv2D(5, bias=False), BatchNorm(), Tanh(), AvgPool2D(), BatchNorm(center=False)]),
+    ((3, 7, 6), [Conv2D(4, padding="same", bias=False), BatchNorm(epsilon=0.1), Conv2D(4, padding=2), Sigmoid()]),
+    ((3, 7, 6), [Flatten(), BatchNorm(center=False), Dense(9, bias=False), BatchNorm(scale=False), Tanh(), Dense(4)]),
+    ((5,), [BatchNorm(), Dense(17, activation="tanh"), BatchNorm()]),
     ((2, 11, 10), [Conv2D(5, 4, stride=(2, 3), padding=(3, 1), activation="tanh"), AvgPool2D(2)]),
 ]
 
@@ -95,7 +105,7 @@ def build(shape, layers, n_outputs=3, dtype=np.float64, seed=0):
     rng = np.random.RandomState(seed)
     network.initialize(rng)
     for key, part in network.split(network.params).items():
-        if key.endswith("bias"):
+        if key.endswith(("bias", "running_mean")):
             part[...] = rng.standard_normal(part.shape) * 0.1
     return network
 
@@ -122,6 +132,7 @@ def test_gradients_equal_central_differences(shape, layers):
         computed = sum((gradient * d).sum() for d in directions.values() if d.shape == gradient.shape)
         assert abs(slope(**directions) - computed) <= 1e-7 * abs(computed)
 
+    gradient = np.append(dparams, np.zeros(len(params) - len(dparams)))  # running moments have none
     still_params, still_x = np.zeros_like(params), np.zeros_like(X)
     # along the gradient of each parameter by itself, mixed with a random direction
     for key, part in network.split(dparams).items():
@@ -129,7 +140,7 @@ def test_gradients_equal_central_differences(shape, layers):
         tilted = part / np.linalg.norm(part) + rng.standard_normal(part.shape) / part.size**0.5 / 2
         mask = part != 0  # a connection table's holes are not parameters
         network.split(direction)[key][...] = tilted * mask
-        check(dparams, along_params=direction, along_x=still_x)
+        check(gradient, along_params=direction, along_x=still_x)
     tilted = dx / np.linalg.norm(dx) + rng.standard_normal(dx.shape) / dx.size**0.5 / 2
     check(dx, along_params=still_params, along_x=tilted)
 
@@ -151,8 +162,66 @@ def test_bits_do_not_depend_on_threads_or_company(isa, dtype, shape, layers):
     order = rng.permutation(37)
     np.testing.assert_array_equal(network.forward(X[order], head="softmax"), y[order])
     for k in (0, 16, 36):
-        np.testing.assert_array_equal(network.forward(X[k : k + 1], head="softmax"), y[k : k + 1])
+        for n in (1, 3):
+            alone = network.forward(X[k : k + n], n_threads=2, head="softmax")
+            np.testing.assert_array_equal(alone, y[k : k + n])
     np.testing.assert_array_equal(network.forward(X[:21], head="softmax"), y[:21])
+
+
+def test_gradients_of_large_batches_do_not_depend_on_threads(isa, dtype):
+    network = build((1, 4, 4), [Conv2D(3, 2), BatchNorm(), Tanh()], dtype=dtype)
+    rng = np.random.RandomState(3)
+    for n in (65, 130, 700):
+        X, target = rng.standard_normal((n, 1, 4, 4)).astype(dtype), rng.randint(0, 3, n)
+        loss, _, dparams = network.loss(X, target)
+        for n_threads in (2, 3, 5):
+            again = network.loss(X, target, n_threads=n_threads)
+            assert again[0] == loss
+            np.testing.assert_array_equal(again[2], dparams)
+
+
+def test_single_images_have_a_program_of_their_own_where_that_can_be():
+    def find(shape, layers):
+        return build(shape, layers).compile_for_pixels()
+
+    assert find((3, 7, 6), [Conv2D(4, padding="same"), MaxPool2D(), Dense(5)]).pixels
+    assert find((3, 7, 6), [BatchNorm(), Conv2D(4, 3, dilation=2), Tanh(), Flatten(), Dense(5)]).pixels
+    assert find((3, 7, 6), [Conv2D(4, stride=2)]) is None
+    assert find((5,), [Dense(5)]) is None
+
+
+def test_running_moments(isa, dtype):
+    network = build((2, 5, 4), [BatchNorm(momentum=0.75)], dtype=dtype)
+    rng = np.random.RandomState(0)
+    X = (rng.standard_normal((43, 2, 5, 4)) * 3 + 5).astype(dtype)
+    trainer = Trainer(network, SGD(), rng)
+    mean, variance = (network.weights[f"0.running_{name}"].copy() for name in ("mean", "var"))
+    trainer.prepare(X, rng.randint(0, 3, 43), np.ones(43), 20, 0.01, False, 2)()
+    for batch in (X[:20], X[20:40], X[40:]):
+        batch_mean, batch_variance = reference.moments(batch.astype(np.float64))
+        n = len(batch) * 20
+        mean = 0.75 * mean + 0.25 * batch_mean
+        variance = 0.75 * variance + 0.25 * batch_variance * n / (n - 1)
+    np.testing.assert_allclose(network.weights["0.running_mean"], mean, rtol=4e-6)
+    np.testing.assert_allclose(network.weights["0.running_var"], variance, rtol=4e-6)
+    # a batch of one number a channel says nothing of a variance
+    flat = build((3,), [BatchNorm()], dtype=dtype)
+    before = flat.params[flat.n_params :].copy()
+    one = np.array([[1.0, 2.0, 3.0]], dtype)
+    Trainer(flat, SGD(), rng).prepare(one, np.zeros(1, np.intp), np.ones(1), 1, 0.01, False, 1)()
+    np.testing.assert_array_equal(flat.params[flat.n_params :], before)
+    assert np.isfinite(flat.params).all()
+
+
+def test_moments_of_numbers_far_from_zero(isa):
+    x = np.random.RandomState(0).standard_normal((70, 1, 16, 16)) + 1000
+    network = Network([BatchNorm()], (1, 16, 16), dtype=np.float32)
+    network.initialize(np.random.RandomState(0))
+    dy = np.random.RandomState(1).standard_normal(x.shape)
+    x, dy = x.astype(np.float32), dy.astype(np.float32)
+    dx, _ = network.backward(x, dy)
+    twin = reference.batch_norm_backward(x.astype(float), dy.astype(float), np.ones(1), 1e-5)[0]
+    np.testing.assert_allclose(dx, twin, atol=1e-3)
 
 
 def test_inputs_are_untouched_and_read_where_they_lie():
@@ -206,10 +275,11 @@ def test_weights():
         ({"stem.bias": np.full(5, np.nan)}, "'stem.bias' has numbers that are not finite"),
         ({"stem.bias": np.ones(5) * 1j}, "'stem.bias' must be real numbers, got complex128"),
         ({"stem.weight": np.ones((5, 3, 3, 3))}, "Conv2D 'stem': its weight .* connections table"),
+        ({"1.running_var": -np.ones(5)}, "BatchNorm '1': its running_var has negative numbers"),
     ],
 )
 def test_set_weights_says_what_is_wrong(change, message):
-    network = build((3, 7, 6), [Conv2D(5, connections=TABLE, name="stem")])
+    network = build((3, 7, 6), [Conv2D(5, connections=TABLE, name="stem"), BatchNorm()])
     before = network.params.copy()
     mapping = {**network.weights, **change}
     mapping = {key: value for key, value in mapping.items() if value is not None}

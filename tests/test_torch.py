@@ -8,6 +8,7 @@ from skconvnet._training import Trainer
 from skconvnet.architectures import annt_mnist
 from skconvnet.layers import (
     AvgPool2D,
+    BatchNorm,
     Conv2D,
     Dense,
     Flatten,
@@ -49,6 +50,19 @@ NETWORKS = {
             Tanh(),
         ],
     ),
+    "batch normalisation": (
+        (3, 8, 8),
+        [
+            Conv2D(6, padding="same", bias=False),
+            BatchNorm(momentum=0.8),
+            ReLU(),
+            MaxPool2D(),
+            BatchNorm(scale=False, center=False, epsilon=0.01),
+            Dense(9, bias=False),
+            BatchNorm(center=False),
+            Tanh(),
+        ],
+    ),
     "dense": ((10,), [Dense(33, activation="relu"), Dense(12, activation="tanh")]),
 }
 
@@ -70,7 +84,7 @@ def activate(layer, x):
     return functions[type(layer)](x) if type(layer) in functions else x
 
 
-def run_torch(network, parameters, x):
+def run_torch(network, parameters, x, training):
     """The same network, written with PyTorch's functions."""
     for stage in network.stages:
         layer, key = stage.layer, stage.key
@@ -84,6 +98,9 @@ def run_torch(network, parameters, x):
             x = F.conv2d(F.pad(x, sides), weight, bias, stride, 0, dilation)
         elif isinstance(layer, Dense):
             x = F.linear(x.flatten(1), weight, bias)
+        elif isinstance(layer, BatchNorm):
+            running = (parameters[f"{key}.running_{name}"] for name in ("mean", "var"))
+            x = F.batch_norm(x, *running, weight, bias, training, 1 - layer.momentum, layer.epsilon)
         elif isinstance(layer, Flatten):
             x = x.flatten(1)
         elif isinstance(layer, MaxPool2D):
@@ -111,7 +128,8 @@ def pair(request):
     rng = np.random.RandomState(0)
     network.initialize(rng)
     parameters = {
-        key: torch.tensor(value.copy(), requires_grad=True) for key, value in network.weights.items()
+        key: torch.tensor(value.copy(), requires_grad=".running" not in key)
+        for key, value in network.weights.items()
     }
     return network, parameters, rng.standard_normal((70, *shape)), rng.randint(0, 10, 70)
 
@@ -124,8 +142,8 @@ def assert_close(ours, theirs, tolerance):
 def test_forward_and_gradients(pair):
     network, parameters, X, y = pair
     x = torch.tensor(X, requires_grad=True)
-    outputs = run_torch(network, parameters, x)
-    assert_close(network.forward(X), outputs, 1e-13)
+    assert_close(network.forward(X), run_torch(network, parameters, x, training=False), 1e-13)
+    outputs = run_torch(network, parameters, x, training=True)
     loss = F.cross_entropy(outputs, torch.tensor(y))
     loss.backward()
     our_loss, dx, dparams = network.loss(X, y)
@@ -148,13 +166,13 @@ def test_three_epochs(pair, ours, theirs):
     network, parameters, X, y = pair
     trainer = Trainer(network, ours, np.random.RandomState(0))
     run_epoch = trainer.prepare(X, y, np.ones(70), 32, 0.01, False, 2)
-    optimizer = theirs(parameters.values())
+    optimizer = theirs([p for p in parameters.values() if p.requires_grad])
     for _ in range(3):
         run_epoch()
         for start in (0, 32, 64):  # the last batch is short
             optimizer.zero_grad()
             batch = slice(start, start + 32)
-            outputs = run_torch(network, parameters, torch.tensor(X[batch]))
+            outputs = run_torch(network, parameters, torch.tensor(X[batch]), training=True)
             F.cross_entropy(outputs, torch.tensor(y[batch])).backward()
             optimizer.step()
     for key, weight in network.weights.items():

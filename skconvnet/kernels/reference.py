@@ -118,6 +118,33 @@ def dense_backward(x, weight, dy):
     return dy @ weight, dy.T @ x, dy.sum(axis=0)
 
 
+def moments(x):
+    """Mean and variance of each channel, over samples and positions."""
+    axes = (0, *range(2, x.ndim))
+    return x.mean(axes), x.var(axes)
+
+
+def batch_norm(x, mean, variance, gamma, beta, epsilon):
+    """gamma * (x - mean) / sqrt(variance + epsilon) + beta, channel by channel."""
+    mean, variance, gamma, beta = (_align(v, x) for v in (mean, variance, gamma, beta))
+    return gamma * (x - mean) / np.sqrt(variance + epsilon) + beta
+
+
+def batch_norm_backward(x, dy, gamma, epsilon):
+    """dx, dgamma, dbeta, through the moments of x as well."""
+    axes = (0, *range(2, x.ndim))
+    mean, variance = moments(x)
+    z = batch_norm(x, mean, variance, np.ones_like(mean), np.zeros_like(mean), epsilon)
+    scale = _align(gamma / np.sqrt(variance + epsilon), x)
+    dx = scale * (dy - _align(dy.mean(axes), x) - z * _align((dy * z).mean(axes), x))
+    return dx, (dy * z).sum(axes), dy.sum(axes)
+
+
+def _align(values, x):
+    """One value a channel, in the place of x's channels."""
+    return values.reshape(-1, *[1] * (x.ndim - 2))
+
+
 def leaky_relu(x, slope):
     """x where positive, else slope * x; slope 0 is ReLU."""
     return np.where(x > 0, x, x.dtype.type(slope) * x)

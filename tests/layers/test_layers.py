@@ -9,6 +9,7 @@ import pytest
 from skconvnet import layers as all_layers
 from skconvnet.layers import (
     AvgPool2D,
+    BatchNorm,
     Conv2D,
     Dense,
     Flatten,
@@ -31,6 +32,8 @@ VALUES = [
     MaxPool2D(),
     MaxPool2D((2, 3), stride=1, padding=1),
     AvgPool2D(3, stride=(1, 2), padding="same", name="pool"),
+    BatchNorm(),
+    BatchNorm(momentum=0.5, epsilon=0.1, scale=False, center=False, name="norm"),
     Flatten(),
     Dense(10, activation="tanh", bias=False),
     Output(bias=False, init="zeros"),
@@ -79,6 +82,8 @@ def test_arrays_and_lists_become_comparable():
         (Dense(4), (3, 9, 7), (4,)),
         (Dense(4), (189,), (4,)),
         (ReLU(), (3, 9, 7), (3, 9, 7)),
+        (BatchNorm(), (3, 9, 7), (3, 9, 7)),
+        (BatchNorm(), (189,), (189,)),
     ],
     ids=str,
 )
