@@ -373,9 +373,7 @@ def batch_norm(x, mean, variance, gamma, beta, *, epsilon=1e-5, n_threads=None):
     x = _prepare("x", x, (2, 4))
     values = {"weight": gamma, "bias": beta, "running_mean": mean, "running_var": variance}
     names = {"weight": "gamma", "bias": "beta", "running_mean": "mean", "running_var": "variance"}
-    values = {
-        key: _prepare(names[key], value, (1,), x.dtype, (x.shape[1],)) for key, value in values.items()
-    }
+    values = {key: _prepare(names[key], value, (1,), x.dtype, (x.shape[1],)) for key, value in values.items()}
     return _run(_build(BatchNorm(epsilon=epsilon), x, **values), x, n_threads)
 
 

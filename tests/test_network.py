@@ -93,8 +93,14 @@ NETWORKS = [
     ((2, 6, 6), [BatchNorm()]),
     ((2, 6, 6), [BatchNorm(scale=False, center=False), Conv2D(3, activation="tanh")]),
     ((3, 7, 6), [Conv2D(5, bias=False), BatchNorm(), Tanh(), AvgPool2D(), BatchNorm(center=False)]),
-    ((3, 7, 6), [Conv2D(4, padding="same", bias=False), BatchNorm(epsilon=0.1), Conv2D(4, padding=2), Sigmoid()]),
-    ((3, 7, 6), [Flatten(), BatchNorm(center=False), Dense(9, bias=False), BatchNorm(scale=False), Tanh(), Dense(4)]),
+    (
+        (3, 7, 6),
+        [Conv2D(4, padding="same", bias=False), BatchNorm(epsilon=0.1), Conv2D(4, padding=2), Sigmoid()],
+    ),
+    (
+        (3, 7, 6),
+        [Flatten(), BatchNorm(center=False), Dense(9, bias=False), BatchNorm(scale=False), Tanh(), Dense(4)],
+    ),
     ((5,), [BatchNorm(), Dense(17, activation="tanh"), BatchNorm()]),
     ((2, 11, 10), [Conv2D(5, 4, stride=(2, 3), padding=(3, 1), activation="tanh"), AvgPool2D(2)]),
 ]

@@ -13,6 +13,10 @@ import numpy as np
 STRIP = 128
 
 
+# Winograd's convolution pays for sums over at least so many channels and kernel rows, and for at
+# least so many channels made.
+LEAST_SUM, LEAST_TARGETS = 48, 8
+
 # The activation of a call that has none yet.
 NO_ACTIVATION = "identity", 0.0
 
@@ -239,23 +243,27 @@ def walk_fields(machine, tables, rows, columns, source, target, kernel_width, we
     passes, row_table, x_taps, w_taps = [], [], [], []
     for column in columns:
         for row in rows:
-            passes.append(
-                (
-                    len(row_table),
-                    row.count,
-                    column.count,
-                    column.first,
-                    column.out_step,
-                    column.in_step * machine.lanes,
-                )
-            )
             first_tap = len(x_taps)
             for u, down in row.taps:
                 for v, right in column.taps:
                     x_taps.append((down * source.row + right) * machine.lanes)
                     w_taps.append(u * kernel_width + v)
-            for m in range(row.count):
-                low, high = row.find_taps(m, source.shape[1])
+            # rows that follow each other without a gap and read the same taps are one long row
+            seamless = (
+                source.row * row.in_step == column.count * column.in_step
+                and target.row * row.out_step == column.count * column.out_step
+            )
+            taps = [row.find_taps(m, source.shape[1]) for m in range(row.count)]
+            starts = [m for m in range(row.count) if m == 0 or not seamless or taps[m] != taps[m - 1]]
+            ends = [*starts[1:], row.count]
+            steps = column.first, column.out_step, column.in_step * machine.lanes
+            if seamless:
+                for k, (m, end) in enumerate(zip(starts, ends)):
+                    passes.append((len(row_table) + k, 1, (end - m) * column.count, *steps))
+            else:
+                passes.append((len(row_table), row.count, column.count, *steps))
+            for m in starts:
+                low, high = taps[m]
                 row_table.append(
                     (
                         (row.first + m * row.out_step) * target.row,
@@ -264,7 +272,7 @@ def walk_fields(machine, tables, rows, columns, source, target, kernel_width, we
                         (high - low) * len(column.taps),
                     )
                 )
-    one_column = all(column.count == 1 for column in columns)
+    one_column = all(columns_in_pass == 1 for _, _, columns_in_pass, *_ in passes)
     height = share_evenly(len(reaches), machine.column_height if one_column else machine.tile_height)
     return {
         "n_out": len(reaches),
@@ -353,6 +361,10 @@ class Call:
 
     activation = None
 
+    def place_products(self, start):
+        """Put transformed weights, if there are any, at a place and return the place behind them."""
+        return start
+
     def activation_fields(self, machine):
         """The fields that say which activation follows."""
         kind, slope = self.activation
@@ -365,6 +377,82 @@ class Call:
     def fields(self, machine, tables, scratch):
         """The fields of the kernel's struct, once all buffers are placed."""
         raise NotImplementedError
+
+
+class Winograd:
+    """How a convolution, or the gradient to its input, does with fewer products: see winograd.pxd.
+
+    kernel: pair; source, target: shapes; before: columns of the source left of the first output's
+    first tap.
+    """
+
+    def __init__(self, kernel, source, target, before):
+        self.kernel, self.source, self.target, self.before = kernel, source, target, before
+        self.n_outputs = 7 - kernel[1]
+        self.tiles = target[2] // self.n_outputs
+
+    def is_worth_it(self):
+        """Whether sums are long enough to pay for the transforms."""
+        return (
+            self.kernel[1] in (3, 5)
+            and self.target[2] % self.n_outputs == 0
+            and self.source[0] * self.kernel[0] >= LEAST_SUM
+            and self.target[0] >= LEAST_TARGETS
+        )
+
+    def count_side_columns(self):
+        """Columns that it reads left and right of the source."""
+        last = self.target[2] - self.n_outputs + 5 - self.before
+        return max(self.before, 0), max(last - (self.source[2] - 1), 0)
+
+    def count_scratch(self):
+        """Lane vectors for one term of the transformed source."""
+        return self.source[0] * self.source[1] * self.tiles
+
+    def place(self, start):
+        """Put the transformed weights at a place and return the place behind them."""
+        self.products = start
+        return start + 6 * self.source[0] * self.target[0] * self.kernel[0]
+
+    def fields(self, machine, tables, scratch, weight, rows, weight_strides, flip, target):
+        """The fields of winograd_t."""
+        (channels, n_rows, _), (kh, kw) = self.source, self.kernel
+        term = Buffer((channels, n_rows, self.tiles))
+        column = Phase(0, self.n_outputs, 1, self.tiles, [(0, 0)])
+        reaches = np.ones((self.target[0], channels), bool)
+        strides = kh, channels * kh
+        return {
+            "n_outputs": self.n_outputs,
+            "before": self.before,
+            "channels": channels,
+            "rows": n_rows,
+            "tiles": self.tiles,
+            "targets": self.target[0],
+            "kh": kh,
+            "kw": kw,
+            "weight": weight,
+            "w_in": weight_strides[0],
+            "w_out": weight_strides[1],
+            "flip": flip,
+            "products": self.products,
+            "scratch": scratch,
+            "height": self.target[1],
+            "width": self.target[2],
+            "walk": walk_fields(machine, tables, rows, [column], term, target, 1, strides, reaches),
+        }
+
+
+NOT_WALKED = dict.fromkeys(
+    "n_out height w_in w_out n_passes passes rows x_taps w_taps reach channels".split(), 0
+)
+NOT_FAST = {
+    **dict.fromkeys(
+        "n_outputs before channels rows tiles targets kh kw weight w_in w_out flip products "
+        "scratch height width".split(),
+        0,
+    ),
+    "walk": NOT_WALKED,
+}
 
 
 class Convolution(Call):
@@ -392,6 +480,24 @@ class Convolution(Call):
         self.backward = rows, bands
         if x.needs_gradient:
             y.gradient.need(*count_side_columns(bands, y.shape[2]))
+        (left, _), wide = padding[1], self.connections.all() and stride[1] == dilation[1] == 1
+        self.fast = {
+            "fast_forward": wide and Winograd(kernel, x.shape, y.shape, left),
+            "fast_backward": wide and Winograd(kernel, y.shape, x.shape, kernel[1] - 1 - left),
+        }
+        self.fast = {side: way for side, way in self.fast.items() if way and way.is_worth_it()}
+        if "fast_backward" in self.fast and x.needs_gradient:
+            y.gradient.need(*self.fast["fast_backward"].count_side_columns())
+
+    def count_scratch(self, machine):
+        """Lane vectors for a transformed image."""
+        return max((way.count_scratch() for way in self.fast.values()), default=0)
+
+    def place_products(self, start):
+        """Put the transformed weights at a place among all calls' and return the place behind them."""
+        for way in self.fast.values():
+            start = way.place(start)
+        return start
 
     def fields(self, machine, tables, scratch):
         """The fields of conv_t."""
@@ -433,7 +539,15 @@ class Convolution(Call):
                 (ci * kh * kw, kh * kw),
                 self.connections.T,
             ),
+            "fast_forward": NOT_FAST,
+            "fast_backward": NOT_FAST,
         }
+        ends = {
+            "fast_forward": (self.forward[0], (kh * kw, ci * kh * kw), False, y.value),
+            "fast_backward": (self.backward[0], (ci * kh * kw, kh * kw), True, x.gradient),
+        }
+        for side, way in self.fast.items():
+            linear[side] = way.fields(machine, tables, scratch, self.weight, *ends[side])
         return {
             "linear": linear,
             "ci": ci,
@@ -495,6 +609,8 @@ class Product(Call):
             **self.activation_fields(machine),
             "forward": walk(co, ci, 1, 1, ci),
             "backward": walk(ci, co, y.gradient.plane, ci, 1),
+            "fast_forward": NOT_FAST,
+            "fast_backward": NOT_FAST,
         }
         return {"linear": linear, "ci": ci, "scratch": scratch}
 

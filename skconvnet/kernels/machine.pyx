@@ -45,6 +45,7 @@ from skconvnet.kernels.pool cimport (
     avg_pool_backward, avg_pool_forward, max_pool_backward, max_pool_forward, pool_t
 )
 from skconvnet.kernels.samples cimport gather_samples, samples_t, scatter_samples
+from skconvnet.kernels.winograd cimport transform_weights, winograd_t
 from skconvnet.kernels.tile cimport COLUMN_HEIGHT, TILE_HEIGHT, count_parts
 
 cdef enum:
@@ -122,6 +123,7 @@ cdef struct job_t:
     Py_ssize_t n, n_groups, group_blocks
     bint paired                     # the gradients of two groups are added to each other first
     const real_t* params
+    real_t* products                # weights transformed for winograd
     Py_ssize_t n_params             # of which have a gradient
     lanes_t* arenas                 # one a thread; if blocks meet, one a block
     Py_ssize_t arena_lanes
@@ -214,6 +216,7 @@ cdef void run_group(const job_t* job, Py_ssize_t group) noexcept nogil:
     cdef Py_ssize_t i, lane
     cdef block_t b
     b.params = job.params
+    b.products = job.products
     b.dparams = job.partial + group * job.n_params
     b.tables = job.tables
     b.n_batch = job.n
@@ -318,11 +321,28 @@ cdef void cut_into_groups(job_t* job, int n_threads) noexcept nogil:
     job.n_groups = count_parts(n_blocks, job.group_blocks)
 
 
+cdef void transform_all_weights(const job_t* job, int n_threads) noexcept nogil:
+    """Write the weights that winograd multiplies with."""
+    cdef Py_ssize_t k, o
+    cdef int side
+    cdef const winograd_t* g
+    for k in range(job.n_ops):
+        if job.ops[k].kind == CONV:
+            for side in range(2):
+                g = &job.ops[k].conv.linear.fast_backward
+                if side == 0:
+                    g = &job.ops[k].conv.linear.fast_forward
+                if g.n_outputs > 0:
+                    for o in prange(g.targets, schedule="static", num_threads=n_threads):
+                        transform_weights(g, job.params, o, job.products)
+
+
 cdef void run_training(job_t* job, int n_threads) noexcept nogil:
     """Run a job forward and backward, in a region between any two meetings of the blocks."""
     cdef Py_ssize_t r, k, n_blocks = count_parts(job.n, LANES)
     cdef const double* blocks = job.moments + job.n_moments
     cut_into_groups(job, n_threads)
+    transform_all_weights(job, n_threads)
     job.training = True
     for r in range(2 * job.n_meetings + 1):
         k = min(r, 2 * job.n_meetings - r)          # how many meetings lie before these calls
@@ -396,6 +416,7 @@ cdef class Workspace:
     cdef Py_ssize_t[::1] target
     cdef double[:, ::1] batch       # weight, loss, hit
     cdef double[:, ::1] moments
+    cdef real_t[::1] products
 
     def __init__(self, Program program, int n_threads, Py_ssize_t batch_size=0):
         cdef unsigned char[::1] memory
@@ -412,6 +433,7 @@ cdef class Workspace:
             <size_t> &memory[0] + sizeof(lanes_t) - <size_t> &memory[0] % sizeof(lanes_t)
         )
         dtype = np.dtype(f"f{sizeof(real_t)}")
+        self.products = np.zeros(program.n_products if batch_size else 1, dtype)
         self.partial = np.zeros((max(n_groups, 1), max(program.n_params, 1)), dtype)
         self.target = np.zeros(max(batch_size, 1), np.intp)
         self.batch = np.zeros((3, max(batch_size, 1)))
@@ -431,6 +453,8 @@ cdef class Program:
         The fields of image_t.
     n_params : int
         How many numbers of the flat parameter vector have a gradient; running moments follow them.
+    n_products : int
+        How many transformed weights winograd wants.
     n_moments : int
         How many moments batch normalisation keeps of a block.
     predicting_lanes, training_lanes : int
@@ -446,12 +470,12 @@ cdef class Program:
     cdef plane_t input_plane
     cdef readonly bint pixels
     cdef Py_ssize_t[::1] meetings
-    cdef readonly Py_ssize_t n_params, n_moments, predicting_lanes, training_lanes
+    cdef readonly Py_ssize_t n_params, n_products, n_moments, predicting_lanes, training_lanes
     cdef object memory
 
     def __init__(
         self, list ops, tables, dict input, dict output, Py_ssize_t n_params,
-        Py_ssize_t n_moments, Py_ssize_t predicting_lanes, Py_ssize_t training_lanes,
+        Py_ssize_t n_products, Py_ssize_t n_moments, Py_ssize_t predicting_lanes, Py_ssize_t training_lanes,
         dict input_plane=None,
     ):
         cdef unsigned char[::1] memory
@@ -464,6 +488,7 @@ cdef class Program:
         self.input = input
         self.output = output
         self.n_params = n_params
+        self.n_products = n_products
         self.n_moments = n_moments
         self.meetings = np.array(
             [k for k, (name, _) in enumerate(ops) if name == "moments"], dtype=np.intp
@@ -518,6 +543,8 @@ cdef class Program:
         job.n_params = self.n_params
         job.arenas = workspace.arenas
         job.arena_lanes = workspace.arena_lanes
+        if len(workspace.products):
+            job.products = &workspace.products[0]
         job.partial = &workspace.partial[0, 0]
         job.moments = &workspace.moments[0, 0]
         job.n_moments = workspace.moments.shape[1]

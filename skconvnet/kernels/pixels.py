@@ -3,6 +3,7 @@
 import numpy as np
 
 from skconvnet.kernels.calls import (
+    NOT_FAST,
     Activation,
     Call,
     Convolution,
@@ -130,6 +131,8 @@ class PlaneConvolution(Call):
             "wo": y.n_vectors,
             "forward": forward,
             "backward": forward,
+            "fast_forward": NOT_FAST,
+            "fast_backward": NOT_FAST,
             **self.activation_fields(machine),
         }
         unread = ("ci", "kh", "kw", "x_row_step", "x_step", "kernel_rows", "groups", "patches", "weights")
@@ -261,6 +264,7 @@ def compile_for_pixels(machine, calls, source, output, n_params):
         vector.fields(),
         output.fields(),
         n_params,
+        0,
         0,
         predicting_lanes,
         predicting_lanes,

@@ -32,6 +32,21 @@ ctypedef struct tile_t:
     Py_ssize_t w_in, w_out      # from input to input and from output to output channel
     Py_ssize_t y_plane, y_step
     bint rectify                # y = max(sum, 0)
+    const real_t* blend         # n_blend: if any, every sum times these is added to that many columns
+    Py_ssize_t n_blend
+
+
+cdef inline inlined_t add_blend(
+    const tile_t* t, const lanes_t* acc, const int height, const int width, const int n
+) noexcept nogil:
+    """Add every sum, times the blend, to n neighbouring columns."""
+    cdef lanes_t* y
+    cdef int o, j, s
+    for o in range(height):
+        for j in range(width):
+            y = t.y + o * t.y_plane + j * t.y_step
+            for s in range(n):
+                y[s] = y[s] + t.blend[s] * acc[o * width + j]
 
 
 cdef inline inlined_t accumulate(
@@ -65,6 +80,12 @@ cdef inline inlined_t accumulate(
                 weight = w_q[o * w_out]
                 for j in range(width):
                     acc[o * width + j] = acc[o * width + j] + weight * pixel[j]
+    if t.n_blend == 4:
+        add_blend(t, acc, height, width, 4)
+        return 0
+    if t.n_blend == 2:
+        add_blend(t, acc, height, width, 2)
+        return 0
     if t.rectify:
         for o in range(height * width):
             acc[o] = larger(acc[o], splat(0))

@@ -7,7 +7,7 @@ from skconvnet import functional
 from skconvnet._network import Network
 from skconvnet._training import Trainer
 from skconvnet.kernels import reference
-from skconvnet.layers import Dense, LeakyReLU, ReLU, Sigmoid, Tanh
+from skconvnet.layers import Conv2D, Dense, LeakyReLU, ReLU, Sigmoid, Tanh
 from skconvnet.layers.window import pad_image, slide
 from skconvnet.optimizers import SGD, Adam
 
@@ -53,6 +53,18 @@ def draw(rng, shape, dtype, integers):
     return rng.standard_normal(shape).astype(dtype)
 
 
+# the same, where training takes fewer products
+FAST_CONVOLUTIONS = [
+    (17, 16, 8, 8, 24, 3, 1, 1, "same"),
+    (5, 16, 5, 10, 9, 3, 1, 1, "valid"),
+    (3, 10, 9, 10, 17, 5, 1, 1, "same"),
+    (20, 24, 6, 16, 10, (2, 5), (2, 1), 1, ((1, 0), (2, 2))),
+    (9, 24, 9, 4, 12, (3, 3), 1, (3, 1), "same"),
+    (2, 50, 1, 8, 40, (1, 3), 1, 1, ((0, 0), (0, 2))),
+    (18, 32, 16, 16, 32, 5, 1, 1, 2),
+]
+
+
 def check(results, twins, scales, dtype, integers):
     """Integers exactly; else within 16 units of eps * sum |a b|."""
     assert len(results) == len(twins)
@@ -68,10 +80,8 @@ def as_pair(value):
     return value if isinstance(value, tuple) else (value, value)
 
 
-@pytest.mark.parametrize("integers", [True, False], ids=["integers", "normal"])
-@pytest.mark.parametrize("case", CONVOLUTIONS, ids=str)
-@pytest.mark.parametrize("connected", [False, True], ids=["full", "table"])
-def test_conv2d(isa, dtype, case, connected, integers):
+def compare_conv2d(dtype, case, connected, integers):
+    """Check functions on plain arrays against their twins, forward and backward."""
     n, channels, height, width, filters, kernel, stride, dilation, padding = case
     rng = np.random.default_rng(0)
     kernel, stride, dilation = as_pair(kernel), as_pair(stride), as_pair(dilation)
@@ -108,6 +118,34 @@ def test_conv2d(isa, dtype, case, connected, integers):
             *functional.conv2d_backward(x, weight, dy, **options),
         ]
         check(results, twins, scales, dtype, integers)
+
+
+@pytest.mark.parametrize("integers", [True, False], ids=["integers", "normal"])
+@pytest.mark.parametrize("case", CONVOLUTIONS, ids=str)
+@pytest.mark.parametrize("connected", [False, True], ids=["full", "table"])
+def test_conv2d(isa, dtype, case, connected, integers):
+    compare_conv2d(dtype, case, connected, integers)
+
+
+@pytest.mark.parametrize("case", FAST_CONVOLUTIONS, ids=str)
+def test_conv2d_with_fewer_products(isa, dtype, case):
+    _, *shape, filters, kernel, stride, dilation, padding = case
+    layer = Conv2D(filters, kernel, stride=stride, dilation=dilation, padding=padding, bias=False)
+    compare_conv2d(dtype, case, False, False)  # the gradient to x is made with fewer products
+    # so are the outputs in training: the gradient to a dense weight behind them shows them
+    network = Network([layer, Dense(1, bias=False)], shape, dtype=dtype)
+    network.initialize(np.random.RandomState(0))
+    assert network.compile().n_products > 0
+    x = np.random.default_rng(1).standard_normal((1, *shape)).astype(dtype)
+    _, dparams = network.backward(x, np.ones((1, 1), dtype))
+    weight = network.weights["0.weight"].astype(np.float64)
+    sides = pad_image(
+        shape, np.multiply(np.subtract(weight.shape[2:], 1), dilation) + 1, as_pair(stride), padding
+    )
+    geometry = as_pair(stride), as_pair(dilation), sides, np.ones(weight.shape[:2], bool)
+    y = reference.conv2d(x.astype(np.float64), weight, np.zeros(filters), *geometry)
+    scale = reference.conv2d(np.abs(x), np.abs(weight), np.zeros(filters), *geometry)
+    check([network.split(dparams)["1.weight"].reshape(y.shape)], [y], [scale], dtype, False)
 
 
 @pytest.mark.parametrize("integers", [True, False], ids=["integers", "normal"])
