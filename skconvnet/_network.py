@@ -83,10 +83,10 @@ class Plan:
             if wanted and image.gradient.fields()["offset"] < 0:
                 scratch = image.gradient.place(scratch)
         training_lanes = scratch + max((c.count_scratch(machine) for c in self.calls), default=0)
-        n_products = 0
+        tables, ways, n_products = Tables(), [], 0
         for call in self.calls:
-            n_products = call.place_products(n_products)
-        tables = Tables()
+            more, n_products = call.list_ways(machine, tables, scratch, len(ways), n_products)
+            ways += more
         calls = [(call.name, call.fields(machine, tables, scratch)) for call in self.calls]
         return machine.Program(
             calls,
@@ -94,6 +94,7 @@ class Plan:
             self.input.fields(),
             output.fields(),
             n_params,
+            ways,
             n_products,
             self._n_moments,
             predicting_lanes,

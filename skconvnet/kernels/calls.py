@@ -361,9 +361,9 @@ class Call:
 
     activation = None
 
-    def place_products(self, start):
-        """Put transformed weights, if there are any, at a place and return the place behind them."""
-        return start
+    def list_ways(self, machine, tables, scratch, n_ways, n_products):
+        """The fields of winograd_t for the ways with fewer products, and how many products there are then."""
+        return [], n_products
 
     def activation_fields(self, machine):
         """The fields that say which activation follows."""
@@ -382,17 +382,19 @@ class Call:
 class Winograd:
     """How a convolution, or the gradient to its input, does with fewer products: see winograd.pxd.
 
-    kernel: pair; source, target: shapes; before: columns of the source left of the first output's
-    first tap.
+    kernel: pair; source, target: images, the gradient's if flip, which also says that kernel columns
+    run backwards; before: columns of the source left of the first output's first tap.
     """
 
-    def __init__(self, kernel, source, target, before):
-        self.kernel, self.source, self.target, self.before = kernel, source, target, before
+    def __init__(self, kernel, source, target, before, flip):
+        self.kernel, self.before, self.flip = kernel, before, flip
+        self.source, self.target = source.shape, target.shape
+        self._buffer = target.gradient if flip else target.value
         self.n_outputs = 7 - kernel[1]
-        self.tiles = target[2] // self.n_outputs
+        self.tiles = self.target[2] // self.n_outputs if self.n_outputs > 0 else 0
 
     def is_worth_it(self):
-        """Whether sums are long enough to pay for the transforms."""
+        """Whether it can be done, and sums are long enough to pay for the transforms."""
         return (
             self.kernel[1] in (3, 5)
             and self.target[2] % self.n_outputs == 0
@@ -409,13 +411,12 @@ class Winograd:
         """Lane vectors for one term of the transformed source."""
         return self.source[0] * self.source[1] * self.tiles
 
-    def place(self, start):
-        """Put the transformed weights at a place and return the place behind them."""
-        self.products = start
-        return start + 6 * self.source[0] * self.target[0] * self.kernel[0]
+    def count_products(self):
+        """Numbers in the transformed weights."""
+        return 6 * self.source[0] * self.target[0] * self.kernel[0]
 
-    def fields(self, machine, tables, scratch, weight, rows, weight_strides, flip, target):
-        """The fields of winograd_t."""
+    def fields(self, machine, tables, scratch, products, weight, rows, weight_strides):
+        """The fields of winograd_t; products, weight: places of the weights, transformed and as they are."""
         (channels, n_rows, _), (kh, kw) = self.source, self.kernel
         term = Buffer((channels, n_rows, self.tiles))
         column = Phase(0, self.n_outputs, 1, self.tiles, [(0, 0)])
@@ -433,26 +434,13 @@ class Winograd:
             "weight": weight,
             "w_in": weight_strides[0],
             "w_out": weight_strides[1],
-            "flip": flip,
-            "products": self.products,
+            "flip": self.flip,
+            "products": products,
             "scratch": scratch,
             "height": self.target[1],
             "width": self.target[2],
-            "walk": walk_fields(machine, tables, rows, [column], term, target, 1, strides, reaches),
+            "walk": walk_fields(machine, tables, rows, [column], term, self._buffer, 1, strides, reaches),
         }
-
-
-NOT_WALKED = dict.fromkeys(
-    "n_out height w_in w_out n_passes passes rows x_taps w_taps reach channels".split(), 0
-)
-NOT_FAST = {
-    **dict.fromkeys(
-        "n_outputs before channels rows tiles targets kh kw weight w_in w_out flip products "
-        "scratch height width".split(),
-        0,
-    ),
-    "walk": NOT_WALKED,
-}
 
 
 class Convolution(Call):
@@ -480,24 +468,32 @@ class Convolution(Call):
         self.backward = rows, bands
         if x.needs_gradient:
             y.gradient.need(*count_side_columns(bands, y.shape[2]))
-        (left, _), wide = padding[1], self.connections.all() and stride[1] == dilation[1] == 1
-        self.fast = {
-            "fast_forward": wide and Winograd(kernel, x.shape, y.shape, left),
-            "fast_backward": wide and Winograd(kernel, y.shape, x.shape, kernel[1] - 1 - left),
+        left = padding[1][0]
+        ways = {
+            "forward": Winograd(kernel, x, y, left, flip=False),
+            "backward": Winograd(kernel, y, x, kernel[1] - 1 - left, flip=True),
         }
-        self.fast = {side: way for side, way in self.fast.items() if way and way.is_worth_it()}
-        if "fast_backward" in self.fast and x.needs_gradient:
-            y.gradient.need(*self.fast["fast_backward"].count_side_columns())
+        if not (self.connections.all() and stride[1] == dilation[1] == 1):
+            ways = {}
+        self.fast = {side: way for side, way in ways.items() if way.is_worth_it()}
+        if "backward" in self.fast and x.needs_gradient:
+            y.gradient.need(*self.fast["backward"].count_side_columns())
 
     def count_scratch(self, machine):
         """Lane vectors for a transformed image."""
         return max((way.count_scratch() for way in self.fast.values()), default=0)
 
-    def place_products(self, start):
-        """Put the transformed weights at a place among all calls' and return the place behind them."""
-        for way in self.fast.values():
-            start = way.place(start)
-        return start
+    def list_ways(self, machine, tables, scratch, n_ways, n_products):
+        """Number the ways with fewer products, and give their fields."""
+        kh, kw = self.kernel
+        strides = kh * kw, self.x.shape[0] * kh * kw
+        ends = {"forward": (self.forward[0], strides), "backward": (self.backward[0], strides[::-1])}
+        fields = []
+        for side, way in self.fast.items():
+            way.number = n_ways + len(fields)
+            fields.append(way.fields(machine, tables, scratch, n_products, self.weight, *ends[side]))
+            n_products += way.count_products()
+        return fields, n_products
 
     def fields(self, machine, tables, scratch):
         """The fields of conv_t."""
@@ -539,15 +535,9 @@ class Convolution(Call):
                 (ci * kh * kw, kh * kw),
                 self.connections.T,
             ),
-            "fast_forward": NOT_FAST,
-            "fast_backward": NOT_FAST,
+            "fast_forward": self.fast["forward"].number if "forward" in self.fast else -1,
+            "fast_backward": self.fast["backward"].number if "backward" in self.fast else -1,
         }
-        ends = {
-            "fast_forward": (self.forward[0], (kh * kw, ci * kh * kw), False, y.value),
-            "fast_backward": (self.backward[0], (ci * kh * kw, kh * kw), True, x.gradient),
-        }
-        for side, way in self.fast.items():
-            linear[side] = way.fields(machine, tables, scratch, self.weight, *ends[side])
         return {
             "linear": linear,
             "ci": ci,
@@ -609,8 +599,8 @@ class Product(Call):
             **self.activation_fields(machine),
             "forward": walk(co, ci, 1, 1, ci),
             "backward": walk(ci, co, y.gradient.plane, ci, 1),
-            "fast_forward": NOT_FAST,
-            "fast_backward": NOT_FAST,
+            "fast_forward": -1,
+            "fast_backward": -1,
         }
         return {"linear": linear, "ci": ci, "scratch": scratch}
 

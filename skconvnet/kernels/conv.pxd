@@ -7,7 +7,9 @@ Forward and the gradient to the input are walks over tiles; this file adds the g
     dweight[o, c, u, v] = sum_{lanes, i, j} dy[o, i, j] * x[c, i * sh + u - top, j * sw + v - left]
 """
 
-from skconvnet.kernels.lanes cimport LANES, MAX_LANES, block_t, deposit, lanes_t, locate, real_t, splat, sum_each
+from skconvnet.kernels.lanes cimport (
+    LANES, MAX_LANES, block_t, deposit, lanes_t, locate, real_t, splat, sum_each
+)
 from skconvnet.kernels.linear cimport linear_forward, linear_t, settle_dy, write_dx
 from skconvnet.kernels.tile cimport TILE_HEIGHT, TILE_WIDTH, compute, count_parts, patch_t
 

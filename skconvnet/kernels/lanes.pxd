@@ -38,7 +38,8 @@ ctypedef struct buffer_t:
 ctypedef struct block_t:
     lanes_t* arena                      # all activations and their gradients
     const real_t* params                # the flat parameter vector
-    const real_t* products              # weights transformed for winograd
+    const void* ways                    # winograd_t of the convolutions that do with fewer products
+    const real_t* products              # the weights that these multiply with
     real_t* dparams                     # its gradient, summed over the blocks of this group
     bint first                          # this block starts the group: assign, do not add
     Py_ssize_t n, n_batch               # samples in the block and in the batch

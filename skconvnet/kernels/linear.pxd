@@ -16,7 +16,7 @@ ctypedef struct linear_t:
     Py_ssize_t weight, bias             # places in the parameter vector; bias < 0: none
     Py_ssize_t co, ho, wo
     walk_t forward, backward
-    winograd_t fast_forward, fast_backward      # in training, instead, if there are any
+    Py_ssize_t fast_forward, fast_backward      # numbers of the ways to go in training; < 0: none
     int activation
     double slope
 
@@ -25,11 +25,11 @@ cdef inline void linear_forward(const linear_t* g, const block_t* b) noexcept no
     """Write y."""
     cdef const real_t* bias = NULL
     cdef Py_ssize_t o, i
-    cdef bint fast = b.training and g.fast_forward.n_outputs > 0
+    cdef bint fast = b.training and g.fast_forward >= 0
     if g.bias >= 0:
         bias = b.params + g.bias
     if fast:
-        winograd(&g.fast_forward, b, &g.x, bias, &g.y)
+        winograd(<const winograd_t*> b.ways + g.fast_forward, b, &g.x, bias, &g.y)
     else:
         walk(
             &g.forward, b, locate(b, &g.x), g.x.plane, b.params + g.weight, bias, locate(b, &g.y),
@@ -66,8 +66,8 @@ cdef inline void write_dx(const linear_t* g, const block_t* b) noexcept nogil:
     """Write dx, if anybody wants it."""
     if g.dx.offset < 0:
         return
-    if g.fast_backward.n_outputs > 0:
-        winograd(&g.fast_backward, b, &g.dy, NULL, &g.dx)
+    if g.fast_backward >= 0:
+        winograd(<const winograd_t*> b.ways + g.fast_backward, b, &g.dy, NULL, &g.dx)
     else:
         walk(
             &g.backward, b, locate(b, &g.dy), g.dy.plane, b.params + g.weight,

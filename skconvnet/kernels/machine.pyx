@@ -123,7 +123,9 @@ cdef struct job_t:
     Py_ssize_t n, n_groups, group_blocks
     bint paired                     # the gradients of two groups are added to each other first
     const real_t* params
-    real_t* products                # weights transformed for winograd
+    const winograd_t* ways          # convolutions with fewer products, in training
+    Py_ssize_t n_ways
+    real_t* products                # the weights that they multiply with
     Py_ssize_t n_params             # of which have a gradient
     lanes_t* arenas                 # one a thread; if blocks meet, one a block
     Py_ssize_t arena_lanes
@@ -216,6 +218,7 @@ cdef void run_group(const job_t* job, Py_ssize_t group) noexcept nogil:
     cdef Py_ssize_t i, lane
     cdef block_t b
     b.params = job.params
+    b.ways = job.ways
     b.products = job.products
     b.dparams = job.partial + group * job.n_params
     b.tables = job.tables
@@ -322,19 +325,11 @@ cdef void cut_into_groups(job_t* job, int n_threads) noexcept nogil:
 
 
 cdef void transform_all_weights(const job_t* job, int n_threads) noexcept nogil:
-    """Write the weights that winograd multiplies with."""
+    """Write the weights that the ways with fewer products multiply with."""
     cdef Py_ssize_t k, o
-    cdef int side
-    cdef const winograd_t* g
-    for k in range(job.n_ops):
-        if job.ops[k].kind == CONV:
-            for side in range(2):
-                g = &job.ops[k].conv.linear.fast_backward
-                if side == 0:
-                    g = &job.ops[k].conv.linear.fast_forward
-                if g.n_outputs > 0:
-                    for o in prange(g.targets, schedule="static", num_threads=n_threads):
-                        transform_weights(g, job.params, o, job.products)
+    for k in range(job.n_ways):
+        for o in prange(job.ways[k].targets, schedule="static", num_threads=n_threads):
+            transform_weights(&job.ways[k], job.params, o, job.products)
 
 
 cdef void run_training(job_t* job, int n_threads) noexcept nogil:
@@ -453,8 +448,10 @@ cdef class Program:
         The fields of image_t.
     n_params : int
         How many numbers of the flat parameter vector have a gradient; running moments follow them.
+    ways : list of dict
+        The fields of winograd_t, of convolutions with fewer products.
     n_products : int
-        How many transformed weights winograd wants.
+        How many transformed weights these want.
     n_moments : int
         How many moments batch normalisation keeps of a block.
     predicting_lanes, training_lanes : int
@@ -464,18 +461,20 @@ cdef class Program:
     """
 
     cdef op_t* ops
-    cdef Py_ssize_t n_ops
+    cdef winograd_t* ways
+    cdef Py_ssize_t n_ops, n_ways
     cdef const Py_ssize_t[::1] tables
     cdef image_t input, output
     cdef plane_t input_plane
     cdef readonly bint pixels
     cdef Py_ssize_t[::1] meetings
     cdef readonly Py_ssize_t n_params, n_products, n_moments, predicting_lanes, training_lanes
-    cdef object memory
+    cdef object memory, ways_memory
 
     def __init__(
         self, list ops, tables, dict input, dict output, Py_ssize_t n_params,
-        Py_ssize_t n_products, Py_ssize_t n_moments, Py_ssize_t predicting_lanes, Py_ssize_t training_lanes,
+        list ways, Py_ssize_t n_products, Py_ssize_t n_moments,
+        Py_ssize_t predicting_lanes, Py_ssize_t training_lanes,
         dict input_plane=None,
     ):
         cdef unsigned char[::1] memory
@@ -488,6 +487,12 @@ cdef class Program:
         self.input = input
         self.output = output
         self.n_params = n_params
+        self.n_ways = len(ways)
+        self.ways_memory = np.zeros(max(self.n_ways, 1) * sizeof(winograd_t), np.uint8)
+        memory = self.ways_memory
+        self.ways = <winograd_t*> &memory[0]
+        for k, fields in enumerate(ways):
+            self.ways[k] = fields
         self.n_products = n_products
         self.n_moments = n_moments
         self.meetings = np.array(
@@ -540,6 +545,8 @@ cdef class Program:
         job.rows = rows
         job.n = n
         job.params = &params[0]
+        job.ways = self.ways
+        job.n_ways = self.n_ways
         job.n_params = self.n_params
         job.arenas = workspace.arenas
         job.arena_lanes = workspace.arena_lanes

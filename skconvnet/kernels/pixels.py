@@ -3,7 +3,6 @@
 import numpy as np
 
 from skconvnet.kernels.calls import (
-    NOT_FAST,
     Activation,
     Call,
     Convolution,
@@ -15,7 +14,6 @@ from skconvnet.kernels.calls import (
     reach_fields,
     share_evenly,
 )
-
 
 NOWHERE = {"offset": -1, "plane": 0, "row": 0}
 
@@ -131,8 +129,8 @@ class PlaneConvolution(Call):
             "wo": y.n_vectors,
             "forward": forward,
             "backward": forward,
-            "fast_forward": NOT_FAST,
-            "fast_backward": NOT_FAST,
+            "fast_forward": -1,
+            "fast_backward": -1,
             **self.activation_fields(machine),
         }
         unread = ("ci", "kh", "kw", "x_row_step", "x_step", "kernel_rows", "groups", "patches", "weights")
@@ -264,6 +262,7 @@ def compile_for_pixels(machine, calls, source, output, n_params):
         vector.fields(),
         output.fields(),
         n_params,
+        [],
         0,
         0,
         predicting_lanes,

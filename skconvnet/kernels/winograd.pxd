@@ -26,7 +26,7 @@ cdef extern from "winograd.h" nogil:
 
 # How one convolution, or the gradient to its input, goes about it.
 ctypedef struct winograd_t:
-    Py_ssize_t n_outputs                # m: columns that a product enters; 0: not this way
+    Py_ssize_t n_outputs                # m: columns that a product enters
     Py_ssize_t before                   # columns of the source left of the first output's first tap
     Py_ssize_t channels, rows           # of the source
     Py_ssize_t tiles                    # of m columns in a row
@@ -67,7 +67,7 @@ cdef inline void transform_rows(
     const winograd_t* g, int k, const lanes_t* x, const buffer_t* place, lanes_t* out
 ) noexcept nogil:
     """Write term k of B x for every row and tile."""
-    cdef Py_ssize_t c, i, t, m = g.n_outputs
+    cdef Py_ssize_t c, i, _t, m = g.n_outputs
     cdef const terms_t* terms = &INPUT_TERMS[k]
     cdef const lanes_t* row
     cdef Py_ssize_t p0 = terms.place[0], p1 = terms.place[1], p2 = terms.place[2], p3 = terms.place[3]
@@ -75,7 +75,7 @@ cdef inline void transform_rows(
     for c in range(g.channels):
         for i in range(g.rows):
             row = x + c * place.plane + i * place.row - g.before
-            for t in range(g.tiles):
+            for _t in range(g.tiles):
                 out[0] = f0 * row[p0] + f1 * row[p1] + f2 * row[p2] + f3 * row[p3]
                 out += 1
                 row += m
