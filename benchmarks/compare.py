@@ -1,17 +1,19 @@
-"""Side by side with PyTorch: samples a second, the ratio, and the share of the machine's FMA peak.
+"""Side by side with PyTorch, skorch and scikit-learn: rates, ratios, and the share of the FMA peak.
 
     python benchmarks/compare.py [--rounds 5] [--threads 2] [--rows ROW ...] [--output table.md]
 
 Every contender runs in a process of its own, in turn, for several rounds; the figures are medians over
-rounds. PyTorch runs contiguous and channels last, eager, with fused Adam; the better one counts. It gets
-its mini-batches as slices of a shuffled tensor, for nothing; skconvnet's time is that of a whole epoch of
-`fit`, shuffling, gathering and the running score included. A peer that is not installed is skipped, and
-the table says so. The peak is measured in the same run by a loop that works in registers only (it needs
-a C compiler).
+rounds, and the fastest of a row's peers counts. PyTorch runs eager, contiguous and channels last, with
+fused Adam, on modules made from the same lists of layers. It predicts in batches of 1,000 and, in rows
+of their own, of 50, which its caches like better. In training it gets its mini-batches as slices
+of a tensor, for nothing; skconvnet's time is that of a whole epoch of `fit`, shuffling, gathering and the
+running score included. A peer that is not installed is skipped, and the table says so. The peak is
+measured in the same run by a loop that works in registers only (it needs a C compiler). Its share counts
+a network's arithmetic as the plain sums have it, the zeros of the padding included: work that is left out
+or done with fewer products counts in full.
 """
 
 import argparse
-import importlib.util
 import json
 import os
 import platform
@@ -21,155 +23,300 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 HERE = Path(__file__).resolve().parent
+SECONDS = 0.5  # a contender calls what it times for so long
 
+# A contender's name starts with its library; "threads" takes the place of --threads.
+TORCH = {"PyTorch": {}, "PyTorch channels last": {"channels_last": True}}
+SMALL_BATCHES = {f"{name}, batches of 50": options for name, options in TORCH.items()}
+ONE_THREAD = {f"{name}, one thread": {**options, "threads": 1} for name, options in TORCH.items()}
+SKORCH = {"skorch": {}, "skorch, one thread": {"threads": 1}}
+SKLEARN = {"scikit-learn": {}, "scikit-learn, one thread": {"threads": 1}}
+CONTENDERS = {"skconvnet": {}, **TORCH, **SMALL_BATCHES, **ONE_THREAD, **SKORCH, **SKLEARN}
+
+# What a contender needs: the start of its name, the module to look for, how to install it.
+REQUIREMENTS = [("PyTorch", "torch", "torch==2.13.0"), ("skorch", "skorch", "torch==2.13.0 skorch")]
+
+
+class Row(NamedTuple):
+    """A row of the table."""
+
+    what: str
+    network: str
+    work: str  # train: an epoch; fit: all of them; predict; forward: predict without the estimator
+    peers: dict
+    at_least: float | None = None  # the ratio to reach
+    aim: float | None = None
+    samples: int = 10000
+    batch: int = 50  # of training; of PyTorch's predictions
+    epochs: int = 8  # of a fit
+
+
+LAYOUTS_AND_THREADS = {**TORCH, **ONE_THREAD}
 ROWS = {
-    "annt_mnist train": {
-        "what": "ANNT's MNIST network, all maps connected, batch 50, a training step with Adam",
-        "network": "annt_mnist",
-        "task": "train",
-        "batch": 50,
-        "samples": 10000,
-    },
-    "annt_mnist predict": {
-        "what": "the same, predicting 10,000 images",
-        "network": "annt_mnist",
-        "task": "predict",
-        "batch": 1000,
-        "samples": 10000,
-    },
+    "annt_mnist train": Row(
+        "ANNT's MNIST network (all maps connected), batch 50, training", "annt_mnist", "train", TORCH, 5, 7
+    ),
+    "annt_mnist predict": Row("the same, predicting", "annt_mnist", "predict", TORCH, 4, 5, batch=1000),
+    "annt_mnist predict small": Row(
+        "the same, PyTorch in batches of 50", "annt_mnist", "predict", SMALL_BATCHES
+    ),
+    "annt_cifar10 train": Row(
+        "ANNT's CIFAR-10 network, batch 50, training", "annt_cifar10", "train", TORCH, 1.35, 1.6, 1000
+    ),
+    "annt_cifar10 predict": Row("the same, predicting", "annt_cifar10", "predict", TORCH, 2, 2.3, 2000, 1000),
+    "annt_cifar10 predict small": Row(
+        "the same, PyTorch in batches of 50", "annt_cifar10", "predict", SMALL_BATCHES, samples=2000
+    ),
+    "numpy_cnn train": Row(
+        "Numpy-CNN's network, batch 32, training", "numpy_cnn", "train", TORCH, 4, 5.5, 3200, 32
+    ),
+    "kajda_mnist train": Row(
+        "Kajda's network, batch 32, training", "kajda_mnist", "train", LAYOUTS_AND_THREADS, 8, 15, batch=32
+    ),
+    "vgg train": Row("VGG, 32x32x3, batch 128, training", "vgg", "train", TORCH, 1.25, 1.6, 128, 128, 3),
+    "vgg predict": Row("the same, predicting", "vgg", "predict", TORCH, 1.8, 2.3, 1000, 1000),
+    "vgg predict small": Row(
+        "the same, PyTorch in batches of 50", "vgg", "predict", SMALL_BATCHES, samples=1000
+    ),
+    "dense fit": Row(
+        "dense 784-128-10, batch 50, a `fit` of 5 epochs", "dense", "fit", SKLEARN, 3, 5, epochs=5
+    ),
+    "annt_mnist fit": Row(
+        "ANNT's MNIST network, batch 50, a `fit` of 2 epochs", "annt_mnist", "fit", SKORCH, 6, 9, epochs=2
+    ),
+    "annt_mnist predict one": Row(
+        "the same, one image, `predict_proba`", "annt_mnist", "predict", SKORCH, 2, 4, 1
+    ),
+    "annt_mnist forward one": Row(
+        "the same, one image, the bare network", "annt_mnist", "forward", LAYOUTS_AND_THREADS, 1.5, 3, 1
+    ),
+    "annt_cifar10 predict one": Row(
+        "ANNT's CIFAR-10 network, one image, `predict_proba`", "annt_cifar10", "predict", SKORCH, 1.5, 2, 1
+    ),
+    "annt_cifar10 forward one": Row(
+        "the same, the bare network", "annt_cifar10", "forward", LAYOUTS_AND_THREADS, 1, 1.5, 1
+    ),
 }
-CONTENDERS = ["skconvnet", "torch", "torch_channels_last"]
 
 
-def make_layers(network):
-    """The layers of a row's network, without the output layer, and the shape of its images."""
+def make_network(name):
+    """The layers of a row's network, without the output layer, and the network that they make."""
     from skconvnet import architectures
+    from skconvnet._network import Network
+    from skconvnet.layers import Dense
 
-    return architectures.annt_mnist(full=True), architectures.INPUT_SHAPES[network]
+    if name == "dense":
+        layers, shape = [Dense(128, activation="relu")], (784,)
+    else:
+        options = {"full": True} if name == "annt_mnist" else {}
+        layers, shape = getattr(architectures, name)(**options), architectures.INPUT_SHAPES[name]
+    return layers, Network(layers, shape, 10)
 
 
 def make_torch_module(network):
     """The same network in PyTorch."""
     from torch import nn
 
-    modules = [
-        nn.Conv2d(1, 6, 5),
-        nn.ReLU(),
-        nn.AvgPool2d(2),
-        nn.Conv2d(6, 16, 5),
-        nn.ReLU(),
-        nn.AvgPool2d(2),
-        nn.Conv2d(16, 120, 5),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(120, 10),
-    ]
-    return nn.Sequential(*{"annt_mnist": modules}[network])
+    stages = network.stages
+    module = nn.Sequential(*(m for stage in stages for m in translate(stage.layer, stage.input_shape)))
+    n_parameters = sum(p.numel() for p in module.parameters())
+    if n_parameters != network.n_parameters:
+        raise ValueError(f"PyTorch has {n_parameters} parameters, skconvnet {network.n_parameters}.")
+    return module
 
 
-def count_flops(network, task):
+def translate(layer, shape):
+    """PyTorch's modules for a layer whose input has this shape."""
+    from torch import nn
+
+    from skconvnet import layers as ours
+    from skconvnet.layers.activation import resolve_activation
+    from skconvnet.layers.window import pad_image
+
+    if isinstance(layer, (ours.Conv2D, ours.Dense)):
+        after = translate(resolve_activation("", layer.activation), shape)
+    match layer:
+        case ours.Conv2D():
+            kernel, stride, dilation = layer._pairs()
+            (top, bottom), (left, right) = pad_image(shape, layer._span(), stride, layer.padding)
+            even = (top, left) == (bottom, right)
+            before = [] if even else [nn.ZeroPad2d((left, right, top, bottom))]
+            padding = (top, left) if even else 0
+            channels = shape[0], layer.filters
+            conv = nn.Conv2d(*channels, kernel, stride, padding, dilation, bias=layer.bias)
+            return [*before, conv, *after]
+        case ours.Dense():
+            linear = nn.Linear(int(np.prod(shape)), layer.units, bias=layer.bias)
+            return [*translate(ours.Flatten(), shape), linear, *after]
+        case ours.BatchNorm():
+            kind = nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
+            return [kind(shape[0], layer.epsilon, 1 - layer.momentum, affine=layer.scale)]
+        case ours.MaxPool2D(padding="valid"):
+            return [nn.MaxPool2d(layer.pool_size, layer.stride)]
+        case ours.AvgPool2D(padding="valid"):
+            return [nn.AvgPool2d(layer.pool_size, layer.stride)]
+        case ours.Flatten():
+            return [nn.Flatten()] if len(shape) == 3 else []
+        case ours.ReLU():
+            return [nn.ReLU()]
+        case ours.LeakyReLU():
+            return [nn.LeakyReLU(layer.slope)]
+        case ours.Identity():
+            return []
+    raise NotImplementedError(f"{layer!r} has no translation to PyTorch here.")
+
+
+def count_flops(row):
     """Floating-point operations a sample: two a multiply-add; the first layer needs no input gradient."""
-    import numpy as np
-
-    from skconvnet._network import Network
-
-    layers, shape = make_layers(network)
     forward = [
         2 * (s.n_parameters - np.prod(s.shapes.get("bias", 0))) * np.prod(s.output_shape[1:])
-        for s in Network(layers, shape, 10).stages
-        if s.n_parameters
+        for s in make_network(row.network)[1].stages
+        if len(s.shapes.get("weight", ())) > 1
     ]
-    return int(sum(forward)) if task == "predict" else int(3 * sum(forward) - forward[0])
+    return int(3 * sum(forward) - forward[0] if row.work in ("train", "fit") else sum(forward))
 
 
-def make_data(shape, samples):
+def make_data(network, samples):
     """Images and labels; their values do not matter."""
-    import numpy as np
-
-    rng = np.random.default_rng(0)
-    return rng.random((samples, *shape), dtype=np.float32), rng.integers(0, 10, samples)
+    images = np.random.default_rng(0).random((samples, *network.input_shape), dtype=np.float32)
+    return images, np.arange(samples) % 10
 
 
-def run_skconvnet(row, threads):
-    """Samples a second of skconvnet: the median epoch, or the median prediction."""
+def time_skconvnet(row, threads):
+    """Seconds that skconvnet takes for a row's work."""
     from skconvnet import ConvNetClassifier
 
-    layers, shape = make_layers(row["network"])
-    X, y = make_data(shape, row["samples"])
+    layers, network = make_network(row.network)
+    X, y = make_data(network, row.samples)
     clf = ConvNetClassifier(
         layers,
         data_format="channels_first",
-        batch_size=row["batch"],
+        batch_size=row.batch,
+        max_iter=row.epochs,
         n_threads=threads,
-        learning_rate=0.002,
         random_state=0,
-        max_iter=8 if row["task"] == "train" else 1,
-    ).fit(X, y)
-    if row["task"] == "train":
-        durations = [record["duration"] for record in clf.history_[1:]]
-    else:
-        durations = time_calls(lambda: clf.predict_proba(X), 8)
-    return len(X) / statistics.median(durations)
+    )
+    if row.work == "fit":
+        return time_calls(lambda: clf.fit(X, y))
+    if row.work == "train":
+        return statistics.median(record["duration"] for record in clf.fit(X, y).history_[1:])
+    clf.fit(*make_data(network, 50))
+    if row.work == "predict":
+        return time_calls(lambda: clf.predict_proba(X))
+    return time_calls(lambda: clf.network_.forward(X, threads, "softmax"))
 
 
-def run_torch(row, threads, channels_last=False):
-    """Samples a second of PyTorch."""
+def time_torch(row, threads, channels_last=False):
+    """Seconds that PyTorch takes for a row's work."""
     import torch
 
     torch.set_num_threads(threads)
-    torch.manual_seed(0)
-    _, shape = make_layers(row["network"])
-    X, y = (torch.from_numpy(a) for a in make_data(shape, row["samples"]))
-    module = make_torch_module(row["network"])
+    network = make_network(row.network)[1]
+    module = make_torch_module(network)
+    X, y = (torch.from_numpy(a) for a in make_data(network, row.samples))
     if channels_last:
         X, module = (t.to(memory_format=torch.channels_last) for t in (X, module))
-    batches = [slice(k, k + row["batch"]) for k in range(0, len(X), row["batch"])]
-    if row["task"] == "predict":
-        module.eval()
+    batches = [slice(k, k + row.batch) for k in range(0, len(X), row.batch)]
+    optimizer = torch.optim.Adam(module.parameters(), fused=True)
 
-        def work():
-            with torch.inference_mode():
-                for batch in batches:
-                    torch.softmax(module(X[batch]), 1)
+    def train():
+        for batch in batches:
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(module(X[batch]), y[batch]).backward()
+            optimizer.step()
 
-    else:
-        optimizer = torch.optim.Adam(module.parameters(), lr=0.002, fused=True)
+    @torch.inference_mode()
+    def predict():
+        for batch in batches:
+            torch.softmax(module(X[batch]), 1)
 
-        def work():
-            for batch in batches:
-                optimizer.zero_grad()
-                torch.nn.functional.cross_entropy(module(X[batch]), y[batch]).backward()
-                optimizer.step()
-
-    return len(X) / statistics.median(time_calls(work, 4))
+    module.train(row.work == "train")
+    return time_calls(train if row.work == "train" else predict)
 
 
-def time_calls(work, calls):
-    """Seconds of each call, after one that does not count."""
+def time_skorch(row, threads):
+    """Seconds that skorch takes for a row's work."""
+    import torch
+    from skorch import NeuralNetClassifier
+
+    torch.set_num_threads(threads)
+    network = make_network(row.network)[1]
+    X, y = make_data(network, row.samples)
+    net = NeuralNetClassifier(
+        make_torch_module(network),
+        criterion=torch.nn.CrossEntropyLoss,
+        optimizer=torch.optim.Adam,
+        optimizer__fused=True,
+        batch_size=row.batch,
+        max_epochs=row.epochs,
+        train_split=None,
+        verbose=0,
+    )
+    if row.work == "fit":
+        return time_calls(lambda: net.fit(X, y))
+    net.initialize()
+    return time_calls(lambda: net.predict_proba(X))
+
+
+def time_sklearn(row, threads):
+    """Seconds that scikit-learn takes for a fit of a dense network with one hidden layer."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier
+
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    layers, network = make_network(row.network)
+    mlp = MLPClassifier(
+        tuple(layer.units for layer in layers),
+        batch_size=row.batch,
+        max_iter=row.epochs,
+        tol=0,
+        n_iter_no_change=sys.maxsize,
+    )
+    X, y = make_data(network, row.samples)
+    return time_calls(lambda: mlp.fit(X, y))
+
+
+def time_calls(work):
+    """Median seconds of a call, after one that does not count."""
     work()
     seconds = []
-    for _ in range(calls):
+    while sum(seconds) < SECONDS:
         start = time.perf_counter()
         work()
         seconds.append(time.perf_counter() - start)
-    return seconds
+    return statistics.median(seconds)
 
 
-def run_contender(name, row, threads):
-    """Run one contender in this process."""
-    if name == "skconvnet":
-        return run_skconvnet(row, threads)
-    return run_torch(row, threads, channels_last=name == "torch_channels_last")
+TIMERS = {
+    "skconvnet": time_skconvnet,
+    "PyTorch": time_torch,
+    "skorch": time_skorch,
+    "scikit-learn": time_sklearn,
+}
+
+
+def run_contender(name, key, threads):
+    """Samples a second of one contender, in this process."""
+    row = ROWS[key]
+    options = {"threads": threads, **CONTENDERS[name]}
+    seconds = TIMERS[name.replace(",", " ").split()[0]](row, **options)
+    return row.samples * (row.epochs if row.work == "fit" else 1) / seconds
 
 
 def call_contender(name, key, threads):
     """Run one contender in a process of its own."""
     command = [sys.executable, __file__, "--threads", str(threads), "--worker", name, key]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(CONTENDERS[name].get("threads", threads))}
+    output = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     return float(output.stdout)
 
 
@@ -188,27 +335,44 @@ def measure_peak(threads):
 
 def describe_machine():
     """The processor's name and the versions that matter."""
-    names = (
-        [
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ]
-        if Path("/proc/cpuinfo").exists()
-        else [platform.processor()]
-    )
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     from skconvnet import __version__, kernels
 
-    parts = [
-        f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores",
-        f"Python {platform.python_version()}",
-        f"skconvnet {__version__} ({kernels.get_isa()})",
-    ]
-    if importlib.util.find_spec("torch"):
-        from importlib.metadata import version
+    libraries = {"NumPy": "numpy", "scikit-learn": "scikit-learn", "PyTorch": "torch", "skorch": "skorch"}
+    return "; ".join(
+        [
+            f"{[*names, platform.processor() or platform.machine()][0]}, {os.cpu_count()} cores",
+            f"Python {platform.python_version()}",
+            f"skconvnet {__version__} ({kernels.get_isa()})",
+            *(
+                f"{library} {version(name)}"
+                for library, name in libraries.items()
+                if find_spec(name.replace("scikit-learn", "sklearn"))
+            ),
+        ]
+    )
 
-        parts.append(f"PyTorch {version('torch')}")
-    return "; ".join(parts)
+
+def describe_row(row, rates, peak):
+    """A row's cells, from the median samples a second of every contender."""
+    peers = dict(rates)
+    ours = peers.pop("skconvnet")
+    best = max(peers, key=peers.get, default=None)
+
+    def describe_rate(rate):
+        return f"{1e6 / rate:,.1f} us" if row.samples == 1 else f"{rate:,.0f} / s"
+
+    share = peak and row.samples > 1
+    return [
+        row.what,
+        describe_rate(ours),
+        f"{describe_rate(peers[best])} ({best})" if best else "",
+        f"{ours / peers[best]:.2f} x" if best else "",
+        *(f"{bar:g} x" if bar else "" for bar in (row.at_least, row.aim)),
+        f"{ours * count_flops(row) / peak / 1e9:.0%}" if share else "",
+    ]
 
 
 def main():
@@ -222,56 +386,44 @@ def main():
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
-        name, key = arguments.worker
-        print(run_contender(name, ROWS[key], arguments.threads))
+        print(run_contender(*arguments.worker, arguments.threads))
         return
 
-    contenders = list(CONTENDERS)
-    notes = []
-    if importlib.util.find_spec("torch") is None:
-        contenders = ["skconvnet"]
-        notes.append("PyTorch is not installed (torch==2.13.0): its columns are empty.")
-    rates = {key: {name: [] for name in contenders} for key in arguments.rows}
+    missing = {name: remedy for name, module, remedy in REQUIREMENTS if find_spec(module) is None}
+    notes = [f"{name} is not installed ({remedy}): skipped." for name, remedy in missing.items()]
+    rates = {
+        key: {name: [] for name in ("skconvnet", *ROWS[key].peers) if not name.startswith(tuple(missing))}
+        for key in arguments.rows
+    }
     peaks = []
-    for _ in range(arguments.rounds):
+    for k in range(arguments.rounds):
         peaks.append(measure_peak(arguments.threads))
-        for key in arguments.rows:
-            for name in contenders:
-                rates[key][name].append(call_contender(name, key, arguments.threads))
+        for key, contenders in rates.items():
+            print(f"round {k + 1}: {key}", file=sys.stderr)
+            for name, values in contenders.items():
+                values.append(call_contender(name, key, arguments.threads))
     peak = None if None in peaks else statistics.median(peaks)
     if peak is None:
         notes.append("No C compiler: the peak was not measured.")
 
-    lines = [
-        "| work | skconvnet, samples/s | best PyTorch | ratio | share of the FMA peak |",
-        "|---|---|---|---|---|",
+    cells = [
+        ["work", "skconvnet", "best peer", "ratio", "at least", "aim", "share of the FMA peak"],
+        ["---"] * 7,
     ]
-    results = {}
-    for key in arguments.rows:
-        medians = {name: statistics.median(values) for name, values in rates[key].items()}
-        ours = medians.pop("skconvnet")
-        best = max(medians, key=medians.get, default=None)
-        flops = count_flops(ROWS[key]["network"], ROWS[key]["task"])
-        share = f"{ours * flops / peak / 1e9:.0%}" if peak else ""
-        theirs = f"{medians[best]:,.0f} ({best})" if best else ""
-        ratio = f"{ours / medians[best]:.2f} x" if best else ""
-        lines.append(f"| {ROWS[key]['what']} | {ours:,.0f} | {theirs} | {ratio} | {share} |")
-        results[key] = {"samples_per_second": rates[key], "flops_per_sample": flops}
-    lines += [
-        "",
-        f"{arguments.threads} threads, float32, medians of {arguments.rounds} rounds. "
-        + describe_machine()
-        + "."
-        + (f" FMA peak: {peak:.0f} GFLOP/s." if peak else ""),
-        *notes,
-    ]
-    table = "\n".join(lines)
+    for key, contenders in rates.items():
+        medians = {name: statistics.median(values) for name, values in contenders.items()}
+        cells.append(describe_row(ROWS[key], medians, peak))
+    machine = (
+        f"{arguments.threads} threads, float32, medians of {arguments.rounds} rounds. {describe_machine()}."
+    )
+    if peak:
+        machine += f" FMA peak: {peak:.0f} GFLOP/s."
+    table = "\n".join([*(f"| {' | '.join(row)} |" for row in cells), "", machine, *notes])
     print(table)
     if arguments.output:
         arguments.output.write_text(table + "\n")
-        arguments.output.with_suffix(".json").write_text(
-            json.dumps({"peak_gflops": peaks, "threads": arguments.threads, "rows": results}, indent=1)
-        )
+        results = {"machine": machine, "peak_gflops": peaks, "samples_per_second": rates}
+        arguments.output.with_suffix(".json").write_text(json.dumps(results, indent=1))
 
 
 if __name__ == "__main__":
