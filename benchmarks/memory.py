@@ -1,0 +1,113 @@
+"""What predicting and fitting add to a process's memory, and what the import adds to its start.
+
+    python benchmarks/memory.py [--work WORK ...] [--rounds 7] [--output table.md]
+
+Every figure comes from a fresh process. The memory is the peak resident set (Linux); what a call adds is
+the difference to a process that does all but the call, less the size of what the call gives. The import
+is that of skconvnet after scikit-learn, the median over rounds. Images are random.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+# This process imports little, since a child inherits the peak of its parent.
+
+
+def prepare_predict():
+    """60,000 images of float32 and 28x28, and their prediction by Numpy-CNN's network."""
+    import numpy as np
+
+    from skconvnet import ConvNetClassifier, architectures
+
+    rng = np.random.default_rng(0)
+    clf = ConvNetClassifier(architectures.numpy_cnn(), max_iter=1, random_state=0)
+    clf.fit(rng.random((10, 28, 28), np.float32), np.arange(10))  # before X, so as to hide nothing
+    X = rng.random((60_000, 28, 28), np.float32)
+    return X, lambda: clf.predict_proba(X)
+
+
+def prepare_fit():
+    """50,000 images of uint8 and 32x32x3, and an epoch of ANNT's CIFAR-10 network over them."""
+    import numpy as np
+
+    from skconvnet import ConvNetClassifier, architectures
+
+    X = np.random.default_rng(0).integers(0, 256, (50_000, 32, 32, 3), np.uint8)
+    y = np.arange(len(X)) % 10
+    clf = ConvNetClassifier(architectures.annt_cifar10(), max_iter=1, random_state=0)
+    return X, lambda: clf.fit(X, y)
+
+
+WORK = {"predict": (prepare_predict, 50), "fit": (prepare_fit, 300)}  # and the MB that it may add
+IMPORT_BAR = 50  # ms
+
+
+def run_work(name, call):
+    """Measure this process, with or without the call: bytes of its peak, of X and of the result."""
+    X, work = WORK[name][0]()
+    result = work() if call else None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return peak, X.nbytes, getattr(result, "nbytes", 0)
+
+
+def run_import():
+    """Seconds that scikit-learn's import takes in this process, and skconvnet's after it."""
+    start = time.perf_counter()
+    import sklearn  # noqa: F401
+
+    middle = time.perf_counter()
+    import skconvnet  # noqa: F401
+
+    return middle - start, time.perf_counter() - middle
+
+
+def call_worker(*arguments):
+    """Run a worker in a process of its own."""
+    command = [sys.executable, __file__, "--worker", *arguments]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", nargs="*", choices=WORK, default=list(WORK), metavar="WORK")
+    parser.add_argument("--rounds", type=int, default=7, help="imports (default: 7)")
+    parser.add_argument("--output", type=Path, help="also write the tables to this file")
+    parser.add_argument("--worker", nargs="+", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        name, *call = arguments.worker
+        print(json.dumps(run_import() if name == "import" else run_work(name, bool(call))))
+        return
+
+    lines = [
+        "| work | X | peak | peak less X | peak without the call | added | bar |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in arguments.work:
+        prepare, bar = WORK[name]
+        bare, *_ = call_worker(name)
+        peak, X, result = call_worker(name, "call")
+        cells = (f"{size / 1e6:.0f} MB" for size in (X, peak, peak - X, bare, peak - bare - result))
+        lines.append(f"| {prepare.__doc__[:-1]} | {' | '.join(cells)} | < {bar} MB |")
+    theirs, ours = zip(*(call_worker("import") for _ in range(arguments.rounds)))
+    lines += [
+        "",
+        "| import sklearn | import skconvnet after it | bar |",
+        "|---|---|---|",
+        f"| {statistics.median(theirs) * 1e3:.0f} ms | {statistics.median(ours) * 1e3:.0f} ms "
+        f"| < {IMPORT_BAR} ms |",
+    ]
+    table = "\n".join(lines)
+    print(table)
+    if arguments.output:
+        arguments.output.write_text(table + "\n")
+
+
+if __name__ == "__main__":
+    main()

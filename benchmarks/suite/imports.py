@@ -1,0 +1,9 @@
+"""Import time, in fresh processes."""
+
+
+def timeraw_sklearn():
+    return "import sklearn"
+
+
+def timeraw_skconvnet_after_sklearn():
+    return "import skconvnet", "import sklearn"
