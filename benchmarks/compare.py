@@ -3,10 +3,9 @@
     python benchmarks/compare.py [--rounds 5] [--threads 2] [--rows ROW ...] [--output table.md]
 
 Every contender runs in a process of its own, in turn, for several rounds; the figures are medians over
-rounds, and the fastest of a row's peers counts. (The processes are forked from one that has imported the
-peers and done nothing else.) PyTorch runs eager, contiguous and channels last, with
-fused Adam, on modules made from the same lists of layers. It predicts in batches of 1,000 and, in rows
-of their own, of 50, which its caches like better. In training it gets its mini-batches as slices
+rounds, and the fastest of a row's peers counts. PyTorch runs eager, contiguous and channels last, with
+fused Adam, on modules made from the same lists of layers. It predicts in batches of 1,000 (500 for VGG) and,
+in rows of their own, of 50, which its caches like better. In training it gets its mini-batches as slices
 of a tensor, for nothing; skconvnet's time is that of a whole epoch of `fit`, shuffling, gathering and the
 running score included. A peer that is not installed is skipped, and the table says so. The peak is
 measured in the same run by a loop that works in registers only (it needs a C compiler). Its share counts
@@ -16,7 +15,6 @@ or done with fewer products counts in full.
 
 import argparse
 import json
-import multiprocessing
 import os
 import platform
 import shutil
@@ -26,7 +24,6 @@ import sys
 import tempfile
 import time
 import warnings
-from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,9 +32,7 @@ from typing import NamedTuple
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
-SECONDS = 0.6  # a contender calls what it times for so long
-# Not skconvnet, which starts no threads in a fork of a process that knows it.
-PEERS = ["torch", "torch._dynamo", "skorch", "sklearn.neural_network"]
+SECONDS = 0.4  # a contender calls what it times for so long
 
 # A contender's name starts with its library; "threads" takes the place of --threads.
 TORCH = {"PyTorch": {}, "PyTorch channels last": {"channels_last": True}}
@@ -88,9 +83,9 @@ ROWS = {
         "Kajda's network, batch 32, training", "kajda_mnist", "train", LAYOUTS_AND_THREADS, 8, 15, batch=32
     ),
     "vgg train": Row("VGG, 32x32x3, batch 128, training", "vgg", "train", TORCH, 1.25, 1.6, 128, 128, 3),
-    "vgg predict": Row("the same, predicting", "vgg", "predict", TORCH, 1.8, 2.3, 1000, 1000),
+    "vgg predict": Row("the same, predicting", "vgg", "predict", TORCH, 1.8, 2.3, 500, 500),
     "vgg predict small": Row(
-        "the same, PyTorch in batches of 50", "vgg", "predict", SMALL_BATCHES, samples=1000
+        "the same, PyTorch in batches of 50", "vgg", "predict", SMALL_BATCHES, samples=500
     ),
     "dense fit": Row(
         "dense 784-128-10, batch 50, a `fit` of 5 epochs", "dense", "fit", SKLEARN, 3, 5, epochs=5
@@ -279,7 +274,6 @@ def time_sklearn(row, threads):
     """Seconds that scikit-learn takes for a fit of a dense network with one hidden layer."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
-    from threadpoolctl import threadpool_limits
 
     warnings.simplefilter("ignore", ConvergenceWarning)
     layers, network = make_network(row.network)
@@ -291,8 +285,7 @@ def time_sklearn(row, threads):
         n_iter_no_change=sys.maxsize,
     )
     X, y = make_data(network, row.samples)
-    with threadpool_limits(threads):
-        return time_calls(lambda: mlp.fit(X, y))
+    return time_calls(lambda: mlp.fit(X, y))
 
 
 def time_calls(work):
@@ -323,9 +316,11 @@ def run_contender(name, key, threads):
 
 
 def call_contender(name, key, threads):
-    """Run one contender in a process of its own."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("forkserver")) as pool:
-        return pool.submit(run_contender, name, key, threads).result()
+    """Run one contender in a process of its own: a fresh one, since PyTorch is slower in a forked one."""
+    command = [sys.executable, __file__, "--threads", str(threads), "--worker", name, key]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(CONTENDERS[name].get("threads", threads))}
+    output = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    return float(output.stdout)
 
 
 def measure_peak(threads):
@@ -391,8 +386,12 @@ def main():
         "--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW", help="; ".join(ROWS)
     )
     parser.add_argument("--output", type=Path, help="also write the table, and a .json beside it")
+    parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    multiprocessing.get_context("forkserver").set_forkserver_preload(PEERS)
+    if arguments.worker:
+        print(run_contender(*arguments.worker, arguments.threads))
+        return
+
     missing = {name: remedy for name, module, remedy in REQUIREMENTS if find_spec(module) is None}
     notes = [f"{name} is not installed ({remedy}): skipped." for name, remedy in missing.items()]
     rates = {

@@ -76,7 +76,14 @@ class Plan:
         predicting_lanes = 0
         for image in self._images:
             predicting_lanes = image.value.place(predicting_lanes)
+        # what blocks keep while they meet: all values, and the gradients of batch normalisation
         scratch = predicting_lanes
+        meetings = [call for call in self.calls if call.name == "moments"]
+        for call in meetings:
+            buffer = getattr(call.y.gradient, "base", call.y.gradient)
+            if buffer.offset < 0:
+                scratch = buffer.place(scratch)
+        kept_lanes = scratch if meetings else 0
         for image in self._images:
             # the last image takes the loss's gradient even if nobody below wants it
             wanted = image.needs_gradient or image is self._images[-1]
@@ -97,6 +104,7 @@ class Plan:
             ways,
             n_products,
             self._n_moments,
+            kept_lanes,
             predicting_lanes,
             training_lanes,
         )

@@ -6,7 +6,7 @@ With one position an output, adding up the lanes of every dweight[o, k] = sum_la
 cost more than the products; so x is transposed once and lanes become inputs k.
 """
 
-from skconvnet.kernels.lanes cimport LANES, TILE_WIDTH, block_t, locate, real_t
+from skconvnet.kernels.lanes cimport LANES, TILE_WIDTH, block_t, locate, locate_offset, real_t
 from skconvnet.kernels.linear cimport linear_forward, linear_t, settle_dy, write_dx
 from skconvnet.kernels.tile cimport TILE_HEIGHT, compute, count_parts, even_share, outer_t
 
@@ -30,7 +30,7 @@ cdef inline void add_dweight(const dense_t* g, const block_t* b) noexcept nogil:
     cdef const linear_t* g_linear = &g.linear
     cdef Py_ssize_t n_vectors = count_parts(g.ci, LANES)
     cdef Py_ssize_t full_width = even_share(n_vectors, TILE_WIDTH)
-    cdef real_t* x_lanes = <real_t*> (b.arena + g.scratch)
+    cdef real_t* x_lanes = <real_t*> locate_offset(b, g.scratch)
     cdef real_t* sums
     cdef real_t* dweight
     cdef Py_ssize_t s, o, p, q, r, k, height, width

@@ -36,7 +36,9 @@ ctypedef struct buffer_t:
 
 # What a kernel sees of the block of LANES samples that it works on.
 ctypedef struct block_t:
-    lanes_t* arena                      # all activations and their gradients
+    lanes_t* kept                       # what the block keeps from one region to the next
+    lanes_t* arena                      # of the thread: all other activations and gradients
+    Py_ssize_t kept_lanes               # offsets below this are in kept, from here on in arena
     const real_t* params                # the flat parameter vector
     const void* ways                    # winograd_t of the convolutions that do with fewer products
     const real_t* products              # the weights that these multiply with
@@ -50,9 +52,16 @@ ctypedef struct block_t:
     const Py_ssize_t* tables            # the plan's index tables
 
 
+cdef inline lanes_t* locate_offset(const block_t* b, Py_ssize_t offset) noexcept nogil:
+    """Point at a place in the block's memory."""
+    if offset < b.kept_lanes:
+        return b.kept + offset
+    return b.arena + (offset - b.kept_lanes)
+
+
 cdef inline lanes_t* locate(const block_t* b, const buffer_t* buffer) noexcept nogil:
     """Point at element (0, 0, 0) of a buffer."""
-    return b.arena + buffer.offset
+    return locate_offset(b, buffer.offset)
 
 
 cdef inline void deposit(const block_t* b, Py_ssize_t at, real_t value) noexcept nogil:

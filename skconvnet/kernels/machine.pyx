@@ -127,8 +127,9 @@ cdef struct job_t:
     Py_ssize_t n_ways
     real_t* products                # the weights that they multiply with
     Py_ssize_t n_params             # of which have a gradient
-    lanes_t* arenas                 # one a thread; if blocks meet, one a block
-    Py_ssize_t arena_lanes
+    lanes_t* kept                   # kept_lanes a block, if blocks meet
+    lanes_t* arenas                 # arena_lanes a thread
+    Py_ssize_t kept_lanes, arena_lanes
     const Py_ssize_t* meetings      # after which calls blocks meet in training
     Py_ssize_t n_meetings
     double* moments                 # (1 + blocks, n_moments): the batch's, then each block's
@@ -217,6 +218,8 @@ cdef void run_group(const job_t* job, Py_ssize_t group) noexcept nogil:
     cdef Py_ssize_t end = min(first + job.group_blocks, count_parts(job.n, size))
     cdef Py_ssize_t i, lane
     cdef block_t b
+    b.arena = job.arenas + omp_get_thread_num() * job.arena_lanes
+    b.kept_lanes = job.kept_lanes
     b.params = job.params
     b.ways = job.ways
     b.products = job.products
@@ -226,7 +229,7 @@ cdef void run_group(const job_t* job, Py_ssize_t group) noexcept nogil:
     b.training = job.training
     b.batch_moments = job.moments
     for i in range(first, end):
-        b.arena = job.arenas + (i if job.n_meetings else omp_get_thread_num()) * job.arena_lanes
+        b.kept = job.kept + i * job.kept_lanes
         b.moments = job.moments + (1 + i) * job.n_moments
         b.first = i == first
         b.n = min(size, job.n - i * size)
@@ -393,7 +396,7 @@ cdef class Samples:
 
 
 cdef class Workspace:
-    """The memory that a program works in: an arena a thread, or a block, and a gradient a group.
+    """The memory that a program works in: an arena a thread, what blocks keep, and a gradient a group.
 
     Parameters
     ----------
@@ -405,7 +408,8 @@ cdef class Workspace:
 
     cdef object memory, gradients
     cdef lanes_t* arenas
-    cdef Py_ssize_t arena_lanes
+    cdef lanes_t* kept
+    cdef Py_ssize_t arena_lanes, kept_lanes
     cdef int n_threads
     cdef real_t[:, ::1] partial
     cdef Py_ssize_t[::1] target
@@ -415,18 +419,21 @@ cdef class Workspace:
 
     def __init__(self, Program program, int n_threads, Py_ssize_t batch_size=0):
         cdef unsigned char[::1] memory
-        cdef Py_ssize_t n_blocks = count_parts(batch_size, LANES), n_arenas
+        cdef Py_ssize_t n_blocks = count_parts(batch_size, LANES), n_lanes
         cdef Py_ssize_t n_groups = min(n_blocks, <Py_ssize_t> 2 * MAX_PAIRS)
         if batch_size:
             n_threads = <int> min(<Py_ssize_t> n_threads, n_groups)
         self.n_threads = n_threads
-        n_arenas = n_blocks if n_blocks and len(program.meetings) else n_threads
+        self.kept_lanes = program.kept_lanes if batch_size else 0
         self.arena_lanes = program.training_lanes if batch_size else program.predicting_lanes
-        self.memory = np.zeros((n_arenas * self.arena_lanes + 1) * sizeof(lanes_t), np.uint8)
+        self.arena_lanes -= self.kept_lanes
+        n_lanes = n_threads * self.arena_lanes + n_blocks * self.kept_lanes
+        self.memory = np.zeros((n_lanes + 1) * sizeof(lanes_t), np.uint8)
         memory = self.memory
         self.arenas = <lanes_t*> (
             <size_t> &memory[0] + sizeof(lanes_t) - <size_t> &memory[0] % sizeof(lanes_t)
         )
+        self.kept = self.arenas + n_threads * self.arena_lanes
         dtype = np.dtype(f"f{sizeof(real_t)}")
         self.products = np.zeros(program.n_products if batch_size else 1, dtype)
         self.partial = np.zeros((max(n_groups, 1), max(program.n_params, 1)), dtype)
@@ -454,8 +461,9 @@ cdef class Program:
         How many transformed weights these want.
     n_moments : int
         How many moments batch normalisation keeps of a block.
-    predicting_lanes, training_lanes : int
-        Size of a block's arena in lane vectors, for forward alone and with gradients.
+    kept_lanes, predicting_lanes, training_lanes : int
+        Size of a block's memory in lane vectors: what it keeps while blocks meet, which comes first,
+        and all of it, for forward alone and with gradients.
     input_plane : dict, default=None
         The fields of plane_t, for a program that predicts single images, lanes being pixels.
     """
@@ -468,13 +476,14 @@ cdef class Program:
     cdef plane_t input_plane
     cdef readonly bint pixels
     cdef Py_ssize_t[::1] meetings
-    cdef readonly Py_ssize_t n_params, n_products, n_moments, predicting_lanes, training_lanes
+    cdef readonly Py_ssize_t n_params, n_products, n_moments
+    cdef readonly Py_ssize_t kept_lanes, predicting_lanes, training_lanes
     cdef object memory, ways_memory
 
     def __init__(
         self, list ops, tables, dict input, dict output, Py_ssize_t n_params,
         list ways, Py_ssize_t n_products, Py_ssize_t n_moments,
-        Py_ssize_t predicting_lanes, Py_ssize_t training_lanes,
+        Py_ssize_t kept_lanes, Py_ssize_t predicting_lanes, Py_ssize_t training_lanes,
         dict input_plane=None,
     ):
         cdef unsigned char[::1] memory
@@ -501,6 +510,7 @@ cdef class Program:
         self.pixels = input_plane is not None
         if self.pixels:
             self.input_plane = input_plane
+        self.kept_lanes = kept_lanes
         self.predicting_lanes = predicting_lanes
         self.training_lanes = training_lanes
         for k, (name, fields) in enumerate(ops):
@@ -549,6 +559,8 @@ cdef class Program:
         job.n_ways = self.n_ways
         job.n_params = self.n_params
         job.arenas = workspace.arenas
+        job.kept = workspace.kept
+        job.kept_lanes = workspace.kept_lanes
         job.arena_lanes = workspace.arena_lanes
         if len(workspace.products):
             job.products = &workspace.products[0]

@@ -265,6 +265,7 @@ def compile_for_pixels(machine, calls, source, output, n_params):
         [],
         0,
         0,
+        0,
         predicting_lanes,
         predicting_lanes,
         first.fields(),

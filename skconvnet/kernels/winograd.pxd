@@ -10,7 +10,7 @@ kernel column runs over it, and every sum enters m outputs.  Used in training al
 errors are some times those of the plain sum, and a prediction must not depend on its company.
 """
 
-from skconvnet.kernels.lanes cimport block_t, buffer_t, lanes_t, locate, real_t, splat
+from skconvnet.kernels.lanes cimport block_t, buffer_t, lanes_t, locate, locate_offset, real_t, splat
 from skconvnet.kernels.walk cimport walk, walk_t
 
 
@@ -89,7 +89,7 @@ cdef inline void winograd(
     const buffer_t* target,     # OUT
 ) noexcept nogil:
     """Write every output of a convolution."""
-    cdef lanes_t* scratch = b.arena + g.scratch
+    cdef lanes_t* scratch = locate_offset(b, g.scratch)
     cdef lanes_t* y
     cdef Py_ssize_t o, i, j, size = g.targets * g.channels * g.kh
     cdef real_t[4] blend
