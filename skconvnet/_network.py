@@ -325,9 +325,7 @@ class Network:
         """
         key = kernels.get_isa(), head, input_gradient
         if key not in self._programs:
-            plan, image, _ = self._lower(input_gradient)
-            if head:
-                plan.add_call(Softmax(head, image))
+            plan, image, _ = self._lower(input_gradient, head)
             machine = kernels.get_machine(self.dtype)
             self._programs[key] = plan.compile(machine, image, self.n_params)
         return self._programs[key]
@@ -347,20 +345,20 @@ class Network:
         """
         key = kernels.get_isa(), head, "pixels"
         if key not in self._programs:
-            plan, image, _ = self._lower(input_gradient=False)
-            if head:
-                plan.add_call(Softmax(head, image))
+            plan, image, _ = self._lower(False, head)
             machine = kernels.get_machine(self.dtype)
             self._programs[key] = compile_for_pixels(machine, plan.calls, plan.input, image, self.n_params)
         return self._programs[key]
 
-    def _lower(self, input_gradient):
-        """Give a plan with the calls of all layers, the image that they end in, and the calls' names."""
+    def _lower(self, input_gradient, head=None):
+        """Give a plan of layers and head, its last image, and the names of the layers' calls."""
         plan, names = Plan(self.input_shape, input_gradient), []
         image = plan.input
         for stage in self.stages:
             image = stage.layer.lower(plan, image, stage.places)
             names += [f"{stage.key} {call.name}" for call in plan.calls[len(names) :]]
+        if head:
+            plan.add_call(Softmax(head, image))
         return plan, image, names
 
     def wrap(self, X):

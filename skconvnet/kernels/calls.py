@@ -12,7 +12,6 @@ import numpy as np
 # Positions of an output plane that the weight gradient goes through with all kernel rows at a time.
 STRIP = 128
 
-
 # Winograd's convolution pays for sums over at least so many channels and kernel rows, and for at
 # least so many channels made.
 LEAST_SUM, LEAST_TARGETS = 48, 8
@@ -365,6 +364,15 @@ class Call:
         """The fields of winograd_t for the ways with fewer products, and how many products there are then."""
         return [], n_products
 
+    def end_fields(self):
+        """The fields that say where input, output and their gradients lie."""
+        return {
+            "x": self.x.value.fields(),
+            "y": self.y.value.fields(),
+            "dx": self.x.gradient.fields(),
+            "dy": self.y.gradient.fields(),
+        }
+
     def activation_fields(self, machine):
         """The fields that say which activation follows."""
         kind, slope = self.activation
@@ -469,14 +477,13 @@ class Convolution(Call):
         if x.needs_gradient:
             y.gradient.need(*count_side_columns(bands, y.shape[2]))
         left = padding[1][0]
-        ways = {
-            "forward": Winograd(kernel, x, y, left, flip=False),
-            "backward": Winograd(kernel, y, x, kernel[1] - 1 - left, flip=True),
-        }
-        if not (self.connections.all() and stride[1] == dilation[1] == 1):
-            ways = {}
+        ways = {}
+        if connections.all() and stride[1] == dilation[1] == 1:
+            ways["forward"] = Winograd(kernel, x, y, left, flip=False)
+            if x.needs_gradient:
+                ways["backward"] = Winograd(kernel, y, x, kernel[1] - 1 - left, flip=True)
         self.fast = {side: way for side, way in ways.items() if way.is_worth_it()}
-        if "backward" in self.fast and x.needs_gradient:
+        if "backward" in self.fast:
             y.gradient.need(*self.fast["backward"].count_side_columns())
 
     def count_scratch(self, machine):
@@ -505,10 +512,7 @@ class Convolution(Call):
             first, count = rows.find_positions(tap, x.shape[1])
             kernel_rows.append((first, count, (first * stride[0] + tap) * x.value.row))
         linear = {
-            "x": x.value.fields(),
-            "y": y.value.fields(),
-            "dx": x.gradient.fields(),
-            "dy": y.gradient.fields(),
+            **self.end_fields(),
             "weight": self.weight,
             "bias": self.bias,
             "co": co,
@@ -567,8 +571,7 @@ class Product(Call):
 
     def fields(self, machine, tables, scratch):
         """The fields of dense_t."""
-        x, y, ci = self.x, self.y, self.x.shape[0]
-        co = y.shape[0]
+        y, ci, co = self.y, self.x.shape[0], self.y.shape[0]
 
         def walk(n_out, n_in, source_step, weight_in, weight_out):
             # one pass over one row and one column; the inputs are taps of one channel
@@ -587,10 +590,7 @@ class Product(Call):
             }
 
         linear = {
-            "x": x.value.fields(),
-            "y": y.value.fields(),
-            "dx": x.gradient.fields(),
-            "dy": y.gradient.fields(),
+            **self.end_fields(),
             "weight": self.weight,
             "bias": self.bias,
             "co": co,
@@ -613,20 +613,10 @@ class Pooling(Call):
         self.kernel, self.stride, self.padding = kernel, stride, padding
         self.count_padding = count_padding
 
-    def fields(self, machine, tables, scratch):
-        """The fields of pool_t."""
-        (channels, hi, wi), (_, ho, wo) = self.x.shape, self.y.shape
+    def window_fields(self):
+        """The fields that say how windows lie."""
         (top, _), (left, _) = self.padding
         return {
-            "x": self.x.value.fields(),
-            "y": self.y.value.fields(),
-            "dx": self.x.gradient.fields(),
-            "dy": self.y.gradient.fields(),
-            "channels": channels,
-            "hi": hi,
-            "wi": wi,
-            "ho": ho,
-            "wo": wo,
             "kh": self.kernel[0],
             "kw": self.kernel[1],
             "sh": self.stride[0],
@@ -634,6 +624,19 @@ class Pooling(Call):
             "top": top,
             "left": left,
             "count_padding": self.count_padding,
+        }
+
+    def fields(self, machine, tables, scratch):
+        """The fields of pool_t."""
+        (channels, hi, wi), (_, ho, wo) = self.x.shape, self.y.shape
+        return {
+            **self.end_fields(),
+            "channels": channels,
+            "hi": hi,
+            "wi": wi,
+            "ho": ho,
+            "wo": wo,
+            **self.window_fields(),
             "disjoint": all(s >= k for s, k in zip(self.stride, self.kernel)),
             "covering": all(
                 s <= k and (n_out - 1) * s + k - before >= n_in
@@ -703,10 +706,7 @@ class BatchNormalization(Call):
         """The fields of batch_norm_t."""
         channels, height, width = self.x.shape
         return {
-            "x": self.x.value.fields(),
-            "y": self.y.value.fields(),
-            "dx": self.x.gradient.fields(),
-            "dy": self.y.gradient.fields(),
+            **self.end_fields(),
             "channels": channels,
             "ho": height,
             "wo": width,

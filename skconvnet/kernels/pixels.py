@@ -159,19 +159,7 @@ class PlanePooling(Call):
 
     def fields(self, machine, tables, scratch):
         """The fields of plane_pool_t."""
-        call = self._call
-        (top, _), (left, _) = call.padding
-        return {
-            "x": self.x.fields(),
-            "y": self.y.fields(),
-            "kh": call.kernel[0],
-            "kw": call.kernel[1],
-            "sh": call.stride[0],
-            "sw": call.stride[1],
-            "top": top,
-            "left": left,
-            "count_padding": call.count_padding,
-        }
+        return {"x": self.x.fields(), "y": self.y.fields(), **self._call.window_fields()}
 
 
 class ClearGaps(Call):
