@@ -56,6 +56,8 @@ class Plan:
 
     def add_call(self, call):
         """Append a kernel call."""
+        if self.calls:
+            call.follow(self.calls[-1])
         self.calls.append(call)
 
     def add_moments(self, n):

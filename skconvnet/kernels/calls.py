@@ -16,6 +16,16 @@ STRIP = 128
 # least so many channels made.
 LEAST_SUM, LEAST_TARGETS = 48, 8
 
+# The fields of terms_t for patches of x and dy themselves.
+NO_TERMS = dict.fromkeys(("n_outputs", "before", "rows", "tiles", "kw", "sums", "stride"), 0)
+
+# The fields of pool_t for no pooling.
+NO_POOL = {
+    **dict.fromkeys(("x", "y", "dx", "dy"), {"offset": -1, "plane": 0, "row": 0}),
+    **dict.fromkeys("channels hi wi ho wo kh kw sh sw top left".split(), 0),
+    **dict.fromkeys("count_padding disjoint covering deferred".split(), False),
+}
+
 # The activation of a call that has none yet.
 NO_ACTIVATION = "identity", 0.0
 
@@ -304,16 +314,16 @@ def reach_fields(tables, reaches, height):
     return {"reach": tables.add(groups), "channels": tables.add(channels)}
 
 
-def patch_fields(machine, tables, columns, kernel, x, reaches):
-    """Cut the gradient to a convolution's weight into patches: fields of conv_t.
+def patch_fields(machine, tables, rows, columns, kernel, x, dy, reaches):
+    """Cut the gradient to a convolution's weight into patches: fields of patches_t.
 
-    columns: the forward phase of the columns; kernel: pair; x: the input's buffer; reaches: bool
-    array (filters, channels). Weights of one kernel column v read the same output columns j, the
+    rows, columns: the forward phases; kernel: pair; x, dy: buffers; reaches: bool array (filters,
+    channels). Weights of one kernel column v read the same output columns j, the
     fewer the further v reaches into the padding; so patches of one v each save arithmetic. Patches
     across v read neighbouring pixels of few channels, which the caches like better (64 channels of
     32x32, 3x3 kernel: 5.3 against 7.9 ms a block), so the saving has to be worth it.
     """
-    groups, patches, weights, known = [], [], [], {}
+    patches, weights, known = [], [], {}
     spans = [columns.find_positions(tap, x.shape[2]) for _, tap in columns.taps]
     for start in range(0, len(reaches), machine.tile_height):
         seen = tuple(np.flatnonzero(reaches[start : start + machine.tile_height].any(axis=0)).tolist())
@@ -322,17 +332,35 @@ def patch_fields(machine, tables, columns, kernel, x, reaches):
             across = [([(c, v) for c in seen for v in range(kernel[1])], (0, columns.count))]
             across, apart = (_cut_evenly(runs, machine.tile_width) for runs in (across, apart))
             cheapest = apart if _count_work(apart) < 0.9 * _count_work(across) else across
-            known[seen] = len(patches), len(cheapest)
-            for members, (first, count) in cheapest:
-                patches.append((len(weights), len(members), first, count))
+            known[seen] = []
+            for members, span in cheapest:
+                known[seen].append((len(weights), len(members), *span))
                 weights.extend(
                     (c * x.plane + columns.taps[v][1], c * kernel[0] * kernel[1] + v, c) for c, v in members
                 )
-        groups.append(known[seen])
+        patches += [
+            (start, u, *patch) for patch in known[seen] for u in range(0, kernel[0], machine.kernel_rows)
+        ]
+    kernel_rows = []
+    for _, tap in rows.taps:
+        first, count = rows.find_positions(tap, x.shape[1])
+        kernel_rows.append((first, count, (first * rows.in_step + tap) * x.row))
     return {
-        "groups": tables.add(groups),
+        "x": x.fields(),
+        "dy": dy.fields(),
+        "ci": x.shape[0],
+        "co": dy.shape[0],
+        "ho": dy.shape[1],
+        "kh": kernel[0],
+        "kw": kernel[1],
+        "x_row_step": rows.in_step * x.row,
+        "x_step": columns.in_step,
+        "kernel_rows": tables.add(kernel_rows),
+        "n_patches": len(patches),
         "patches": tables.add(patches),
         "weights": tables.add(weights),
+        "strip": max((STRIP if kernel[1] > 1 else STRIP // 2) // dy.shape[2], 1),
+        "connections": tables.add(reaches),
     }
 
 
@@ -359,6 +387,9 @@ class Call:
     """
 
     activation = None
+
+    def follow(self, last):
+        """Share work with the call before, if that saves any."""
 
     def list_ways(self, machine, tables, scratch, n_ways, n_products):
         """The fields of winograd_t for the ways with fewer products, and how many products there are then."""
@@ -419,6 +450,38 @@ class Winograd:
         """Lane vectors for one term of the transformed source."""
         return self.source[0] * self.source[1] * self.tiles
 
+    def place_terms(self, machine, start):
+        """Place what the gradient to the weight goes through: B x, A' dy, the sums; and give the end."""
+        term = Buffer((*self.source[:2], self.tiles))
+        slopes = Buffer((*self.target[:2], self.tiles))
+        sums = slopes.place(term.place(start))
+        return term, slopes, sums, sums + 6 * self.count_sums(machine)
+
+    def count_sums(self, machine):
+        """Vectors for the sums of one product, at most: every patch begins a new one."""
+        (channels, *_), (filters, *_), kh = self.source, self.target, self.kernel[0]
+        largest = machine.tile_height, machine.tile_width, machine.kernel_rows
+        n_patches = np.prod([-(-n // most) for n, most in zip((filters, channels, kh), largest)])
+        return filters * channels * kh // machine.lanes + int(n_patches)
+
+    def term_fields(self, machine, tables, scratch, rows):
+        """The fields of patches_t and of terms_t; rows: the forward phase."""
+        term, slopes, sums, _ = self.place_terms(machine, scratch)
+        column = Phase(0, 1, 1, self.tiles, [(0, 0)])
+        reaches = np.ones((self.target[0], self.source[0]), bool)
+        kernel = self.kernel[0], 1
+        patches = patch_fields(machine, tables, rows, column, kernel, term, slopes, reaches)
+        terms = {
+            "n_outputs": self.n_outputs,
+            "before": self.before,
+            "rows": self.source[1],
+            "tiles": self.tiles,
+            "kw": self.kernel[1],
+            "sums": sums,
+            "stride": self.count_sums(machine),
+        }
+        return patches, terms
+
     def count_products(self):
         """Numbers in the transformed weights."""
         return 6 * self.source[0] * self.target[0] * self.kernel[0]
@@ -466,6 +529,7 @@ class Convolution(Call):
         self.kernel, self.stride, self.dilation = kernel, stride, dilation
         self.before = padding[0][0], padding[1][0]
         self.connections = connections
+        self.pool = None
         axes = list(zip(kernel, stride, dilation, self.before))
         rows, columns = (forward_phases(n, *axis) for n, axis in zip(y.shape[1:], axes))
         x.value.need(*count_side_columns(columns, x.shape[2]))
@@ -487,8 +551,11 @@ class Convolution(Call):
             y.gradient.need(*self.fast["backward"].count_side_columns())
 
     def count_scratch(self, machine):
-        """Lane vectors for a transformed image."""
-        return max((way.count_scratch() for way in self.fast.values()), default=0)
+        """Lane vectors for transformed images and the sums of their products."""
+        counts = [way.count_scratch() for way in self.fast.values()]
+        if "forward" in self.fast:
+            counts.append(self.fast["forward"].place_terms(machine, 0)[-1])
+        return max(counts, default=0)
 
     def list_ways(self, machine, tables, scratch, n_ways, n_products):
         """Number the ways with fewer products, and give their fields."""
@@ -504,13 +571,9 @@ class Convolution(Call):
 
     def fields(self, machine, tables, scratch):
         """The fields of conv_t."""
-        x, y, (kh, kw), stride = self.x, self.y, self.kernel, self.stride
+        x, y, (kh, kw) = self.x, self.y, self.kernel
         ci, (co, ho, wo) = x.shape[0], y.shape
         (rows,) = self.forward[0]
-        kernel_rows = []
-        for _, tap in rows.taps:
-            first, count = rows.find_positions(tap, x.shape[1])
-            kernel_rows.append((first, count, (first * stride[0] + tap) * x.value.row))
         linear = {
             **self.end_fields(),
             "weight": self.weight,
@@ -542,18 +605,14 @@ class Convolution(Call):
             "fast_forward": self.fast["forward"].number if "forward" in self.fast else -1,
             "fast_backward": self.fast["backward"].number if "backward" in self.fast else -1,
         }
-        return {
-            "linear": linear,
-            "ci": ci,
-            "kh": kh,
-            "kw": kw,
-            "kernel_rows": tables.add(kernel_rows),
-            "x_row_step": stride[0] * x.value.row,
-            "x_step": stride[1],
-            "strip": max(STRIP // y.shape[2], 1),
-            **patch_fields(machine, tables, self.columns, self.kernel, x.value, self.connections),
-            "connections": tables.add(self.connections),
-        }
+        if "forward" in self.fast:
+            patches, terms = self.fast["forward"].term_fields(machine, tables, scratch, rows)
+        else:
+            ends = x.value, y.gradient
+            patches = patch_fields(machine, tables, rows, self.columns, self.kernel, *ends, self.connections)
+            terms = NO_TERMS
+        pool = self.pool.fields(machine, tables, scratch) if self.pool else NO_POOL
+        return {"linear": linear, "patches": patches, "terms": terms, "pool": pool}
 
 
 class Product(Call):
@@ -612,6 +671,13 @@ class Pooling(Call):
         self.name, self.x, self.y = name, x, y
         self.kernel, self.stride, self.padding = kernel, stride, padding
         self.count_padding = count_padding
+        self.deferred = False
+
+    def follow(self, last):
+        """Leave the way back to a convolution, which goes it just before its own, map by map."""
+        if self.name == "max_pool" and isinstance(last, Convolution) and last.y is self.x:
+            self.deferred = True
+            last.pool = self
 
     def window_fields(self):
         """The fields that say how windows lie."""
@@ -637,6 +703,7 @@ class Pooling(Call):
             "ho": ho,
             "wo": wo,
             **self.window_fields(),
+            "deferred": self.deferred,
             "disjoint": all(s >= k for s, k in zip(self.stride, self.kernel)),
             "covering": all(
                 s <= k and (n_out - 1) * s + k - before >= n_in

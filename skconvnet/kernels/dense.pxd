@@ -65,6 +65,6 @@ cdef inline void dense_forward(const dense_t* g, const block_t* b) noexcept nogi
 
 cdef inline void dense_backward(const dense_t* g, const block_t* b) noexcept nogil:
     """Give dweight and dbias their share; write dx."""
-    settle_dy(&g.linear, b)
+    settle_dy(&g.linear, b, 0, g.linear.co)
     add_dweight(g, b)
     write_dx(&g.linear, b)

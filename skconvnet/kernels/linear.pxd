@@ -43,12 +43,14 @@ cdef inline void linear_forward(const linear_t* g, const block_t* b) noexcept no
                 )
 
 
-cdef inline void settle_dy(const linear_t* g, const block_t* b) noexcept nogil:
-    """Bring dy before the activation and give dbias its share: the first thing to do backward."""
+cdef inline void settle_dy(
+    const linear_t* g, const block_t* b, Py_ssize_t first, Py_ssize_t end
+) noexcept nogil:
+    """Bring dy of some outputs before the activation and give dbias its share: the first thing backward."""
     cdef Py_ssize_t o, i, j
     cdef lanes_t* dy
     cdef lanes_t total
-    for o in range(g.co):
+    for o in range(first, end):
         total = splat(0)
         for i in range(g.ho):
             dy = locate(b, &g.dy) + o * g.dy.plane + i * g.dy.row

@@ -38,6 +38,7 @@ from skconvnet.kernels.lanes cimport (
 )
 from skconvnet.kernels.loss cimport cross_entropy, labels_t
 from skconvnet.kernels.optimizer cimport ADAM, CHUNK, SGD, optimizer_t, sum_groups, update
+from skconvnet.kernels.patch cimport KERNEL_ROWS
 from skconvnet.kernels.pixels cimport (
     clear_gaps, gather_plane, plane_pool_t, plane_t, pool_plane, spread_plane, spread_t
 )
@@ -76,11 +77,13 @@ OP_KINDS = {
     "spread": SPREAD,
 }
 
-# Samples in a block; columns and rows of a tile, at most; rows of a tile of one column.
+# Samples in a block; columns and rows of a tile, at most; rows of a tile of one column; kernel rows of
+# a patch, at most.
 lanes = LANES
 tile_width = TILE_WIDTH
 tile_height = TILE_HEIGHT
 column_height = COLUMN_HEIGHT
+kernel_rows = KERNEL_ROWS
 
 # The numbers of what kernels tell apart by number.
 activation_kinds = {
@@ -198,7 +201,8 @@ cdef void run_backward(const op_t* op, const block_t* b) noexcept nogil:
     elif op.kind == DENSE:
         dense_backward(&op.dense, b)
     elif op.kind == MAX_POOL:
-        max_pool_backward(&op.pool, b)
+        if not op.pool.deferred:
+            max_pool_backward(&op.pool, b, 0, op.pool.channels)
     elif op.kind == AVG_POOL:
         avg_pool_backward(&op.pool, b)
     elif op.kind == FLATTEN:

@@ -3,6 +3,8 @@
 import numpy as np
 
 from skconvnet.kernels.calls import (
+    NO_POOL,
+    NO_TERMS,
     Activation,
     Call,
     Convolution,
@@ -133,8 +135,9 @@ class PlaneConvolution(Call):
             "fast_backward": -1,
             **self.activation_fields(machine),
         }
-        unread = ("ci", "kh", "kw", "x_row_step", "x_step", "kernel_rows", "groups", "patches", "weights")
-        return {"linear": linear, **dict.fromkeys((*unread, "strip", "connections"), 0)}
+        unread = "ci co ho kh kw x_row_step x_step kernel_rows n_patches patches weights strip connections"
+        patches = {"x": NOWHERE, "dy": NOWHERE, **dict.fromkeys(unread.split(), 0)}
+        return {"linear": linear, "patches": patches, "terms": NO_TERMS, "pool": NO_POOL}
 
 
 class PlaneKernel(Call):

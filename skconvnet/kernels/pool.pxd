@@ -14,6 +14,7 @@ ctypedef struct pool_t:
     bint count_padding                  # averages divide by kh * kw, whatever was cut off
     bint disjoint                       # no pixel is in two windows
     bint covering                       # every pixel is in a window
+    bint deferred                       # the convolution before goes backward through this as well
 
 
 ctypedef struct window_t:
@@ -66,8 +67,10 @@ cdef inline void max_pool_forward(const pool_t* g, const block_t* b) noexcept no
                 locate(b, &g.y)[c * g.y.plane + i * g.y.row + j] = best
 
 
-cdef inline void max_pool_backward(const pool_t* g, const block_t* b) noexcept nogil:
-    """Write dx, if anybody wants it."""
+cdef inline void max_pool_backward(
+    const pool_t* g, const block_t* b, Py_ssize_t first, Py_ssize_t end
+) noexcept nogil:
+    """Write dx of some channels, if anybody wants it."""
     cdef Py_ssize_t c, i, j, r, s
     cdef window_t w
     cdef const lanes_t* x
@@ -75,7 +78,7 @@ cdef inline void max_pool_backward(const pool_t* g, const block_t* b) noexcept n
     cdef lanes_t best, slope, share, still_open
     if g.dx.offset < 0:
         return
-    for c in range(g.channels):
+    for c in range(first, end):
         x = locate(b, &g.x) + c * g.x.plane
         dx = locate(b, &g.dx) + c * g.dx.plane
         clear_image(g, dx)

@@ -101,11 +101,12 @@ ctypedef struct patch_t:
     Py_ssize_t[TILE_WIDTH] x_tap        # places in x
     Py_ssize_t n_rows, n_columns
     Py_ssize_t x_row_step, x_step, dy_row, dy_plane
+    bint begun                          # add to sums; else write them
     lanes_t* sums                       # IN OUT  (height, width), still to be summed over the lanes
 
 
 cdef inline inlined_t correlate(patch_t* t, const int height, const int width) noexcept nogil:
-    """Add dy * x, summed over positions, to sums; height and width are literals at the call."""
+    """Give sums dy * x, summed over positions; height and width are literals at the call."""
     cdef lanes_t[TILE_HEIGHT * TILE_WIDTH] acc
     cdef lanes_t[TILE_WIDTH] pixel
     cdef const lanes_t* x
@@ -114,7 +115,7 @@ cdef inline inlined_t correlate(patch_t* t, const int height, const int width) n
     cdef Py_ssize_t i, _j
     cdef int o, q
     for o in range(height * width):
-        acc[o] = t.sums[o]
+        acc[o] = t.sums[o] if t.begun else splat(0)
     for i in range(t.n_rows):
         x = t.x + i * t.x_row_step
         dy = t.dy + i * t.dy_row
