@@ -1,7 +1,8 @@
 """Convolutional networks on the CPU for people who work with scikit-learn."""
 
 from skconvnet._classifier import ConvNetClassifier
+from skconvnet._files import load
 from skconvnet._versions import __version__, show_versions
 from skconvnet.kernels import set_isa
 
-__all__ = ["ConvNetClassifier", "__version__", "set_isa", "show_versions"]
+__all__ = ["ConvNetClassifier", "__version__", "load", "set_isa", "show_versions"]

@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
 
 from skconvnet import kernels
+from skconvnet._files import FileMixin
 from skconvnet._images import channels_first, flatten_images, settle_input_shape, view_images
 from skconvnet._network import Network
 from skconvnet._params import NestedParamsMixin
@@ -17,7 +18,7 @@ from skconvnet.layers import Conv2D, Dense, Flatten, MaxPool2D
 from skconvnet.optimizers import OPTIMIZERS, resolve_optimizer
 
 
-class BaseConvNet(NestedParamsMixin, BaseEstimator):
+class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
     """Base class of the estimators: checks parameters and images, trains, runs the network."""
 
     _parameter_constraints = {

@@ -152,6 +152,7 @@ class Network:
 
     Attributes
     ----------
+    layers : tuple of layer or None
     stages : tuple of Stage
     n_params : int
         Numbers that have a gradient.
@@ -171,6 +172,7 @@ class Network:
         self.input_shape = tuple(int(n) for n in input_shape)
         self.dtype = np.dtype(dtype)
         self.stages = _arrange(name_layers(layers), self.input_shape, n_outputs)
+        self.layers, self.n_outputs = tuple(layers), n_outputs
         self.output_shape = self.stages[-1].output_shape if self.stages else self.input_shape
         self.n_params = sum(_size(shape) for s in self.stages for shape in s.shapes.values())
         n_statistics = sum(_size(shape) for s in self.stages for shape in s.statistics.values())

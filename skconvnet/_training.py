@@ -59,6 +59,9 @@ class Trainer:
             Trains on all samples once and gives a record of the history.
         """
         network = self.network
+        smallest, largest, n_outputs = target.min(), target.max(), int(np.prod(network.output_shape))
+        if not 0 <= smallest <= largest < n_outputs:
+            raise ValueError(f"target must be from 0 to {n_outputs - 1}, got {smallest} to {largest}.")
         program = network.compile()
         samples = network.wrap(X)
         rows = np.flatnonzero(weight > 0)

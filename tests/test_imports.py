@@ -12,11 +12,12 @@ PACKAGE = Path(importlib.util.find_spec("skconvnet._network").origin).parent
 # From the ground up: a room imports from lower floors, and, within a folder, from its neighbours.
 FLOORS = [
     {"kernels"},
-    {"_values", "initializers", "_sklearn_compat", "_images"},
+    {"_values", "datasets", "initializers", "_sklearn_compat", "_images"},
     {"optimizers"},
     {"layers"},
     {"_network", "architectures"},
     {"_params", "_training", "_versions", "functional", "profile"},
+    {"_files"},
     {"_base"},
     {"_classifier"},
     {"__init__"},

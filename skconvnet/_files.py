@@ -1,0 +1,339 @@
+"""Estimators in files: safetensors that hold no code, and pickles that know their version.
+
+A saved estimator is a tree in JSON. Plain values stand for themselves; an object of JSON is one of
+
+    {"tuple": [...]}, {"dict": [[key, value], ...]}, {"dtype": "<f4"},
+    {"tensor": name}                            an array of numbers, in the file's tensors
+    {"items": [...], "dtype": ..., "shape": []} an array of text or objects, or NumPy's scalar
+    {"class": ..., "arguments": {...}, "state": {...}}
+    {"same": path}                              what was built at that path already
+
+A thing is rebuilt by its constructor, which checks its arguments, and then gets its state. So whatever
+a class comes to hold is saved, as long as each constructor argument stays an attribute of its name.
+"""
+
+import hashlib
+import importlib
+import inspect
+import json
+import os
+import uuid
+import warnings
+
+import numpy as np
+
+from skconvnet._network import Network
+from skconvnet._training import Trainer
+from skconvnet._values import Value
+from skconvnet._versions import __version__
+
+FORMAT = 1
+
+
+class FileMixin:
+    """Makes an estimator write itself to files, and stamps its pickles with the package's version."""
+
+    def save(self, path):
+        """Write everything to one safetensors file, without pickle.
+
+        The file has parameters, weights, running statistics, classes, history, and what training goes on
+        from: the optimizer's state, the steps taken, and the random generator's state. It appears
+        whole or not at all; an older file stays if something fails. Read it with `skconvnet.load`, or
+        its tensors with any reader of safetensors.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file; it is replaced if it exists.
+
+        Raises
+        ------
+        ImportError
+            If safetensors is not installed.
+        TypeError
+            If a parameter or an attribute cannot be written, such as a callable `init` of a layer.
+        OSError
+            If the file cannot be written.
+        """
+        safetensors = import_safetensors()
+        writer = _Writer()
+        tree = json.dumps(writer.describe(self, ""))
+        metadata = {
+            "skconvnet": __version__,
+            "format": str(FORMAT),
+            "estimator": tree,
+            "sha256": _sum_up(tree, writer.tensors),
+        }
+        replace_file(path, safetensors.numpy.save(writer.tensors, metadata))
+
+    def __getstate__(self):
+        return {**super().__getstate__(), "_skconvnet_version": __version__}
+
+    def __setstate__(self, state):
+        state = dict(state)
+        version = state.pop("_skconvnet_version", "unknown")
+        if version != __version__:
+            warnings.warn(
+                f"{type(self).__name__} was pickled by skconvnet {version}, and this is {__version__}: it "
+                f"may not work, or give other results. Use the version that pickled it, or fit it again.",
+                UserWarning,
+                stacklevel=2,
+            )
+        super().__setstate__(state)
+
+
+def load(path):
+    """Read an estimator that its `save` wrote.
+
+    No code of the file is run: it can only name classes of this package and classes derived from them
+    that are imported already, whose constructors check what they get.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    estimator : estimator
+        Of the class that was saved. It predicts the same bits, and `partial_fit` goes on as if it
+        had never been saved.
+
+    Raises
+    ------
+    ImportError
+        If safetensors is not installed.
+    OSError
+        If the file cannot be read.
+    ValueError
+        If the file is none of skconvnet's, is damaged, or was written in a newer format.
+    """
+    safetensors = import_safetensors()
+    path = os.fspath(path)
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            check_format(path, metadata)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except safetensors.SafetensorError as error:
+        raise ValueError(
+            f"load: {path} is no safetensors file, or a damaged one: {error}. Give a file that an "
+            f"estimator's save wrote."
+        ) from None
+    try:
+        tree = metadata["estimator"]
+        if metadata["sha256"] != _sum_up(tree, tensors):
+            raise ValueError("the sum of its contents is not the one that was written")
+        reader = _Reader(tensors)
+        estimator = reader.build(json.loads(tree), "")
+        if not isinstance(estimator, FileMixin) or reader.tensors:
+            raise ValueError(f"{type(estimator).__name__} with {sorted(reader.tensors)} left over")
+    except Exception as error:  # whatever it is that a damaged file leads to
+        raise ValueError(f"load: {path} is damaged: {type(error).__name__}: {error}") from error
+    return estimator
+
+
+def check_format(path, metadata):
+    """Refuse a file that is not skconvnet's, or whose format is newer than this version."""
+    if "skconvnet" not in metadata:
+        raise ValueError(
+            f"load: {path} was not written by skconvnet; give a file that an estimator's save wrote."
+        )
+    number = metadata.get("format", "")
+    if not number.isdecimal():
+        raise ValueError(f"load: {path} is damaged: its format should be a number, got {number!r}.")
+    if int(number) > FORMAT:
+        raise ValueError(
+            f"load: {path} was written by skconvnet {metadata['skconvnet']} in format {number}, and "
+            f"this is {__version__}, which reads formats up to {FORMAT}. Upgrade skconvnet."
+        )
+
+
+def _sum_up(tree, tensors):
+    """Give a SHA-256 that changes with any bit of what is saved."""
+    total = hashlib.sha256(tree.encode())
+    for name in sorted(tensors):
+        total.update(f"{name} {tensors[name].dtype.name} {tensors[name].shape}".encode())
+        total.update(np.ascontiguousarray(tensors[name]))
+    return total.hexdigest()
+
+
+def import_safetensors():
+    """Give the package safetensors, or say how to get it."""
+    try:
+        importlib.import_module("safetensors.numpy")
+        return importlib.import_module("safetensors")
+    except ImportError as error:
+        raise ImportError(
+            "Saving and loading need the package safetensors: pip install skconvnet[safetensors]"
+        ) from error
+
+
+def replace_file(path, data):
+    """Put data in the place of a file, which is the old or the new one whenever it is looked at."""
+    path = os.path.realpath(os.fspath(path))
+    temporary = f"{path}.{uuid.uuid4().hex}.tmp"
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+
+
+# What is rebuilt by its constructor; subclasses count.
+_BUILT = (FileMixin, Value, Network, Trainer, np.random.RandomState)
+
+
+def _list_classes():
+    """Every class that may stand in a file, by name: the package's own, and those derived from them."""
+    found, waiting = {}, list(_BUILT)
+    while waiting:
+        cls = waiting.pop()
+        waiting += cls.__subclasses__()
+        own = cls.__module__.partition(".")[0] in ("skconvnet", "numpy")
+        found[cls.__name__ if own else f"{cls.__module__}.{cls.__qualname__}"] = cls
+    return found
+
+
+def _take_apart(thing):
+    """Give the constructor's arguments and the state that came after, each by name."""
+    if isinstance(thing, np.random.RandomState):
+        return {}, thing.get_state(legacy=False)
+    attributes = dict(vars(thing))
+    arguments = {
+        name: attributes.pop(name if name in attributes else f"_{name}")
+        for name in inspect.signature(type(thing)).parameters
+    }
+    if isinstance(thing, Value):
+        return arguments, {}
+    return arguments, dict(thing.weights) if isinstance(thing, Network) else attributes
+
+
+def _put_together(cls, arguments, state):
+    """Construct a thing and give it its state, or raise if that cannot be its state."""
+    thing = cls(**arguments)
+    if isinstance(thing, np.random.RandomState):
+        thing.set_state(state)
+    elif isinstance(thing, Network):
+        thing.set_weights(state)
+    else:
+        _, fresh = _take_apart(thing)
+        for name, value in state.items():
+            # an estimator learns new attributes; whatever else there is has them from its start
+            known = name not in vars(thing) if isinstance(thing, FileMixin) else name in fresh
+            if not known or hasattr(cls, name):
+                raise ValueError(f"a {cls.__name__} has no state {name!r}")
+            expected = fresh.get(name)
+            if isinstance(expected, np.ndarray) and (
+                value.shape != expected.shape or value.dtype != expected.dtype
+            ):
+                raise ValueError(
+                    f"{name} of a {cls.__name__} must be {expected.dtype} of shape {expected.shape}, got "
+                    f"{value.dtype} of shape {value.shape}"
+                )
+        vars(thing).update(state)
+    return thing
+
+
+class _Writer:
+    """Describes an estimator in JSON, and collects its arrays."""
+
+    def __init__(self):
+        self.tensors = {}
+        self._names = {cls: name for name, cls in _list_classes().items()}
+        self._paths = {}  # id of what was described: where
+
+    def describe(self, value, path):
+        """Give the JSON of a value, or raise a TypeError that names its path."""
+        if value is None or type(value) in (bool, int, float, str):
+            return value
+        if type(value) is list:
+            return [self.describe(item, f"{path}[{k}]") for k, item in enumerate(value)]
+        if type(value) is tuple:
+            return {"tuple": self.describe(list(value), path)}
+        if type(value) is dict:
+            pairs = [(self.describe(key, path), key, item) for key, item in value.items()]
+            return {"dict": [[key, self.describe(item, f"{path}[{name!r}]")] for key, name, item in pairs]}
+        if isinstance(value, np.dtype) and value.kind in "biufU":
+            return {"dtype": value.str}
+        if isinstance(value, (np.ndarray, np.generic)):
+            return self._describe_array(np.asarray(value), path)
+        if id(value) in self._paths:
+            return {"same": self._paths[id(value)]}
+        if type(value) in self._names:
+            self._paths[id(value)] = path
+            arguments, state = _take_apart(value)
+            if state.get("bit_generator", "MT19937") != "MT19937":
+                self._refuse(value, path)
+            public = sorted(state, key=lambda name: name.startswith("_"))
+            return {
+                "class": self._names[type(value)],
+                "arguments": {n: self.describe(arguments[n], _join(path, n)) for n in arguments},
+                "state": {n: self.describe(state[n], _join(path, n)) for n in public},
+            }
+        return self._refuse(value, path)
+
+    def _describe_array(self, array, path):
+        """Numbers become a tensor; text, objects and single numbers stay in the JSON."""
+        if array.dtype.kind not in "biufUO" or (array.dtype.itemsize > 8 and array.dtype.kind == "f"):
+            self._refuse(array, path)
+        if array.ndim and array.dtype.kind in "biuf":
+            self.tensors[path] = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+            return {"tensor": path}
+        items = self.describe(array.ravel().tolist(), path)
+        return {"items": items, "dtype": array.dtype.str, "shape": list(array.shape)}
+
+    def _refuse(self, value, path):
+        raise TypeError(
+            f"save: {path} is {value!r} of {type(value)}, which a file without code cannot hold. Use "
+            f"numbers, text, arrays, and values of skconvnet, or pickle the estimator."
+        )
+
+
+class _Reader:
+    """Builds what a `_Writer` described; takes what it uses out of the tensors."""
+
+    def __init__(self, tensors):
+        self.tensors = tensors
+        self._classes = _list_classes()
+        self._built = {}  # where: what
+
+    def build(self, tree, path):
+        """Give the value that a JSON describes."""
+        if isinstance(tree, list):
+            return [self.build(item, f"{path}[{k}]") for k, item in enumerate(tree)]
+        if not isinstance(tree, dict):
+            return tree
+        if "tuple" in tree:
+            return tuple(self.build(tree["tuple"], path))
+        if "dict" in tree:
+            pairs = [(self.build(key, path), item) for key, item in tree["dict"]]
+            return {key: self.build(item, f"{path}[{key!r}]") for key, item in pairs}
+        if "tensor" in tree:
+            return np.array(self.tensors.pop(tree["tensor"]))  # a copy that may be written to
+        if "items" in tree:
+            array = np.empty(len(tree["items"]), tree["dtype"])
+            for k, item in enumerate(tree["items"]):
+                array[k] = self.build(item, path)
+            return array.reshape(tree["shape"])[()]  # NumPy's scalar if it has no dimension
+        if "dtype" in tree:
+            return np.dtype(tree["dtype"])
+        if "same" in tree:
+            return self._built[tree["same"]]
+        if tree["class"] not in self._classes:
+            raise ValueError(f"{tree['class']} is not known here; if it is yours, import its module first")
+        arguments, state = (
+            {name: self.build(item, _join(path, name)) for name, item in tree[part].items()}
+            for part in ("arguments", "state")
+        )
+        self._built[path] = _put_together(self._classes[tree["class"]], arguments, state)
+        return self._built[path]
+
+
+def _join(path, name):
+    """Where an attribute of what stands at a path is."""
+    return f"{path}.{name}" if path else name
