@@ -106,6 +106,18 @@ def load(path):
         If the file cannot be read.
     ValueError
         If the file is none of skconvnet's, is damaged, or was written in a newer format.
+
+    Examples
+    --------
+    >>> import numpy as np, os, skconvnet, tempfile
+    >>> X, y = np.random.rand(40, 8, 8), np.arange(40) % 2
+    >>> clf = skconvnet.ConvNetClassifier(max_iter=1).fit(X, y)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "model.safetensors")
+    ...     clf.save(path)
+    ...     again = skconvnet.load(path)
+    >>> bool((again.predict_proba(X) == clf.predict_proba(X)).all())
+    True
     """
     safetensors = import_safetensors()
     path = os.fspath(path)
@@ -195,7 +207,8 @@ def _list_classes():
         cls = waiting.pop()
         waiting += cls.__subclasses__()
         own = cls.__module__.partition(".")[0] in ("skconvnet", "numpy")
-        found[cls.__name__ if own else f"{cls.__module__}.{cls.__qualname__}"] = cls
+        # of several definitions of one class, the last one
+        found.setdefault(cls.__name__ if own else f"{cls.__module__}.{cls.__qualname__}", cls)
     return found
 
 
@@ -225,7 +238,7 @@ def _put_together(cls, arguments, state):
         for name, value in state.items():
             # an estimator learns new attributes; whatever else there is has them from its start
             known = name not in vars(thing) if isinstance(thing, FileMixin) else name in fresh
-            if not known or hasattr(cls, name):
+            if not known or callable(getattr(cls, name, None)):
                 raise ValueError(f"a {cls.__name__} has no state {name!r}")
             expected = fresh.get(name)
             if isinstance(expected, np.ndarray) and (

@@ -86,6 +86,14 @@ def test_nothing_is_allocated_in_a_training_step():
     assert peak < 4096  # of the call's own views, not of its 100 steps
 
 
+@pytest.mark.parametrize("wrong", [-1, 3])
+def test_targets_beyond_the_outputs(wrong):
+    trainer, X, y = make_trainer()
+    y[5] = wrong
+    with pytest.raises(ValueError, match="target must be from 0 to 2, got"):
+        trainer.prepare(X, y, np.ones(100), 32, 0.01, True, 1)
+
+
 def test_a_copy_goes_on_by_itself():
     trainer, X, y = make_trainer()
     trainer.prepare(X, y, np.ones(100), 32, 0.01, True, 1)()
