@@ -13,7 +13,6 @@ a class comes to hold is saved, as long as each constructor argument stays an at
 """
 
 import hashlib
-import importlib
 import inspect
 import json
 import os
@@ -172,12 +171,12 @@ def _sum_up(tree, tensors):
 def import_safetensors():
     """Give the package safetensors, or say how to get it."""
     try:
-        importlib.import_module("safetensors.numpy")
-        return importlib.import_module("safetensors")
+        import safetensors.numpy
     except ImportError as error:
         raise ImportError(
             "Saving and loading need the package safetensors: pip install skconvnet[safetensors]"
         ) from error
+    return safetensors
 
 
 def replace_file(path, data):
@@ -230,6 +229,8 @@ def _put_together(cls, arguments, state):
     """Construct a thing and give it its state, or raise if that cannot be its state."""
     thing = cls(**arguments)
     if isinstance(thing, np.random.RandomState):
+        if not 0 <= state["state"]["pos"] <= len(state["state"]["key"]):  # NumPy looks there unchecked
+            raise ValueError(f"a RandomState has no position {state['state']['pos']}")
         thing.set_state(state)
     elif isinstance(thing, Network):
         thing.set_weights(state)

@@ -361,6 +361,12 @@ class TestLoad:
             (lambda m, t, a: a.update({"network_.output.weight": np.zeros((3, 3))}), "must have shape"),
             (lambda m, t, a: a.update({"network_.1.running_var": -np.ones(4)}), "running_var"),
             (lambda m, t, a: t["state"]["network_"]["state"].pop("stem.bias"), r"missing \['stem.bias'\]"),
+            (
+                lambda m, t, a: t["arguments"]["random_state"]["state"]["state"]["dict"][1].__setitem__(
+                    1, 10**8
+                ),
+                "a RandomState has no position 100000000",
+            ),
             (lambda m, t, a: a.pop("classes_"), "KeyError: 'classes_'"),
             (lambda m, t, a: a.update(more=np.ones(2)), r"with \['more'\] left over"),
             (
