@@ -15,7 +15,8 @@ from skconvnet._params import NestedParamsMixin
 from skconvnet._sklearn_compat import Interval, StrOptions
 from skconvnet._training import Trainer, train
 from skconvnet.layers import Conv2D, Dense, Flatten, MaxPool2D
-from skconvnet.optimizers import OPTIMIZERS, resolve_optimizer
+from skconvnet.optimizers import OPTIMIZERS, Optimizer, resolve_optimizer
+from skconvnet.schedules import Schedule
 
 
 class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
@@ -25,8 +26,10 @@ class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
         "layers": [list, tuple, None],
         "input_shape": [list, tuple, None],
         "data_format": [StrOptions({"channels_last", "channels_first"})],
-        "optimizer": [StrOptions(set(OPTIMIZERS)), *OPTIMIZERS.values()],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "optimizer": [StrOptions(set(OPTIMIZERS)), Optimizer],
+        "learning_rate": [Interval(Real, 0, None, closed="neither"), Schedule],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "shuffle": ["boolean"],
@@ -100,8 +103,10 @@ class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
             self.learning_rate,
             self.shuffle,
             kernels.count_threads(self.n_threads),
+            self.weight_decay,
+            self.clip_norm,
         )
-        train(run_epoch, n_epochs, history, trainer.network, self.verbose, interruptible)
+        train(trainer, run_epoch, n_epochs, history, self.verbose, interruptible)
         self._trainer = trainer
         self.network_ = trainer.network
         self.history_ = history

@@ -37,10 +37,22 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         (channels, height, width) when channels come first. None takes rows as plain vectors.
     data_format : {"channels_last", "channels_first"}, default="channels_last"
         Where X has its channels.
-    optimizer : {"adam", "sgd"} or optimizer, default="adam"
-        A name or an object of :mod:`skconvnet.optimizers`, such as ``SGD(momentum=0.9)``.
-    learning_rate : float, default=0.001
-        Size of the optimizer's steps.
+    optimizer : str or optimizer, default="adam"
+        "sgd", "adagrad", "adadelta", "rmsprop", "adam", "adamw", "lion", or an object of
+        :mod:`skconvnet.optimizers`, such as ``SGD(momentum=0.9)``, with its fields
+        ``optimizer__momentum`` as parameters.
+    learning_rate : float or schedule, default=0.001
+        Size of the optimizer's steps: a number, or an object of :mod:`skconvnet.schedules`, such as
+        ``CosineDecay(0.01, decay_steps=5000)``, with its fields ``learning_rate__decay_steps`` as
+        parameters. A schedule counts the steps over the life of the model, through `partial_fit`.
+    weight_decay : float, default=0.0
+        Pulls weights, but not biases or the scales of normalisation, towards 0: ``weight_decay *
+        weight`` is added to their gradient, as that of the penalty ``weight_decay / 2 * weight**2``
+        would be; "adamw" and "lion" subtract ``learning_rate * weight_decay * weight`` instead.
+    clip_norm : float, default=None
+        Largest Euclidean norm of a mini-batch's gradient; a longer one is scaled down to it, before
+        weight decay (Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural
+        networks", ICML 2013).
     batch_size : int or "auto", default="auto"
         Samples in a mini-batch; "auto" means ``min(64, n_samples)``.
     max_iter : int, default=50
@@ -85,7 +97,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         Training loss of each epoch, averaged while the epoch ran.
     history_ : list of dict
         One dict an epoch: epoch, train_loss, train_score (accuracy while the epoch ran),
-        learning_rate, duration in seconds.
+        learning_rate (of its last step), duration in seconds.
 
     See Also
     --------
@@ -120,6 +132,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         data_format="channels_last",
         optimizer="adam",
         learning_rate=1e-3,
+        weight_decay=0.0,
+        clip_norm=None,
         batch_size="auto",
         max_iter=50,
         shuffle=True,
@@ -134,6 +148,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         self.data_format = data_format
         self.optimizer = optimizer
         self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.clip_norm = clip_norm
         self.batch_size = batch_size
         self.max_iter = max_iter
         self.shuffle = shuffle

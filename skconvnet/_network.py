@@ -280,6 +280,22 @@ class Network:
                 raise ValueError(f"set_weights: {stage.label}: {error}") from None
         self.params = vector
 
+    def list_decaying(self):
+        """List where the flat vector has numbers that weight decay acts on: kernels, no biases or scales.
+
+        Returns
+        -------
+        ranges : ndarray of intp of shape (k, 2)
+            From where to where.
+        """
+        ranges = [
+            (stage.places[name], stage.places[name] + _size(shape))
+            for stage in self.stages
+            for name, shape in stage.shapes.items()
+            if name.endswith("weight") and len(shape) > 1
+        ]
+        return np.array(ranges, np.intp).reshape(-1, 2)
+
     def summary(self):
         """Print the plan: a row a layer, with the shape it makes, its parameters and its bytes.
 

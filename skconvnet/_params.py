@@ -12,7 +12,7 @@ from skconvnet.optimizers import OPTIMIZERS, resolve_optimizer
 
 
 class NestedParamsMixin:
-    """Makes the fields of an estimator's layers and of its optimizer parameters of the estimator."""
+    """Makes the fields of an estimator's layers, optimizer and schedule parameters of the estimator."""
 
     def get_params(self, deep=True):
         """Get the parameters of this estimator.
@@ -20,9 +20,9 @@ class NestedParamsMixin:
         Parameters
         ----------
         deep : bool, default=True
-            Whether to list the layers and the fields of layers and optimizer too, as
-            ``layers__<name or position>``, ``layers__<name or position>__<field>`` and
-            ``optimizer__<field>``.
+            Whether to list the layers and the fields of layers, optimizer and schedule too, as
+            ``layers__<name or position>``, ``layers__<name or position>__<field>``,
+            ``optimizer__<field>`` and ``learning_rate__<field>``.
 
         Returns
         -------

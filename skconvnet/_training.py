@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 
 from skconvnet import kernels
+from skconvnet.schedules import resolve_schedule
 
 
 class Trainer:
@@ -15,7 +16,7 @@ class Trainer:
     Parameters
     ----------
     network : Network
-    optimizer : SGD or Adam
+    optimizer : Optimizer
     rng : RandomState
         Draws the order of the samples.
 
@@ -32,12 +33,24 @@ class Trainer:
         self._rng = rng
         self._state = np.zeros((2, network.n_params), network.dtype)
         self.steps = np.zeros(1, np.intp)
+        self._schedule = self._memory = None
 
     def copy(self):
         """Give a trainer that can go on while this one stays as it is."""
         return copy.deepcopy(self)
 
-    def prepare(self, X, target, weight, batch_size, learning_rate, shuffle, n_threads):
+    def prepare(
+        self,
+        X,
+        target,
+        weight,
+        batch_size,
+        learning_rate,
+        shuffle,
+        n_threads,
+        weight_decay=0.0,
+        clip_norm=None,
+    ):
         """Settle what to train on.
 
         Parameters
@@ -48,10 +61,13 @@ class Trainer:
         weight : ndarray of float64 of shape (n,)
             Samples of weight 0 are left out.
         batch_size : int
-        learning_rate : float
+        learning_rate : float or schedule
+            A schedule that was given before goes on with what it remembers.
         shuffle : bool
             Whether every epoch has an order of its own.
         n_threads : int
+        weight_decay : float, default=0.0
+        clip_norm : float, default=None
 
         Returns
         -------
@@ -68,12 +84,17 @@ class Trainer:
         batch_size = min(batch_size, len(rows))
         workspace = network.make_workspace(program, n_threads, batch_size)
         machine = kernels.get_machine(network.dtype)
-        optimizer = self._optimizer.fields(machine.optimizer_kinds)
-        rates = np.full(-(-len(rows) // batch_size), float(learning_rate))
+        optimizer = self._optimizer.fields(machine.optimizer_kinds, weight_decay, clip_norm)
+        decaying = network.list_decaying() if weight_decay else np.empty((0, 2), np.intp)
+        batches = np.arange(-(-len(rows) // batch_size))
+        schedule = resolve_schedule(learning_rate)
+        if schedule != self._schedule:
+            self._schedule, self._memory = schedule, schedule.start()
 
         def run_epoch():
             start = time.perf_counter()
             order = self._rng.permutation(rows) if shuffle else rows
+            rates = schedule.rates(self.steps[0] + batches, self._memory)
             loss, hits, total = program.train(
                 samples,
                 order,
@@ -81,6 +102,7 @@ class Trainer:
                 weight,
                 batch_size,
                 optimizer,
+                decaying,
                 rates,
                 network.params,
                 self._state,
@@ -90,24 +112,35 @@ class Trainer:
             return {
                 "train_loss": loss / total,
                 "train_score": hits / total,
-                "learning_rate": float(learning_rate),
+                "learning_rate": float(rates[-1]),
                 "duration": time.perf_counter() - start,
             }
 
         return run_epoch
 
+    def follow(self, record):
+        """Show the schedule a whole epoch.
 
-def train(run_epoch, n_epochs, history, network, verbose, interruptible):
+        Parameters
+        ----------
+        record : dict
+            Of the history; its valid_loss counts, or else its train_loss.
+        """
+        self._memory = self._schedule.follow(self._memory, record.get("valid_loss", record["train_loss"]))
+
+
+def train(trainer, run_epoch, n_epochs, history, verbose, interruptible):
     """Run epochs and append their records to history.
 
     Parameters
     ----------
+    trainer : Trainer
+        Whose network's parameters must stay finite.
     run_epoch : callable () -> dict
+        Of the trainer.
     n_epochs : int
     history : list of dict
         Gets a record an epoch, with its number.
-    network : Network
-        Whose parameters must stay finite.
     verbose : int
         Above 0, print a line an epoch.
     interruptible : bool
@@ -126,12 +159,13 @@ def train(run_epoch, n_epochs, history, network, verbose, interruptible):
     try:
         for _ in range(n_epochs):
             record = {"epoch": len(history) + 1, **run_epoch()}
-            if not np.isfinite(record["train_loss"]) or not np.isfinite(network.params).all():
+            if not np.isfinite(record["train_loss"]) or not np.isfinite(trainer.network.params).all():
                 raise ValueError(
                     f"The training loss is no longer finite in epoch {record['epoch']}. Use a smaller "
                     f"learning_rate (it is {record['learning_rate']:g}), or scale X to small numbers."
                 )
             history.append(record)
+            trainer.follow(record)
             if verbose:
                 print_record(record, first=len(history) == 1)
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 import difflib
 from dataclasses import dataclass, fields
+from numbers import Real
 
 import numpy as np
 
@@ -26,6 +27,16 @@ def _freeze(value):
     if isinstance(value, (np.ndarray, np.generic)):
         value = value.tolist()
     return tuple(_freeze(v) for v in value) if isinstance(value, (list, tuple)) else value
+
+
+def check_numbers(owner, **intervals):
+    """Require numbers in a value's fields, each in an interval such as "[0, 1)"."""
+    for name, interval in intervals.items():
+        value = getattr(owner, name)
+        low, high = map(float, interval[1:-1].split(","))
+        inside = isinstance(value, Real) and low <= value <= high
+        if not inside or (interval[0], value) == ("(", low) or (value, interval[-1]) == (high, ")"):
+            raise ValueError(f"{type(owner).__name__}: {name} must be a number in {interval}, got {value!r}.")
 
 
 def suggest(word, known):

@@ -1,13 +1,72 @@
-"""Optimizers: the values that say how a step follows from a gradient."""
+"""Optimizers: the values that say how a step follows from a gradient.
+
+======================  ==============  ==========================================
+name                    optimizer       learning rate to begin with
+======================  ==============  ==========================================
+sgd                     `SGD`           0.01 to 0.1
+adagrad                 `Adagrad`       0.01
+adadelta                `Adadelta`      1
+rmsprop                 `RMSprop`       0.001
+adam                    `Adam`          0.001
+adamw                   `AdamW`         0.001
+lion                    `Lion`          0.0001
+======================  ==============  ==========================================
+
+The learning rate, the weight decay and the largest norm of a gradient are the estimator's parameters
+`learning_rate`, `weight_decay` and `clip_norm`. Weight decay is added to the gradient as
+``weight_decay * weight``; `AdamW` and `Lion` instead subtract
+``learning_rate * weight_decay * weight`` from the weight, beside their step.
+"""
 
 from dataclasses import dataclass
-from numbers import Real
+from math import inf
+from typing import ClassVar
 
-from skconvnet._values import Value, suggest
+from skconvnet._values import Value, check_numbers, suggest
 
 
 @dataclass(frozen=True, repr=False)
-class SGD(Value):
+class Optimizer(Value):
+    """Base class of optimizers."""
+
+    decoupled: ClassVar[bool] = False  # whether weights decay by themselves, not through the gradient
+
+    def formula(self):
+        """Give the kernels' formula.
+
+        Returns
+        -------
+        formula : dict
+            Its name, "kind", and its numbers that are not 0: keep_1, add_1, keep_2, add_2, epsilon.
+        """
+        raise NotImplementedError
+
+    def fields(self, kinds, weight_decay=0.0, clip_norm=None):
+        """Give the fields of the kernels' optimizer_t.
+
+        Parameters
+        ----------
+        kinds : dict of str to int
+            The kernels' formulas by name.
+        weight_decay : float, default=0.0
+        clip_norm : float, default=None
+
+        Returns
+        -------
+        fields : dict
+        """
+        formula = {**dict.fromkeys(("keep_1", "add_1", "keep_2", "add_2", "epsilon"), 0.0), **self.formula()}
+        return {
+            **formula,
+            "kind": kinds[formula["kind"]],
+            "weight_decay": float(weight_decay),
+            "decoupled": self.decoupled,
+            "clip_norm": inf if clip_norm is None else float(clip_norm),
+        }
+
+
+@dataclass(frozen=True, repr=False)
+class SGD(Optimizer):
     """Stochastic gradient descent.
 
     ``velocity = momentum * velocity + gradient``, then ``params -= learning_rate * velocity``; with
@@ -23,7 +82,7 @@ class SGD(Value):
     Raises
     ------
     ValueError
-        If momentum is out of range.
+        If momentum is out of range or nesterov is not a bool.
 
     References
     ----------
@@ -36,22 +95,147 @@ class SGD(Value):
 
     def __post_init__(self):
         super().__post_init__()
-        _check_share("SGD", "momentum", self.momentum)
+        check_numbers(self, momentum="[0, 1)")
+        if not isinstance(self.nesterov, bool):
+            raise ValueError(f"SGD: nesterov must be True or False, got {self.nesterov!r}.")
 
-    def fields(self, kinds):
-        """The fields of the kernels' optimizer_t."""
+    def formula(self):
+        return {"kind": "nesterov" if self.nesterov else "sgd", "keep_1": self.momentum}
+
+
+@dataclass(frozen=True, repr=False)
+class Adagrad(Optimizer):
+    """Adagrad: steps scaled by the root of the sum of all squared gradients.
+
+    ``total += gradient**2``, ``velocity = momentum * velocity + gradient / (sqrt(total) + epsilon)``,
+    then ``params -= learning_rate * velocity``.
+
+    Parameters
+    ----------
+    momentum : float, default=0.0
+        Share of the last velocity that is kept, at least 0 and below 1; the paper has none.
+    epsilon : float, default=1e-10
+        Keeps the division finite; above 0.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range.
+
+    References
+    ----------
+    Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning and stochastic
+    optimization", JMLR 12 (2011), with the diagonal matrix of its figure 1.
+    """
+
+    momentum: float = 0.0
+    epsilon: float = 1e-10
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_numbers(self, momentum="[0, 1)", epsilon="(0, inf)")
+
+    def formula(self):
         return {
-            "kind": kinds["sgd"],
-            "momentum": self.momentum,
-            "nesterov": self.nesterov,
-            "beta_1": 0,
-            "beta_2": 0,
-            "epsilon": 0,
+            "kind": "scaled",
+            "keep_1": self.momentum,
+            "keep_2": 1.0,
+            "add_2": 1.0,
+            "epsilon": self.epsilon,
         }
 
 
 @dataclass(frozen=True, repr=False)
-class Adam(Value):
+class Adadelta(Optimizer):
+    """Adadelta: steps of the size of recent steps, over that of recent gradients.
+
+    With ``v = rho * v + (1 - rho) * gradient**2`` and
+    ``move = sqrt((u + epsilon) / (v + epsilon)) * gradient``, a step does
+    ``u = rho * u + (1 - rho) * move**2`` and ``params -= learning_rate * move``. The paper has no
+    learning rate, which is a learning_rate of 1.
+
+    Parameters
+    ----------
+    rho : float, default=0.9
+        Decay of both mean squares, at least 0 and below 1.
+    epsilon : float, default=1e-6
+        Starts the first steps and keeps the division finite; above 0.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range.
+
+    References
+    ----------
+    Zeiler, "ADADELTA: an adaptive learning rate method", arXiv:1212.5701 (2012), algorithm 1.
+    """
+
+    rho: float = 0.9
+    epsilon: float = 1e-6
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_numbers(self, rho="[0, 1)", epsilon="(0, inf)")
+
+    def formula(self):
+        return {
+            "kind": "adadelta",
+            "keep_1": self.rho,
+            "add_1": 1 - self.rho,
+            "keep_2": self.rho,
+            "add_2": 1 - self.rho,
+            "epsilon": self.epsilon,
+        }
+
+
+@dataclass(frozen=True, repr=False)
+class RMSprop(Optimizer):
+    """RMSprop: steps scaled by the root of a running mean of squared gradients.
+
+    ``v = rho * v + (1 - rho) * gradient**2``,
+    ``velocity = momentum * velocity + gradient / (sqrt(v) + epsilon)``, then
+    ``params -= learning_rate * velocity``.
+
+    Parameters
+    ----------
+    rho : float, default=0.9
+        Decay of the mean square, at least 0 and below 1.
+    momentum : float, default=0.0
+        Share of the last velocity that is kept, at least 0 and below 1.
+    epsilon : float, default=1e-8
+        Keeps the division finite; above 0.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range.
+
+    References
+    ----------
+    Tieleman and Hinton, "Lecture 6.5 - RMSprop", Neural networks for machine learning, 2012.
+    """
+
+    rho: float = 0.9
+    momentum: float = 0.0
+    epsilon: float = 1e-8
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_numbers(self, rho="[0, 1)", momentum="[0, 1)", epsilon="(0, inf)")
+
+    def formula(self):
+        return {
+            "kind": "scaled",
+            "keep_1": self.momentum,
+            "keep_2": self.rho,
+            "add_2": 1 - self.rho,
+            "epsilon": self.epsilon,
+        }
+
+
+@dataclass(frozen=True, repr=False)
+class Adam(Optimizer):
     """Adam: steps scaled by running estimates of the gradient's mean and mean square.
 
     With ``m = beta_1 * m + (1 - beta_1) * gradient`` and
@@ -83,24 +267,102 @@ class Adam(Value):
 
     def __post_init__(self):
         super().__post_init__()
-        _check_share("Adam", "beta_1", self.beta_1)
-        _check_share("Adam", "beta_2", self.beta_2)
-        if not isinstance(self.epsilon, Real) or not 0 < self.epsilon < float("inf"):
-            raise ValueError(f"Adam: epsilon must be a number above 0, got {self.epsilon!r}.")
+        check_numbers(self, beta_1="[0, 1)", beta_2="[0, 1)", epsilon="(0, inf)")
 
-    def fields(self, kinds):
-        """The fields of the kernels' optimizer_t."""
+    def formula(self):
         return {
-            "kind": kinds["adam"],
-            "momentum": 0,
-            "nesterov": False,
-            "beta_1": self.beta_1,
-            "beta_2": self.beta_2,
+            "kind": "adam",
+            "keep_1": self.beta_1,
+            "add_1": 1 - self.beta_1,
+            "keep_2": self.beta_2,
+            "add_2": 1 - self.beta_2,
             "epsilon": self.epsilon,
         }
 
 
-OPTIMIZERS = {"sgd": SGD, "adam": Adam}
+@dataclass(frozen=True, repr=False)
+class AdamW(Adam):
+    """Adam whose weight decay goes round the gradient's moments.
+
+    A step is that of `Adam` after ``weights -= learning_rate * weight_decay * weights``; at the
+    estimator's default, ``weight_decay=0``, it is `Adam` itself.
+
+    Parameters
+    ----------
+    beta_1 : float, default=0.9
+        Decay of the mean, at least 0 and below 1.
+    beta_2 : float, default=0.999
+        Decay of the mean square, at least 0 and below 1.
+    epsilon : float, default=1e-8
+        Keeps the division finite; above 0.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range.
+
+    References
+    ----------
+    Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm 2, in
+    PyTorch's form.
+    """
+
+    decoupled: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, repr=False)
+class Lion(Optimizer):
+    """Lion: steps of one size, in the direction of a sign.
+
+    ``params -= learning_rate * sign(beta_1 * m + (1 - beta_1) * gradient)`` after
+    ``weights -= learning_rate * weight_decay * weights``, then
+    ``m = beta_2 * m + (1 - beta_2) * gradient``. It wants a learning rate 3 to 10 times smaller than
+    `AdamW`'s, and a weight decay as many times larger.
+
+    Parameters
+    ----------
+    beta_1 : float, default=0.9
+        Share of the running mean in the direction, at least 0 and below 1.
+    beta_2 : float, default=0.99
+        Decay of the running mean, at least 0 and below 1.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range.
+
+    References
+    ----------
+    Chen et al., "Symbolic discovery of optimization algorithms", NeurIPS 2023, program 1.
+    """
+
+    decoupled: ClassVar[bool] = True
+    beta_1: float = 0.9
+    beta_2: float = 0.99
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_numbers(self, beta_1="[0, 1)", beta_2="[0, 1)")
+
+    def formula(self):
+        return {
+            "kind": "lion",
+            "keep_1": self.beta_1,
+            "add_1": 1 - self.beta_1,
+            "keep_2": self.beta_2,
+            "add_2": 1 - self.beta_2,
+        }
+
+
+OPTIMIZERS = {
+    "sgd": SGD,
+    "adagrad": Adagrad,
+    "adadelta": Adadelta,
+    "rmsprop": RMSprop,
+    "adam": Adam,
+    "adamw": AdamW,
+    "lion": Lion,
+}
 
 
 def resolve_optimizer(optimizer):
@@ -112,21 +374,15 @@ def resolve_optimizer(optimizer):
 
     Returns
     -------
-    optimizer : SGD or Adam
+    optimizer : Optimizer
 
     Raises
     ------
     ValueError
         If there is no such optimizer.
     """
-    if isinstance(optimizer, tuple(OPTIMIZERS.values())):
+    if isinstance(optimizer, Optimizer):
         return optimizer
     if not isinstance(optimizer, str) or optimizer not in OPTIMIZERS:
         raise ValueError(f"unknown optimizer {optimizer!r}; {suggest(optimizer, OPTIMIZERS)}")
     return OPTIMIZERS[optimizer]()
-
-
-def _check_share(owner, what, value):
-    """Require a number of at least 0 and below 1."""
-    if not isinstance(value, Real) or not 0 <= value < 1:
-        raise ValueError(f"{owner}: {what} must be at least 0 and below 1, got {value!r}.")

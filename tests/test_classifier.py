@@ -510,7 +510,7 @@ class TestBadInput:
             ({"input_shape": (6, 5, 3, 1)}, r"input_shape must be \(height, width\) or"),
             ({"data_format": "nhwc"}, "The 'data_format' parameter"),
             ({"learning_rate": 0}, "The 'learning_rate' parameter"),
-            ({"optimizer": "adamw"}, "The 'optimizer' parameter"),
+            ({"optimizer": "adamax"}, "The 'optimizer' parameter"),
             ({"n_threads": 0}, "The 'n_threads' parameter"),
             ({"learning_rate": 1e300, "optimizer": "sgd"}, "loss is no longer finite in epoch"),
             ({"layers": [Dense(4, init=lambda *a: np.ones(3))]}, "finite numbers of shape"),

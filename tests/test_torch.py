@@ -1,4 +1,4 @@
-"""Whole networks against PyTorch, in float64: outputs, all gradients, three epochs of Adam."""
+"""Whole networks against PyTorch, in float64: outputs, all gradients, optimizers, schedules."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,8 @@ from skconvnet.layers import (
 )
 from skconvnet.layers.activation import resolve_activation
 from skconvnet.layers.window import pad_image
-from skconvnet.optimizers import SGD, Adam
+from skconvnet.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
+from skconvnet.schedules import CosineDecay, ExponentialDecay, OneCycle, ReduceOnPlateau, StepDecay, Warmup
 
 torch = pytest.importorskip("torch", reason="PyTorch (torch==2.13.0) is not installed")
 F = torch.nn.functional
@@ -123,7 +124,10 @@ def run_torch(network, parameters, x, training):
 @pytest.fixture(params=NETWORKS)
 def pair(request):
     """A network, PyTorch's copies of its parameters, and data."""
-    shape, layers = NETWORKS[request.param]
+    return make_pair(*NETWORKS[request.param])
+
+
+def make_pair(shape, layers):
     network = Network(layers, shape, 10, np.float64)
     rng = np.random.RandomState(0)
     network.initialize(rng)
@@ -153,27 +157,116 @@ def test_forward_and_gradients(pair):
         assert_close(part, parameters[key].grad, 1e-12)
 
 
-@pytest.mark.parametrize(
-    "ours, theirs",
-    [
-        (Adam(), lambda p: torch.optim.Adam(p, lr=0.01)),
-        (SGD(0.9), lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9)),
-        (SGD(0.9, True), lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9, nesterov=True)),
-    ],
-    ids=["adam", "momentum", "nesterov"],
-)
-def test_three_epochs(pair, ours, theirs):
-    network, parameters, X, y = pair
-    trainer = Trainer(network, ours, np.random.RandomState(0))
-    run_epoch = trainer.prepare(X, y, np.ones(70), 32, 0.01, False, 2)
-    optimizer = theirs([p for p in parameters.values() if p.requires_grad])
-    for _ in range(3):
-        run_epoch()
-        for start in (0, 32, 64):  # the last batch is short
+OPTIMIZERS = {
+    "sgd": (SGD(), torch.optim.SGD, {}),
+    "momentum": (SGD(0.9), torch.optim.SGD, {"momentum": 0.9}),
+    "nesterov": (SGD(0.9, True), torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
+    "adagrad": (Adagrad(), torch.optim.Adagrad, {}),
+    "adadelta": (Adadelta(0.8, 1e-4), torch.optim.Adadelta, {"rho": 0.8, "eps": 1e-4}),
+    "rmsprop": (RMSprop(), torch.optim.RMSprop, {"alpha": 0.9}),
+    "rmsprop, momentum": (RMSprop(0.8, 0.5), torch.optim.RMSprop, {"alpha": 0.8, "momentum": 0.5}),
+    "adam": (Adam(), torch.optim.Adam, {}),
+    "adamw": (AdamW(0.8, 0.99), torch.optim.AdamW, {"betas": (0.8, 0.99)}),
+}
+
+
+def train_torch(network, parameters, X, y, optimizer, n_epochs):
+    """Train PyTorch's copy of a network by batches of 32, the last one short."""
+    for _ in range(n_epochs):
+        for start in range(0, len(X), 32):
             optimizer.zero_grad()
             batch = slice(start, start + 32)
             outputs = run_torch(network, parameters, torch.tensor(X[batch]), training=True)
             F.cross_entropy(outputs, torch.tensor(y[batch])).backward()
             optimizer.step()
+
+
+@pytest.mark.parametrize("name", ["adam", "momentum", "nesterov"])
+def test_three_epochs(pair, name):
+    network, parameters, X, y = pair
+    ours, theirs, options = OPTIMIZERS[name]
+    run_epoch = Trainer(network, ours, None).prepare(X, y, np.ones(70), 32, 0.01, False, 2)
+    for _ in range(3):
+        run_epoch()
+    optimizer = theirs([p for p in parameters.values() if p.requires_grad], lr=0.01, **options)
+    train_torch(network, parameters, X, y, optimizer, 3)
     for key, weight in network.weights.items():
         assert_close(weight, parameters[key], 1e-9)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_fifty_steps(name, weight_decay):
+    shape, layers = (2, 6, 6), [Conv2D(5, activation="tanh"), BatchNorm(), Dense(7, activation="tanh")]
+    network, parameters, X, y = make_pair(shape, layers)
+    ours, theirs, options = OPTIMIZERS[name]
+    trainer = Trainer(network, ours, None)
+    run_epoch = trainer.prepare(X[:64], y[:64], np.ones(64), 32, 0.01, False, 2, weight_decay)
+    for _ in range(25):
+        run_epoch()
+    assert trainer.steps[0] == 50
+    learnt = {key: p for key, p in parameters.items() if p.requires_grad}
+    groups = [
+        {"params": [p for key, p in learnt.items() if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for key, p in learnt.items() if p.ndim == 1], "weight_decay": 0.0},
+    ]
+    optimizer = theirs(groups, lr=0.01, **options)
+    train_torch(network, parameters, X[:64], y[:64], optimizer, 25)
+    for key, weight in network.weights.items():
+        assert_close(weight, parameters[key], 1e-9)
+
+
+T = torch.optim.lr_scheduler
+
+
+@pytest.mark.parametrize(
+    "ours, theirs",
+    [
+        (StepDecay(0.5, 7, 0.3), lambda o: T.StepLR(o, 7, 0.3)),
+        (ExponentialDecay(0.5, 10, 0.2), lambda o: T.ExponentialLR(o, 0.2**0.1)),
+        (CosineDecay(0.5, 39), lambda o: T.CosineAnnealingLR(o, 39)),
+        (CosineDecay(0.5, 50, 0.1), lambda o: T.CosineAnnealingLR(o, 50, 0.05)),
+        (OneCycle(0.5, 40), lambda o: T.OneCycleLR(o, 0.5, 40)),
+        (
+            OneCycle(0.5, 45, 0.2, 10, 100),
+            lambda o: T.OneCycleLR(o, 0.5, 45, None, None, 0.2, "cos", True, 0.85, 0.95, 10, 100),
+        ),
+        (
+            Warmup(CosineDecay(0.5, 30), 8, 0.2),
+            lambda o: T.SequentialLR(o, [T.LinearLR(o, 0.2, 1, 8), T.CosineAnnealingLR(o, 30)], [8]),
+        ),
+        (Warmup(0.5, 50), lambda o: T.LinearLR(o, 0.1, 1, 50)),
+    ],
+    ids=repr,
+)
+@pytest.mark.filterwarnings("ignore:The epoch parameter:UserWarning")
+def test_schedules(ours, theirs):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+    schedule, expected = theirs(optimizer), []
+    for _ in range(38):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    np.testing.assert_allclose(ours.rates(np.arange(38)), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"factor": 0.5, "patience": 2},
+        {"factor": 0.3, "patience": 0, "cooldown": 3, "threshold": 0.05},
+        {"factor": 0.1, "patience": 1, "threshold": 0.0, "min_learning_rate": 1e-3},
+    ],
+    ids=str,
+)
+def test_plateau(options):
+    ours = ReduceOnPlateau(0.5, **options)
+    options = {"min_lr" if name == "min_learning_rate" else name: v for name, v in options.items()}
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+    theirs, memory = T.ReduceLROnPlateau(optimizer, **options), ours.start()
+    losses = 1 / np.arange(1, 61) ** 0.3 + np.random.default_rng(0).normal(0, 0.1, 60) ** 2
+    for loss in losses:
+        theirs.step(loss)
+        memory = ours.follow(memory, loss)
+        np.testing.assert_allclose(ours.rates(np.arange(3), memory), optimizer.param_groups[0]["lr"])
+    assert memory.rate < 0.1

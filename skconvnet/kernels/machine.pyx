@@ -16,7 +16,7 @@ from cpython.buffer cimport (
 )
 from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport prange
-from libc.math cimport isfinite
+from libc.math cimport INFINITY, isfinite, sqrt
 from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
@@ -37,7 +37,10 @@ from skconvnet.kernels.lanes cimport (
     LANES, TILE_WIDTH, block_t, buffer_t, lanes_t, omp_get_thread_num, real_t, splat
 )
 from skconvnet.kernels.loss cimport cross_entropy, labels_t
-from skconvnet.kernels.optimizer cimport ADAM, CHUNK, SGD, optimizer_t, sum_groups, update
+from skconvnet.kernels.optimizer cimport (
+    ADADELTA, ADAM, CHUNK, LION, NESTEROV, SCALED, SGD, optimizer_t, step_t, sum_groups, sum_squares,
+    update
+)
 from skconvnet.kernels.patch cimport KERNEL_ROWS
 from skconvnet.kernels.pixels cimport (
     clear_gaps, gather_plane, plane_pool_t, plane_t, pool_plane, spread_plane, spread_t
@@ -89,7 +92,9 @@ kernel_rows = KERNEL_ROWS
 activation_kinds = {
     "identity": IDENTITY, "relu": RELU, "leaky_relu": LEAKY_RELU, "sigmoid": SIGMOID, "tanh": TANH,
 }
-optimizer_kinds = {"sgd": SGD, "adam": ADAM}
+optimizer_kinds = {
+    "sgd": SGD, "nesterov": NESTEROV, "scaled": SCALED, "adam": ADAM, "adadelta": ADADELTA, "lion": LION,
+}
 
 
 # A kernel call; only the member that belongs to its kind is filled.
@@ -419,6 +424,7 @@ cdef class Workspace:
     cdef Py_ssize_t[::1] target
     cdef double[:, ::1] batch       # weight, loss, hit
     cdef double[:, ::1] moments
+    cdef double[::1] squares        # of the gradient, a sum for each chunk
     cdef real_t[::1] products
 
     def __init__(self, Program program, int n_threads, Py_ssize_t batch_size=0):
@@ -444,6 +450,7 @@ cdef class Workspace:
         self.target = np.zeros(max(batch_size, 1), np.intp)
         self.batch = np.zeros((3, max(batch_size, 1)))
         self.moments = np.zeros((1 + n_blocks, max(program.n_moments, 1)))
+        self.squares = np.zeros(count_parts(program.n_params, CHUNK))
 
 
 cdef class Program:
@@ -690,6 +697,7 @@ cdef class Program:
         const double[::1] weight,       # IN   weight of every sample of X
         Py_ssize_t batch_size,
         optimizer_t optimizer,
+        const Py_ssize_t[:, ::1] decaying,  # IN   from where to where numbers decay
         const double[::1] rates,        # IN   learning rate of every batch
         real_t[::1] params,             # IN OUT
         real_t[:, ::1] state,           # IN OUT two vectors of the optimizer
@@ -702,9 +710,15 @@ cdef class Program:
         Ctrl-C ends it after a whole step.
         """
         cdef double[3] totals
-        cdef Py_ssize_t n = len(rows), start = 0, k, chunk
-        cdef Py_ssize_t n_chunks = count_parts(self.n_params, CHUNK)
+        cdef Py_ssize_t n = len(rows), start = 0, k
         cdef job_t job
+        cdef step_t step
+        step.optimizer = &optimizer
+        step.decaying = &decaying[0, 0]
+        step.n_decaying = len(decaying)
+        step.params = &params[0]
+        step.first = &state[0, 0]
+        step.second = &state[1, 0]
         memset(totals, 0, sizeof(totals))
         while start < n:
             job = self.describe_job(
@@ -713,14 +727,10 @@ cdef class Program:
             if not isfinite(self.run_batch(&job, target, weight, workspace, totals)):
                 break
             steps[0] += 1
+            step.t = steps[0]
+            step.rate = rates[start // batch_size]
             with nogil:
-                for chunk in prange(
-                    n_chunks, schedule="static", num_threads=workspace.n_threads
-                ):
-                    update_chunk(
-                        &job, &optimizer, chunk, &params[0], &state[0, 0], &state[1, 0],
-                        rates[start // batch_size], steps[0],
-                    )
+                take_step(&job, &step, &workspace.squares[0], workspace.n_threads)
             for k in range(job.n_meetings):
                 follow_moments(
                     &self.ops[job.meetings[k]].batch_norm, job.moments, job.n, &params[0]
@@ -737,13 +747,48 @@ cdef void sum_gradients(
     sum_groups(job.partial + start, job.n_groups, job.paired, job.n_params, gradient, n)
 
 
-cdef void update_chunk(
-    const job_t* job, const optimizer_t* optimizer, Py_ssize_t chunk, real_t* params,
-    real_t* first, real_t* second, double rate, Py_ssize_t t
-) noexcept nogil:
-    """Add up the groups' gradients of one chunk of the parameters and take the step there."""
-    cdef real_t[CHUNK] gradient
+cdef Py_ssize_t sum_chunk(const job_t* job, Py_ssize_t chunk, real_t* gradient) noexcept nogil:
+    """Add up the groups' gradients to a chunk of the parameters; return how many these are."""
     cdef Py_ssize_t start = chunk * CHUNK
     cdef Py_ssize_t n = min(<Py_ssize_t> CHUNK, job.n_params - start)
     sum_gradients(job, start, gradient, n)
-    update(optimizer, gradient, params + start, first + start, second + start, n, rate, t)
+    return n
+
+
+cdef double square_chunk(const job_t* job, Py_ssize_t chunk) noexcept nogil:
+    """Add up the squares of a chunk's gradient."""
+    cdef real_t[CHUNK] gradient
+    return sum_squares(gradient, sum_chunk(job, chunk, gradient))
+
+
+cdef void update_chunk(const job_t* job, const step_t* step, Py_ssize_t chunk) noexcept nogil:
+    """Add up the groups' gradients of one chunk of the parameters and take the step there."""
+    cdef real_t[CHUNK] gradient
+    cdef Py_ssize_t n = sum_chunk(job, chunk, gradient)
+    update(step, gradient, chunk * CHUNK, n)
+
+
+cdef double measure_gradient(const job_t* job, double* squares, int n_threads) noexcept nogil:
+    """The Euclidean norm of the batch's gradient, summed in the order of chunks."""
+    cdef Py_ssize_t chunk, n_chunks = count_parts(job.n_params, CHUNK)
+    cdef double total = 0
+    for chunk in prange(n_chunks, schedule="static", num_threads=n_threads):
+        squares[chunk] = square_chunk(job, chunk)
+    for chunk in range(n_chunks):
+        total = total + squares[chunk]
+    return sqrt(total)
+
+
+cdef void take_step(const job_t* job, step_t* step, double* squares, int n_threads) noexcept nogil:
+    """Take the optimizer's step with the groups' gradients, cut to the largest norm."""
+    cdef Py_ssize_t chunk
+    cdef double norm, clip_norm = step.optimizer.clip_norm
+    step.scale = 1
+    if clip_norm < INFINITY:
+        norm = measure_gradient(job, squares, n_threads)
+        if norm > clip_norm:
+            step.scale = clip_norm / norm
+    for chunk in prange(
+        count_parts(job.n_params, CHUNK), schedule="static", num_threads=n_threads
+    ):
+        update_chunk(job, step, chunk)

@@ -1,9 +1,18 @@
 """One pass over the flat parameter vector: add up the groups' gradients in order and take a step.
 
-    SGD     v = momentum * v + g                    p = p - rate * v
-            nesterov                                p = p - rate * (g + momentum * v)
-    Adam    m = beta_1 * m + (1 - beta_1) * g       v = beta_2 * v + (1 - beta_2) * g^2
-            p = p - rate / (1 - beta_1^t) * m / (sqrt(v / (1 - beta_2^t)) + epsilon)
+With a first vector a, a second vector b, and keep_1, add_1, keep_2, add_2 what is kept of them and
+what of the new is added to them:
+
+    SGD         a = keep_1 * a + g                          p = p - rate * a
+    NESTEROV    a = keep_1 * a + g                          p = p - rate * (g + keep_1 * a)
+    SCALED      b = keep_2 * b + add_2 * g^2
+                a = keep_1 * a + g / (sqrt(b) + epsilon)    p = p - rate * a
+    ADAM        a = keep_1 * a + add_1 * g                  b = keep_2 * b + add_2 * g^2
+                p = p - rate / (1 - keep_1^t) * a / (sqrt(b / (1 - keep_2^t)) + epsilon)
+    ADADELTA    b = keep_2 * b + add_2 * g^2                d = sqrt((a + epsilon) / (b + epsilon)) * g
+                a = keep_1 * a + add_1 * d^2                p = p - rate * d
+    LION        p = p - rate * sign(keep_1 * a + add_1 * g)
+                a = keep_2 * a + add_2 * g
 """
 
 from libc.math cimport pow, sqrt
@@ -12,18 +21,37 @@ from skconvnet.kernels.lanes cimport real_t, square_root
 
 cdef enum:
     CHUNK = 1024            # parameters that a thread updates at a time
+    N_SUMS = 8              # sums of squares in a chunk, which do not wait for each other
 
 
 cdef enum optimizer_kind:
     SGD
+    NESTEROV
+    SCALED
     ADAM
+    ADADELTA
+    LION
 
 
 ctypedef struct optimizer_t:
     int kind
-    double momentum
-    bint nesterov
-    double beta_1, beta_2, epsilon
+    double keep_1, add_1, keep_2, add_2, epsilon
+    double weight_decay
+    bint decoupled                  # weights decay by themselves, not through the gradient
+    double clip_norm                # the gradient's largest norm; infinity for any
+
+
+# One step on all parameters.
+ctypedef struct step_t:
+    const optimizer_t* optimizer
+    const Py_ssize_t* decaying      # (n_decaying, 2): from where to where numbers decay
+    Py_ssize_t n_decaying
+    real_t* params                  # IN OUT
+    real_t* first                   # IN OUT
+    real_t* second                  # IN OUT
+    double scale                    # of the gradient
+    double rate
+    Py_ssize_t t                    # which step this is, from 1
 
 
 cdef inline void sum_groups(
@@ -54,35 +82,97 @@ cdef inline void sum_groups(
                 gradient[k] += one[k]
 
 
-cdef inline void update(
-    const optimizer_t* o,
-    const real_t* gradient,     # IN   (n,)
-    real_t* params,             # IN OUT
-    real_t* first,              # IN OUT velocity (SGD) or mean (Adam)
-    real_t* second,             # IN OUT mean square (Adam)
+cdef inline double sum_squares(
+    real_t* gradient,           # IN OUT (CHUNK,) of which n count; the others become 0
     Py_ssize_t n,
-    double rate,
-    Py_ssize_t t,               # which step this is, from 1
+) noexcept nogil:
+    """Add up the squares of a chunk, in one order."""
+    cdef double[N_SUMS] sums
+    cdef double total = 0
+    cdef Py_ssize_t k, i
+    for k in range(n, CHUNK):
+        gradient[k] = 0
+    for i in range(N_SUMS):
+        sums[i] = 0
+    for k in range(CHUNK // N_SUMS):
+        for i in range(N_SUMS):
+            sums[i] += <double> gradient[k * N_SUMS + i] * gradient[k * N_SUMS + i]
+    for i in range(N_SUMS):
+        total += sums[i]
+    return total
+
+
+cdef inline void decay_weights(
+    const step_t* s,
+    Py_ssize_t start,           # which parameter comes first
+    Py_ssize_t n,
+    double factor,
+    const real_t* params,       # IN   (n,)
+    real_t* out,                # IN OUT (n,): the gradient, or the parameters themselves
+) noexcept nogil:
+    """Add factor times the weights among n parameters to out."""
+    cdef Py_ssize_t r, k
+    cdef real_t share = <real_t> factor
+    for r in range(s.n_decaying):
+        for k in range(
+            max(s.decaying[2 * r] - start, <Py_ssize_t> 0), min(s.decaying[2 * r + 1] - start, n)
+        ):
+            out[k] += share * params[k]
+
+
+cdef inline void update(
+    const step_t* s,
+    real_t* gradient,           # IN   (n,), spoilt
+    Py_ssize_t start,           # which parameter comes first
+    Py_ssize_t n,
 ) noexcept nogil:
     """Take one step of the optimizer on n parameters."""
+    cdef const optimizer_t* o = s.optimizer
+    cdef real_t* params = s.params + start
+    cdef real_t* first = s.first + start
+    cdef real_t* second = s.second + start
     cdef Py_ssize_t k
-    cdef real_t step = <real_t> rate, momentum = <real_t> o.momentum
-    cdef real_t beta_1 = <real_t> o.beta_1, beta_2 = <real_t> o.beta_2, epsilon = <real_t> o.epsilon
-    cdef real_t keep_1 = <real_t> (1 - o.beta_1), keep_2 = <real_t> (1 - o.beta_2)
-    cdef real_t root_correction
+    cdef real_t scale = <real_t> s.scale, rate = <real_t> s.rate, epsilon = <real_t> o.epsilon
+    cdef real_t keep_1 = <real_t> o.keep_1, add_1 = <real_t> o.add_1
+    cdef real_t keep_2 = <real_t> o.keep_2, add_2 = <real_t> o.add_2
+    cdef real_t root_correction, move
+    if s.scale != 1:
+        for k in range(n):
+            gradient[k] *= scale
+    if o.decoupled:
+        decay_weights(s, start, n, -s.rate * o.weight_decay, params, params)
+    else:
+        decay_weights(s, start, n, o.weight_decay, params, gradient)
     if o.kind == SGD:
         for k in range(n):
-            first[k] = momentum * first[k] + gradient[k]
-        if o.nesterov:
-            for k in range(n):
-                params[k] -= step * (gradient[k] + momentum * first[k])
-        else:
-            for k in range(n):
-                params[k] -= step * first[k]
-    else:
-        step = <real_t> (rate / (1 - pow(o.beta_1, <double> t)))
-        root_correction = <real_t> (1 / sqrt(1 - pow(o.beta_2, <double> t)))
+            first[k] = keep_1 * first[k] + gradient[k]
+            params[k] -= rate * first[k]
+    elif o.kind == NESTEROV:
         for k in range(n):
-            first[k] = beta_1 * first[k] + keep_1 * gradient[k]
-            second[k] = beta_2 * second[k] + keep_2 * gradient[k] * gradient[k]
-            params[k] -= step * first[k] / (square_root(second[k]) * root_correction + epsilon)
+            first[k] = keep_1 * first[k] + gradient[k]
+            params[k] -= rate * (gradient[k] + keep_1 * first[k])
+    elif o.kind == SCALED:
+        for k in range(n):
+            second[k] = keep_2 * second[k] + add_2 * gradient[k] * gradient[k]
+            first[k] = keep_1 * first[k] + gradient[k] / (square_root(second[k]) + epsilon)
+            params[k] -= rate * first[k]
+    elif o.kind == ADAM:
+        rate = <real_t> (s.rate / (1 - pow(o.keep_1, <double> s.t)))
+        root_correction = <real_t> (1 / sqrt(1 - pow(o.keep_2, <double> s.t)))
+        for k in range(n):
+            first[k] = keep_1 * first[k] + add_1 * gradient[k]
+            second[k] = keep_2 * second[k] + add_2 * gradient[k] * gradient[k]
+            params[k] -= rate * first[k] / (square_root(second[k]) * root_correction + epsilon)
+    elif o.kind == ADADELTA:
+        for k in range(n):
+            second[k] = keep_2 * second[k] + add_2 * gradient[k] * gradient[k]
+            move = square_root((first[k] + epsilon) / (second[k] + epsilon)) * gradient[k]
+            first[k] = keep_1 * first[k] + add_1 * move * move
+            params[k] -= rate * move
+    else:
+        for k in range(n):
+            move = keep_1 * first[k] + add_1 * gradient[k]
+            if move != 0:       # the sign; what is not a number stays so
+                move = move / (move if move > 0 else -move)
+            params[k] -= rate * move
+            first[k] = keep_2 * first[k] + add_2 * gradient[k]

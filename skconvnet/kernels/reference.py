@@ -210,3 +210,36 @@ def adam(params, gradient, mean, square, rate, beta_1, beta_2, epsilon, t):
     square = beta_2 * square + (1 - beta_2) * gradient**2
     step = mean / (1 - beta_1**t) / (np.sqrt(square / (1 - beta_2**t)) + epsilon)
     return params - rate * step, mean, square
+
+
+def adagrad(params, gradient, velocity, total, rate, momentum, epsilon):
+    """The next parameters, velocity and sum of squares (Duchi, Hazan and Singer 2011)."""
+    total = total + gradient**2
+    velocity = momentum * velocity + gradient / (np.sqrt(total) + epsilon)
+    return params - rate * velocity, velocity, total
+
+
+def rmsprop(params, gradient, velocity, square, rate, rho, momentum, epsilon):
+    """The next parameters, velocity and mean square (Tieleman and Hinton 2012)."""
+    square = rho * square + (1 - rho) * gradient**2
+    velocity = momentum * velocity + gradient / (np.sqrt(square) + epsilon)
+    return params - rate * velocity, velocity, square
+
+
+def adadelta(params, gradient, moves, square, rate, rho, epsilon):
+    """The next parameters, mean squares of moves and of gradients (Zeiler 2012, algorithm 1)."""
+    square = rho * square + (1 - rho) * gradient**2
+    move = np.sqrt(moves + epsilon) / np.sqrt(square + epsilon) * gradient
+    return params - rate * move, rho * moves + (1 - rho) * move**2, square
+
+
+def lion(params, gradient, mean, rate, beta_1, beta_2):
+    """The next parameters and mean (Chen et al. 2023, program 1)."""
+    direction = np.sign(beta_1 * mean + (1 - beta_1) * gradient)
+    return params - rate * direction, beta_2 * mean + (1 - beta_2) * gradient
+
+
+def clip(gradient, norm):
+    """The gradient, no longer than a norm (Pascanu, Mikolov and Bengio 2013)."""
+    length = np.sqrt((gradient**2).sum())
+    return gradient * norm / length if length > norm else gradient

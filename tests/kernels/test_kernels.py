@@ -1,5 +1,7 @@
 """Every kernel against its slow twin: shapes, precisions, instruction sets, threads."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from skconvnet._training import Trainer
 from skconvnet.kernels import reference
 from skconvnet.layers import Conv2D, Dense, LeakyReLU, ReLU, Sigmoid, Tanh
 from skconvnet.layers.window import pad_image, slide
-from skconvnet.optimizers import SGD, Adam
+from skconvnet.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, RMSprop
 
 # n, channels, height, width, filters, kernel, stride, dilation, padding
 CONVOLUTIONS = [
@@ -260,21 +262,55 @@ def test_softmax_and_cross_entropy(isa, dtype, n, classes, scale):
         np.testing.assert_allclose(dz, dz_twin, rtol=40 * eps * scale, atol=4 * eps)
 
 
+def step_slowly(optimizer, params, gradient, state, rate, t):
+    """The next parameters and state, by the twin."""
+    numbers = [getattr(optimizer, f.name) for f in dataclasses.fields(optimizer)]
+    if isinstance(optimizer, Adam):
+        params, *state = reference.adam(params, gradient, *state, rate, *numbers, t)
+    elif isinstance(optimizer, (Adagrad, RMSprop, Adadelta)):
+        twin = getattr(reference, type(optimizer).__name__.lower())
+        params, *state = twin(params, gradient, *state, rate, *numbers)
+    else:
+        twin = reference.sgd if isinstance(optimizer, SGD) else reference.lion
+        params, state[0] = twin(params, gradient, state[0], rate, *numbers)
+    return params, state
+
+
+@pytest.mark.parametrize("weight_decay, clip_norm", [(0.0, None), (0.3, 0.2)])
 @pytest.mark.parametrize(
     "optimizer",
-    [SGD(), SGD(momentum=0.9), SGD(momentum=0.8, nesterov=True), Adam(), Adam(0.8, 0.9, 1e-3)],
+    [
+        SGD(),
+        SGD(momentum=0.9),
+        SGD(momentum=0.8, nesterov=True),
+        Adagrad(),
+        Adagrad(0.7, 1e-3),
+        Adadelta(),
+        Adadelta(0.8, 1e-2),
+        RMSprop(),
+        RMSprop(0.95, 0.5, 1e-3),
+        Adam(),
+        Adam(0.8, 0.9, 1e-3),
+        AdamW(),
+        Lion(),
+        Lion(0.5, 0.8),
+    ],
     ids=repr,
 )
-def test_optimizers(isa, dtype, optimizer):
+def test_optimizers(isa, dtype, optimizer, weight_decay, clip_norm):
     # more parameters than a thread updates at a time, several groups, a short last batch
     rng = np.random.RandomState(5)
     network = Network([Dense(61), Dense(30)], (19,), 3, dtype)
     network.initialize(rng)
+    network.params += 0.01  # so that biases are there to decay
     X = rng.standard_normal((70, 19)).astype(dtype)
     target, weight = rng.randint(0, 3, 70), rng.rand(70) + 0.5
     params, state = network.params.astype(np.float64), np.zeros((2, network.n_params))
+    decay = np.zeros(network.n_params)
+    for key, part in network.split(decay).items():
+        part[...] = weight_decay * key.endswith(".weight")
     trainer = Trainer(network, optimizer, rng)
-    run_epoch = trainer.prepare(X, target, weight, 32, 0.01, False, 2)
+    run_epoch = trainer.prepare(X, target, weight, 32, 0.01, False, 2, weight_decay, clip_norm)
     t = 0
     for _ in range(2):
         twin = Network([Dense(61), Dense(30)], (19,), 3, np.float64)
@@ -283,21 +319,14 @@ def test_optimizers(isa, dtype, optimizer):
             batch = slice(start, start + 32)
             _, _, gradient = twin.loss(X[batch].astype(np.float64), target[batch], weight[batch])
             t += 1
-            if isinstance(optimizer, SGD):
-                params, state[0] = reference.sgd(
-                    params, gradient, state[0], 0.01, optimizer.momentum, optimizer.nesterov
-                )
+            if clip_norm is not None:
+                assert np.linalg.norm(gradient) > clip_norm
+                gradient = reference.clip(gradient, clip_norm)
+            if isinstance(optimizer, (AdamW, Lion)):
+                params = params - 0.01 * decay * params
             else:
-                params, *state = reference.adam(
-                    params,
-                    gradient,
-                    *state,
-                    0.01,
-                    optimizer.beta_1,
-                    optimizer.beta_2,
-                    optimizer.epsilon,
-                    t,
-                )
+                gradient = gradient + decay * params
+            params, state = step_slowly(optimizer, params, gradient, state, 0.01, t)
         run_epoch()
         assert trainer.steps[0] == t
         tolerance = 1e-12 if dtype == np.float64 else 2e-4

@@ -144,8 +144,8 @@ def test_images_are_needed(layer):
         (lambda: Dense(-3), "Dense: units must be"),
         (lambda: LeakyReLU(-0.1), "slope must be a number of at least 0"),
         (lambda: Output(init=3), "unknown init 3"),
-        (lambda: SGD(momentum=1), "momentum must be at least 0 and below 1"),
-        (lambda: Adam(epsilon=0), "epsilon must be a number above 0"),
+        (lambda: SGD(momentum=1), r"SGD: momentum must be a number in \[0, 1\), got 1"),
+        (lambda: Adam(epsilon=0), r"Adam: epsilon must be a number in \(0, inf\), got 0"),
     ],
 )
 def test_wrong_values_fail_where_they_are_typed(make, message):
