@@ -331,7 +331,7 @@ class ReduceOnPlateau(Schedule):
     cooldown : int, default=0
         How many epochs after a fall do not count; at least 0.
     min_learning_rate : float, default=0.0
-        The rate falls no further; at least 0.
+        The rate falls no further; at least 0, at most `initial_learning_rate`.
 
     Raises
     ------
@@ -362,6 +362,11 @@ class ReduceOnPlateau(Schedule):
             cooldown="[0, inf)",
             min_learning_rate="[0, inf)",
         )
+        if self.min_learning_rate > self.initial_learning_rate:
+            raise ValueError(
+                f"ReduceOnPlateau: min_learning_rate must be at most the initial_learning_rate of "
+                f"{self.initial_learning_rate!r}, got {self.min_learning_rate!r}."
+            )
 
     def start(self):
         return Plateau(float(self.initial_learning_rate))

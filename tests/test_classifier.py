@@ -510,6 +510,8 @@ class TestBadInput:
             ({"input_shape": (6, 5, 3, 1)}, r"input_shape must be \(height, width\) or"),
             ({"data_format": "nhwc"}, "The 'data_format' parameter"),
             ({"learning_rate": 0}, "The 'learning_rate' parameter"),
+            ({"weight_decay": -0.1}, "The 'weight_decay' parameter"),
+            ({"clip_norm": 0}, "The 'clip_norm' parameter"),
             ({"optimizer": "adamax"}, "The 'optimizer' parameter"),
             ({"n_threads": 0}, "The 'n_threads' parameter"),
             ({"learning_rate": 1e300, "optimizer": "sgd"}, "loss is no longer finite in epoch"),

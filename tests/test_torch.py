@@ -128,6 +128,7 @@ def pair(request):
 
 
 def make_pair(shape, layers):
+    """A network, PyTorch's copies of its parameters, and data."""
     network = Network(layers, shape, 10, np.float64)
     rng = np.random.RandomState(0)
     network.initialize(rng)
@@ -269,4 +270,4 @@ def test_plateau(options):
         theirs.step(loss)
         memory = ours.follow(memory, loss)
         np.testing.assert_allclose(ours.rates(np.arange(3), memory), optimizer.param_groups[0]["lr"])
-    assert memory.rate < 0.1
+    assert memory.rate < 0.2  # it fell more than once

@@ -8,8 +8,8 @@ import pytest
 from skconvnet import kernels
 from skconvnet._network import Network
 from skconvnet._training import Trainer
-from skconvnet.layers import Conv2D, MaxPool2D
-from skconvnet.optimizers import SGD, Adam
+from skconvnet.layers import BatchNorm, Conv2D, Dense, MaxPool2D
+from skconvnet.optimizers import OPTIMIZERS, SGD, Adam
 
 
 def make_trainer(n=100, optimizer=None, dtype=np.float64):
@@ -105,3 +105,50 @@ def test_a_copy_goes_on_by_itself():
     np.testing.assert_array_equal(trainer.network.params, before)
     np.testing.assert_array_equal(copies[0].network.params, copies[1].network.params)
     assert (copies[0].network.params != before).any()
+
+
+def test_a_gradient_is_cut_to_its_largest_norm():
+    trainer, X, y = make_trainer(optimizer=SGD())
+    before = trainer.network.params.copy()
+    _, _, gradient = trainer.network.loss(X, y)
+    norm = np.linalg.norm(gradient)
+    trainer.prepare(X, y, np.ones(100), 100, 0.5, False, 2, clip_norm=norm / 3)()
+    np.testing.assert_allclose(trainer.network.params, before - gradient / 6, rtol=1e-13)
+
+
+def test_a_norm_that_is_never_reached_changes_no_bit():
+    params = []
+    for clip_norm in (None, 1e9):
+        trainer, X, y = make_trainer()
+        trainer.prepare(X, y, np.ones(100), 32, 0.01, True, 2, clip_norm=clip_norm)()
+        params.append(trainer.network.params)
+    np.testing.assert_array_equal(*params)
+
+
+@pytest.mark.parametrize(
+    "optimizer", [SGD(0.9), SGD(0.9, True), *(make() for make in OPTIMIZERS.values())], ids=repr
+)
+def test_bits_do_not_depend_on_threads(optimizer, dtype):
+    params = []
+    for n_threads in (1, 2, 3, 4):
+        trainer, X, y = make_trainer(optimizer=optimizer, dtype=dtype)
+        run_epoch = trainer.prepare(X, y, np.ones(100), 64, 0.01, True, n_threads, 0.1, 0.05)
+        for _ in range(3):
+            run_epoch()
+        params.append(trainer.network.params)
+    for other in params[1:]:
+        np.testing.assert_array_equal(other, params[0])
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_only_weights_decay(name):
+    weights = []
+    for weight_decay in (0.0, 5.0):
+        rng = np.random.RandomState(0)
+        network = Network([Conv2D(3), BatchNorm(), Dense(4, activation="tanh")], (1, 4, 4), 2, np.float64)
+        network.params = rng.random_sample(len(network.params)) + 0.5
+        trainer, X = Trainer(network, OPTIMIZERS[name](), rng), rng.standard_normal((20, 1, 4, 4))
+        trainer.prepare(X, np.arange(20) % 2, np.ones(20), 20, 0.01, True, 1, weight_decay)()
+        weights.append(network.weights)
+    for key, weight in weights[0].items():
+        assert (weight == weights[1][key]).all() == (weight.ndim == 1), key

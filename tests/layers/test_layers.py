@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from skconvnet import layers as all_layers
+from skconvnet import optimizers, schedules
 from skconvnet.layers import (
     AvgPool2D,
     BatchNorm,
@@ -22,7 +23,8 @@ from skconvnet.layers import (
     Sigmoid,
     Tanh,
 )
-from skconvnet.optimizers import SGD, Adam
+from skconvnet.optimizers import OPTIMIZERS, SGD, Adadelta, Adagrad, Adam, AdamW, Lion, RMSprop
+from skconvnet.schedules import CosineDecay, ExponentialDecay, OneCycle, ReduceOnPlateau, StepDecay, Warmup
 
 VALUES = [
     Conv2D(6, 5),
@@ -46,12 +48,19 @@ VALUES = [
     SGD(),
     SGD(momentum=0.9, nesterov=True),
     Adam(beta_2=0.99),
+    *(make() for name, make in OPTIMIZERS.items() if name not in ("sgd", "adam")),
+    StepDecay(0.1, 1000),
+    ExponentialDecay(0.1, 1000, 0.5),
+    CosineDecay(0.1, 1000),
+    OneCycle(0.1, 1000, div_factor=10.0),
+    Warmup(CosineDecay(0.1, 1000), 10),
+    ReduceOnPlateau(0.1, patience=3),
 ]
 
 
 @pytest.mark.parametrize("value", VALUES, ids=repr)
 def test_values(value):
-    names = {**vars(all_layers), "SGD": SGD, "Adam": Adam}
+    names = {**vars(all_layers), **vars(optimizers), **vars(schedules)}
     for same in (eval(repr(value), names), pickle.loads(pickle.dumps(value)), copy.deepcopy(value)):
         assert same == value and hash(same) == hash(value) and repr(same) == repr(value)
     assert sum(value == other for other in VALUES) == 1
@@ -145,6 +154,12 @@ def test_images_are_needed(layer):
         (lambda: LeakyReLU(-0.1), "slope must be a number of at least 0"),
         (lambda: Output(init=3), "unknown init 3"),
         (lambda: SGD(momentum=1), r"SGD: momentum must be a number in \[0, 1\), got 1"),
+        (lambda: SGD(nesterov="yes"), "SGD: nesterov must be True or False, got 'yes'"),
+        (lambda: AdamW(beta_2=1.0), r"AdamW: beta_2 must be a number in \[0, 1\), got 1.0"),
+        (lambda: Lion(beta_1=-0.1), r"Lion: beta_1 must be a number in \[0, 1\), got -0.1"),
+        (lambda: Adagrad(momentum=2), r"Adagrad: momentum must be a number in \[0, 1\), got 2"),
+        (lambda: RMSprop(rho="a"), r"RMSprop: rho must be a number in \[0, 1\), got 'a'"),
+        (lambda: Adadelta(epsilon=np.nan), r"Adadelta: epsilon must be a number in \(0, inf\), got nan"),
         (lambda: Adam(epsilon=0), r"Adam: epsilon must be a number in \(0, inf\), got 0"),
     ],
 )
