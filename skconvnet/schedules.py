@@ -243,10 +243,8 @@ class OneCycle(Schedule):
     def rates(self, t, memory=()):
         highest = self.max_learning_rate
         first = highest / self.div_factor
-        peak = (
-            self.pct_start * self.total_steps - 1
-        )  # the step of the highest rate; the last one is total - 1
-        fall = _anneal(highest, first / self.final_div_factor, (t - peak) / (self.total_steps - 1 - peak))
+        peak, end = self.pct_start * self.total_steps - 1, self.total_steps - 1  # counted from 0
+        fall = _anneal(highest, first / self.final_div_factor, (t - peak) / (end - peak))
         if peak <= 0:
             return fall
         return np.where(t < peak, _anneal(first, highest, t / peak), fall)

@@ -435,6 +435,19 @@ def test_scikit_learn_tools():
     assert clone(best).layers[0] == best.layers[0]
 
 
+def test_weight_decay_and_clip_norm_reach_the_optimizer():
+    X, y = make_images()
+    options = {"optimizer": "sgd", "max_iter": 1, "batch_size": 60, "learning_rate": 0.5}
+    plain = make_classifier(**options).fit(X, y).network_
+    decayed = make_classifier(weight_decay=0.25, **options).fit(X, y).network_
+    start = make_classifier(**{**options, "learning_rate": 1e-300}).fit(X, y).network_
+    for key, weight in decayed.weights.items():
+        pull = 0.5 * 0.25 * start.weights[key] * key.endswith("weight")
+        np.testing.assert_allclose(weight, plain.weights[key] - pull, rtol=1e-12, atol=1e-15)
+    clipped = make_classifier(clip_norm=0.125, **options).fit(X, y).network_
+    assert np.linalg.norm(clipped.params - start.params) == pytest.approx(0.5 * 0.125)
+
+
 def test_fit_does_not_touch_parameters():
     X, y = make_images()
     layers = list(LAYERS)

@@ -7,7 +7,7 @@ import pytest
 
 from skconvnet import kernels
 from skconvnet._network import Network
-from skconvnet._training import Trainer
+from skconvnet._training import Trainer, train
 from skconvnet.layers import BatchNorm, Conv2D, Dense, MaxPool2D
 from skconvnet.optimizers import OPTIMIZERS, SGD, Adam
 
@@ -152,3 +152,17 @@ def test_only_weights_decay(name):
         weights.append(network.weights)
     for key, weight in weights[0].items():
         assert (weight == weights[1][key]).all() == (weight.ndim == 1), key
+
+
+@pytest.mark.parametrize("clip_norm", [None, 1.0])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_gradient_that_overflows_is_not_passed_over(name, clip_norm, dtype):
+    network = Network([Dense(1, bias=False)], (1,), 2, dtype)
+    large = np.sqrt(np.finfo(dtype).max) * 10
+    # outputs 0 and a loss of log 2, but a gradient of -large^2 to the first weight
+    network.params = np.array([0, large, -large, 0, 0])
+    trainer = Trainer(network, OPTIMIZERS[name](), np.random.RandomState(0))
+    X = np.full((8, 1), large, dtype)
+    run_epoch = trainer.prepare(X, np.zeros(8, int), np.ones(8), 8, 0.01, False, 1, clip_norm=clip_norm)
+    with pytest.raises(ValueError, match="no longer finite in epoch 1"):
+        train(trainer, run_epoch, 1, [], 0, False)

@@ -1,6 +1,7 @@
 """Layers as values: comparison, printing, pickling, shapes, and what a wrong value gets."""
 
 import copy
+import dataclasses
 import pickle
 
 import numpy as np
@@ -205,3 +206,17 @@ def test_initial_weights_from_a_callable():
         return np.full(shape, fan_in + fan_out)
 
     assert (Dense(3, init=init).initialize((7,), None)["weight"] == 10).all()
+
+
+@pytest.mark.parametrize("layer", [Dense(3), Conv2D(3, 2)], ids=repr)
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        (lambda shape: np.ones(shape[:-1]), "must return finite numbers of shape .*, got shape"),
+        (lambda shape: np.full(shape, np.nan), "and numbers that are not finite"),
+    ],
+)
+def test_wrong_initial_weights_from_a_callable(layer, wrong, message):
+    layer = dataclasses.replace(layer, init=lambda shape, fan_in, fan_out, rng: wrong(shape))
+    with pytest.raises(ValueError, match=message):
+        layer.initialize((2, 3, 3), None)
