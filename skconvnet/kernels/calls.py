@@ -16,14 +16,13 @@ STRIP = 128
 # least so many channels made.
 LEAST_SUM, LEAST_TARGETS = 48, 8
 
-# The fields of terms_t for patches of x and dy themselves.
-NO_TERMS = dict.fromkeys(("n_outputs", "before", "rows", "tiles", "kw", "sums", "stride"), 0)
-
-# The fields of pool_t for no pooling.
+# The fields of buffer_t for no buffer, of terms_t for no terms, of pool_t for no pooling.
+NOWHERE = {"offset": -1, "plane": 0, "row": 0}
+NO_TERMS = dict.fromkeys(["n_outputs", "before", "rows", "tiles", "kw", "sums", "stride"], 0)
 NO_POOL = {
-    **dict.fromkeys(("x", "y", "dx", "dy"), {"offset": -1, "plane": 0, "row": 0}),
-    **dict.fromkeys("channels hi wi ho wo kh kw sh sw top left".split(), 0),
-    **dict.fromkeys("count_padding disjoint covering deferred".split(), False),
+    **dict.fromkeys(["channels", "hi", "wi", "ho", "wo", "kh", "kw", "sh", "sw", "top", "left"], 0),
+    **dict.fromkeys(["count_padding", "disjoint", "covering", "deferred"], 0),
+    **dict.fromkeys(("x", "y", "dx", "dy"), NOWHERE),
 }
 
 # The activation of a call that has none yet.

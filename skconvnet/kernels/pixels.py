@@ -5,6 +5,7 @@ import numpy as np
 from skconvnet.kernels.calls import (
     NO_POOL,
     NO_TERMS,
+    NOWHERE,
     Activation,
     Call,
     Convolution,
@@ -16,8 +17,6 @@ from skconvnet.kernels.calls import (
     reach_fields,
     share_evenly,
 )
-
-NOWHERE = {"offset": -1, "plane": 0, "row": 0}
 
 
 class Rows:
