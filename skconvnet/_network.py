@@ -17,8 +17,9 @@ from skconvnet.kernels.calls import (
     Tables,
 )
 from skconvnet.kernels.pixels import compile_for_pixels
-from skconvnet.layers import Layer, Output, ShapeError
+from skconvnet.layers import Layer, Output, ShapeError, Standardize
 from skconvnet.layers.base import describe_shape
+from skconvnet.layers.sequence import name_layers
 
 
 class Plan:
@@ -33,14 +34,15 @@ class Plan:
     """
 
     def __init__(self, input_shape, input_gradient):
-        self.input = Image(_as_image(input_shape), needs_gradient=input_gradient)
+        self.input = Image(input_shape, needs_gradient=input_gradient)
         self._images = [self.input]
-        self._n_moments = 0
+        self._n_moments = self._n_draws = 0
+        self._crossing = []
         self.calls = []
 
     def add_image(self, shape, source, trains=False):
         """Declare what a layer makes from a source; trains: it has parameters of its own."""
-        image = Image(_as_image(shape), needs_gradient=trains or source.needs_gradient)
+        image = Image(shape, needs_gradient=trains or source.needs_gradient)
         self._images.append(image)
         return image
 
@@ -65,6 +67,15 @@ class Plan:
         self._n_moments += n
         return self._n_moments - n
 
+    def number_draw(self):
+        """Number a call that draws random numbers, from 0."""
+        self._n_draws += 1
+        return self._n_draws - 1
+
+    def keep_gradient(self, image):
+        """Have an image's gradient outlast meetings of the blocks between who writes and who reads it."""
+        self._crossing.append(image)
+
     def activate(self, image, kind, slope=0.0):
         """Apply an activation to an image in place: in the call that has just made it, if it can."""
         last = self.calls[-1] if self.calls else None
@@ -78,11 +89,11 @@ class Plan:
         predicting_lanes = 0
         for image in self._images:
             predicting_lanes = image.value.place(predicting_lanes)
-        # what blocks keep while they meet: all values, and the gradients of batch normalisation
+        # what blocks keep while they meet: all values, and the gradients that cross a meeting
         scratch = predicting_lanes
-        meetings = [call for call in self.calls if call.name == "moments"]
-        for call in meetings:
-            buffer = getattr(call.y.gradient, "base", call.y.gradient)
+        meetings = [call.y for call in self.calls if call.name == "moments"]
+        for image in meetings + self._crossing:
+            buffer = getattr(image.gradient, "base", image.gradient)
             if buffer.offset < 0:
                 scratch = buffer.place(scratch)
         kept_lanes = scratch if meetings else 0
@@ -203,6 +214,17 @@ class Network:
         """
         for stage in self.stages:
             for name, value in stage.layer.initialize(stage.input_shape, rng).items():
+                self._view(self.params, stage, name)[...] = value
+
+    def learn(self, X):
+        """Let the first layer learn what it learns from the training data itself.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, channels, height, width) or (n, features)
+        """
+        for stage in self.stages[:1]:
+            for name, value in stage.layer.learn(X).items():
                 self._view(self.params, stage, name)[...] = value
 
     @staticmethod
@@ -557,42 +579,6 @@ class Network:
         return dx, np.zeros(self.n_params, self.dtype)
 
 
-def name_layers(layers):
-    """Pair every layer with its search key: its name, or its position.
-
-    Parameters
-    ----------
-    layers : list of layer or None
-
-    Returns
-    -------
-    named : list of (str, layer or None)
-
-    Raises
-    ------
-    TypeError
-        If layers is not a list or something in it is not a layer.
-    ValueError
-        If a name comes twice.
-    """
-    if not isinstance(layers, (list, tuple)):
-        raise TypeError(f"layers must be a list of layers, such as [Conv2D(8), Dense(10)], got {layers!r}.")
-    named, positions = [], {}
-    for position, layer in enumerate(layers):
-        if layer is not None and not isinstance(layer, Layer):
-            hint = " (a class: write it with parentheses)" if isinstance(layer, type) else ""
-            raise TypeError(f"layers[{position}] must be a layer or None, got {layer!r}{hint}.")
-        key = str(position) if layer is None or layer.name is None else layer.name
-        if key in positions:
-            raise ValueError(
-                f"layers[{position}] and layers[{positions[key]}] have the same name {key!r}; "
-                f"names must differ, to be searched by."
-            )
-        positions[key] = position
-        named.append((key, layer))
-    return named
-
-
 def _arrange(named, input_shape, n_outputs):
     """Resolve the output layer, check every layer against its input, and place its parameters."""
     named = [(key, layer) for key, layer in named if layer is not None]
@@ -605,6 +591,8 @@ def _arrange(named, input_shape, n_outputs):
     for key, layer in named:
         if isinstance(layer, Output):
             raise ValueError("Output must be the last of the layers.")
+        if isinstance(layer, Standardize) and stages:
+            raise ValueError("Standardize must be the first of the layers.")
         label = f"{type(layer).__name__} {key!r}"
         try:
             output_shape = layer.output_shape(shape)

@@ -6,8 +6,8 @@ layers that a user passed in are never changed.
 
 from dataclasses import fields, replace
 
-from skconvnet._network import name_layers
 from skconvnet._values import Value, suggest
+from skconvnet.layers.sequence import name_layers
 from skconvnet.optimizers import OPTIMIZERS, resolve_optimizer
 
 

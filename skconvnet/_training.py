@@ -104,6 +104,7 @@ class Trainer:
                 optimizer,
                 decaying,
                 rates,
+                self._rng.randint(2**63, dtype=np.uint64),
                 network.params,
                 self._state,
                 self.steps,

@@ -25,7 +25,7 @@ ctypedef struct batch_norm_t:
     Py_ssize_t channels, ho, wo
     Py_ssize_t gamma, beta              # places in the parameter vector; < 0: none
     Py_ssize_t running                  # place there of the running means, then variances
-    Py_ssize_t moments                  # place in a block's and in the batch's moments
+    Py_ssize_t moments                  # place in a block's and in the batch's moments; < 0: none
     double epsilon, momentum
     int activation
     double slope
@@ -41,7 +41,7 @@ cdef inline affine_t find_affine(const batch_norm_t* g, const block_t* b, Py_ssi
     cdef affine_t a
     cdef const double* batch
     cdef double variance
-    if b.training:
+    if b.training and g.moments >= 0:
         batch = b.batch_moments + g.moments
         a.mean = <real_t> batch[c]
         variance = batch[g.channels + c] / (<double> b.n_batch * g.ho * g.wo)
@@ -163,6 +163,22 @@ cdef inline void normalize_forward(const batch_norm_t* g, const block_t* b) noex
             activate_row(y, g.wo, g.activation, g.slope)
 
 
+cdef inline void scale_slopes(const batch_norm_t* g, const block_t* b) noexcept nogil:
+    """Put dx in the place of dy for moments that do not depend on x."""
+    cdef Py_ssize_t c, i, j
+    cdef lanes_t* dy
+    cdef real_t scale
+    for c in range(g.channels):
+        scale = find_affine(g, b, c).scale
+        for i in range(g.ho):
+            dy = locate(b, &g.dy) + c * g.dy.plane + i * g.dy.row
+            slope_row(
+                locate(b, &g.y) + c * g.y.plane + i * g.y.row, dy, g.wo, g.activation, g.slope
+            )
+            for j in range(g.wo):
+                dy[j] = scale * dy[j]
+
+
 cdef inline void normalize_backward(const batch_norm_t* g, const block_t* b) noexcept nogil:
     """Bring dy before the activation, sum it, and give dgamma and dbeta their shares."""
     cdef Py_ssize_t c, i, j
@@ -172,6 +188,9 @@ cdef inline void normalize_backward(const batch_norm_t* g, const block_t* b) noe
     cdef affine_t a
     cdef double* sums = b.moments + g.moments + 2 * g.channels
     if g.dy.offset < 0:
+        return
+    if g.moments < 0:
+        scale_slopes(g, b)
         return
     for c in range(g.channels):
         a = find_affine(g, b, c)

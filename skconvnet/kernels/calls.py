@@ -89,9 +89,14 @@ class FlatBuffer:
 
 
 class Image:
-    """What flows between two layers: a value and, where somebody needs it, its gradient."""
+    """What flows between two layers: a value and, where somebody needs it, its gradient.
 
-    def __init__(self, shape, needs_gradient):
+    layer_shape: (channels, height, width), or (features,) for a vector, whose shape is (features, 1, 1).
+    """
+
+    def __init__(self, layer_shape, needs_gradient):
+        self.layer_shape = tuple(layer_shape)
+        shape = self.layer_shape if len(layer_shape) == 3 else (*layer_shape, 1, 1)
         self.value = Buffer(shape)
         self.gradient = Buffer(shape)
         self.needs_gradient = needs_gradient
@@ -102,7 +107,7 @@ class Image:
 
     def flatten(self):
         """See the same memory as a vector, but for a gradient that has padding: that gets its own."""
-        flat = Image(self.shape, self.needs_gradient)
+        flat = Image((int(np.prod(self.shape)),), self.needs_gradient)
         flat.value = FlatBuffer(self.value)
         if isinstance(self.gradient, FlatBuffer):
             flat.gradient = self.gradient
@@ -755,11 +760,34 @@ class Activation(Call):
         }
 
 
+class Masking(Call):
+    """The call of dropout; number: of this layer among those that draw random numbers."""
+
+    name = "dropout"
+
+    def __init__(self, x, y, rate, number):
+        self.x, self.y, self.rate, self.number = x, y, rate, number
+
+    def fields(self, machine, tables, scratch):
+        """The fields of dropout_t."""
+        channels, height, width = self.y.shape
+        return {
+            **self.end_fields(),
+            "channels": channels,
+            "ho": height,
+            "wo": width,
+            "number": self.number,
+            "threshold": round(self.rate * 2**32),
+            "scale": 1 / (1 - self.rate),
+        }
+
+
 class BatchNormalization(Call):
     """One of the two calls of batch normalisation: name is "moments" or "normalize".
 
     gamma, beta: places in the parameter vector, -1 for none; running: place of the running moments;
-    moments: place of this layer's among those that a block keeps.
+    moments: place of this layer's among those that a block keeps, -1 for "normalize" alone, which then
+    takes the running moments in training too.
     """
 
     def __init__(self, name, x, y, gamma, beta, running, moments, epsilon, momentum):

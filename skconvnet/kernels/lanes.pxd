@@ -5,6 +5,9 @@ position, `u v` kernel offset, `d` before a name for its gradient.  Offsets and 
 activations count lane vectors; those of parameters count numbers.
 """
 
+from libc.stdint cimport uint64_t
+
+
 cdef extern from "lanes.h" nogil:
     ctypedef float real_t               # float or double: the build says which
     ctypedef float lanes_t              # LANES real_t: Cython only passes it through
@@ -44,9 +47,11 @@ ctypedef struct block_t:
     const real_t* products              # the weights that these multiply with
     real_t* dparams                     # its gradient, summed over the blocks of this group
     bint first                          # this block starts the group: assign, do not add
+    Py_ssize_t start                    # place of the block's first sample in the batch
     Py_ssize_t n, n_batch               # samples in the block and in the batch
     lanes_t occupied                    # 1 in a lane that holds a sample, else 0
     bint training                       # normalise with the batch's moments, not the running ones
+    uint64_t key                        # that random numbers of this step are drawn with
     double* moments                     # OUT  of this block, what must meet in batch_moments
     const double* batch_moments         # IN   of all blocks
     const Py_ssize_t* tables            # the plan's index tables

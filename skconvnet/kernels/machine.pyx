@@ -17,6 +17,7 @@ from cpython.buffer cimport (
 from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport prange
 from libc.math cimport INFINITY, isfinite, sqrt
+from libc.stdint cimport uint64_t
 from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
@@ -30,8 +31,12 @@ from skconvnet.kernels.batch_norm cimport (
     batch_norm_t, follow_moments, merge_moments, merge_slopes, moments_backward, moments_forward,
     normalize_backward, normalize_forward
 )
+from skconvnet.kernels.branch cimport (
+    addition_backward, addition_forward, branch_t, fork_backward, fork_forward
+)
 from skconvnet.kernels.conv cimport conv_backward, conv_forward, conv_t
 from skconvnet.kernels.dense cimport dense_backward, dense_forward, dense_t
+from skconvnet.kernels.dropout cimport derive_key, dropout_backward, dropout_forward, dropout_t
 from skconvnet.kernels.flatten cimport flatten_backward, flatten_t
 from skconvnet.kernels.lanes cimport (
     LANES, TILE_WIDTH, block_t, buffer_t, lanes_t, omp_get_thread_num, real_t, splat
@@ -65,6 +70,9 @@ cdef enum op_kind:
     ACTIVATION
     MOMENTS
     NORMALIZE
+    FORK
+    ADDITION
+    DROPOUT
     SOFTMAX
     LOG_SOFTMAX
     CLEAR_GAPS
@@ -75,7 +83,8 @@ cdef enum op_kind:
 OP_KINDS = {
     "conv": CONV, "dense": DENSE, "max_pool": MAX_POOL, "avg_pool": AVG_POOL,
     "flatten": FLATTEN, "activation": ACTIVATION,
-    "moments": MOMENTS, "normalize": NORMALIZE, "softmax": SOFTMAX, "log_softmax": LOG_SOFTMAX,
+    "moments": MOMENTS, "normalize": NORMALIZE, "fork": FORK, "addition": ADDITION,
+    "dropout": DROPOUT, "softmax": SOFTMAX, "log_softmax": LOG_SOFTMAX,
     "clear_gaps": CLEAR_GAPS, "plane_max_pool": PLANE_MAX_POOL, "plane_avg_pool": PLANE_AVG_POOL,
     "spread": SPREAD,
 }
@@ -106,6 +115,8 @@ cdef struct op_t:
     flatten_t flatten
     activation_t activation
     batch_norm_t batch_norm
+    branch_t branch
+    dropout_t dropout
     softmax_t softmax
     plane_t plane
     plane_pool_t plane_pool
@@ -145,6 +156,7 @@ cdef struct job_t:
     Py_ssize_t first, end           # calls that this region runs:
     bint forward, backward          # in which directions; in both, the loss lies between
     bint training
+    uint64_t key                    # that random numbers of this step are drawn with
     real_t* y                       # the output, if not NULL
     const labels_t* labels          # of the whole batch; or
     const samples_t* dy             # the gradient to the output
@@ -185,6 +197,12 @@ cdef void run_forward(const op_t* op, const block_t* b) noexcept nogil:
         moments_forward(&op.batch_norm, b)
     elif op.kind == NORMALIZE:
         normalize_forward(&op.batch_norm, b)
+    elif op.kind == FORK:
+        fork_forward(&op.branch, b)
+    elif op.kind == ADDITION:
+        addition_forward(&op.branch, b)
+    elif op.kind == DROPOUT:
+        dropout_forward(&op.dropout, b)
     elif op.kind == SOFTMAX:
         softmax_forward(&op.softmax, b)
     elif op.kind == LOG_SOFTMAX:
@@ -218,6 +236,12 @@ cdef void run_backward(const op_t* op, const block_t* b) noexcept nogil:
         moments_backward(&op.batch_norm, b)
     elif op.kind == NORMALIZE:
         normalize_backward(&op.batch_norm, b)
+    elif op.kind == FORK:
+        fork_backward(&op.branch, b)
+    elif op.kind == ADDITION:
+        addition_backward(&op.branch, b)
+    elif op.kind == DROPOUT:
+        dropout_backward(&op.dropout, b)
 
 
 cdef void run_group(const job_t* job, Py_ssize_t group) noexcept nogil:
@@ -236,21 +260,23 @@ cdef void run_group(const job_t* job, Py_ssize_t group) noexcept nogil:
     b.tables = job.tables
     b.n_batch = job.n
     b.training = job.training
+    b.key = job.key
     b.batch_moments = job.moments
     for i in range(first, end):
         b.kept = job.kept + i * job.kept_lanes
         b.moments = job.moments + (1 + i) * job.n_moments
         b.first = i == first
+        b.start = i * size
         b.n = min(size, job.n - i * size)
         b.occupied = splat(0)
         for lane in range(b.n):
             (<real_t*> &b.occupied)[lane] = 1
-        run_block(job, &b, i * size)
+        run_block(job, &b)
 
 
-cdef void run_block(const job_t* job, const block_t* b, Py_ssize_t start) noexcept nogil:
-    """Take one block through this region's calls; start is the place of its first sample in the batch."""
-    cdef Py_ssize_t k
+cdef void run_block(const job_t* job, const block_t* b) noexcept nogil:
+    """Take one block through this region's calls."""
+    cdef Py_ssize_t k, start = b.start
     cdef double since = 0
     cdef labels_t labels
     if job.seconds != NULL:
@@ -539,6 +565,10 @@ cdef class Program:
                 op.activation = fields
             elif name in ("moments", "normalize"):
                 op.batch_norm = fields
+            elif name in ("fork", "addition"):
+                op.branch = fields
+            elif name == "dropout":
+                op.dropout = fields
             elif name in ("softmax", "log_softmax"):
                 op.softmax = fields
             elif name == "clear_gaps":
@@ -699,6 +729,7 @@ cdef class Program:
         optimizer_t optimizer,
         const Py_ssize_t[:, ::1] decaying,  # IN   from where to where numbers decay
         const double[::1] rates,        # IN   learning rate of every batch
+        uint64_t key,                   # that random numbers are drawn with, an epoch's own
         real_t[::1] params,             # IN OUT
         real_t[:, ::1] state,           # IN OUT two vectors of the optimizer
         Py_ssize_t[::1] steps,          # IN OUT how many steps were taken before
@@ -724,6 +755,7 @@ cdef class Program:
             job = self.describe_job(
                 X, &rows[start], min(batch_size, n - start), params, workspace
             )
+            job.key = derive_key(key, <unsigned int> steps[0])
             if not isfinite(self.run_batch(&job, target, weight, workspace, totals)):
                 break
             steps[0] += 1

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skconvnet.kernels.branch import Branch
 from skconvnet.kernels.calls import (
     NO_POOL,
     NO_TERMS,
@@ -205,8 +206,11 @@ def compile_for_pixels(machine, calls, source, output, n_params):
     Returns
     -------
     program : Program or None
-        None if the input is a vector or a convolution before the first vector has a stride.
+        None if the input is a vector, the network branches, or a convolution before the first vector has
+        a stride.
     """
+    if any(isinstance(call, Branch) for call in calls):
+        return None
     plane = first = Plane(source.shape, Rows(), machine.lanes)
     # what only training needs is left out
     calls = [call for call in calls if not isinstance(call, Flattening) and call.name != "moments"]

@@ -121,6 +121,19 @@ class Layer(Value):
         """
         return {}
 
+    def learn(self, X):
+        """Learn statistics from the training data, if this is the first layer.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, channels, height, width) or (n, features)
+
+        Returns
+        -------
+        statistics : dict of str to ndarray
+        """
+        return {}
+
     def check_parameters(self, shape, parameters):
         """Refuse parameters that the layer cannot have, beyond what their shapes say.
 

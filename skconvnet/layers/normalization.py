@@ -1,4 +1,4 @@
-"""Batch normalisation."""
+"""Normalisation by moments that are learnt."""
 
 import math
 from dataclasses import dataclass, field
@@ -8,6 +8,9 @@ import numpy as np
 
 from skconvnet.kernels.calls import BatchNormalization
 from skconvnet.layers.base import Layer, check_flag
+
+# Samples that are converted to float64 at a time.
+SAMPLES_AT_ONCE = 512
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,7 +83,7 @@ class BatchNorm(Layer):
             raise ValueError("its running_var has negative numbers; a variance has none.")
 
     def lower(self, plan, x, places):
-        y = plan.add_image(self.output_shape(x.shape), x, trains=self.scale or self.center)
+        y = plan.add_image(x.layer_shape, x, trains=self.scale or self.center)
         if x.needs_gradient:
             y.gradient = x.gradient  # dx takes the place of dy
         channels = x.shape[0]
@@ -94,4 +97,61 @@ class BatchNorm(Layer):
         )
         for name in ("moments", "normalize"):
             plan.add_call(BatchNormalization(name, x, y, *settings))
+        return y
+
+
+@dataclass(frozen=True, repr=False)
+class Standardize(Layer):
+    """Bring each channel of the input to mean 0 and standard deviation 1 over the training data.
+
+    ``y = (x - mean) / std`` with the mean and standard deviation of each channel over all samples and
+    pixels that `fit` or the first `partial_fit` gets; a channel that is constant there is only shifted.
+    It must be the first layer.
+
+    Parameters
+    ----------
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    Notes
+    -----
+    Among ``network_.weights`` the moments are called "running_mean" and "running_var", as those of
+    `BatchNorm`. Samples of weight 0 are left out; other weights do not count.
+
+    See Also
+    --------
+    sklearn.preprocessing.StandardScaler : The same for each pixel, before the estimator.
+    """
+
+    def statistic_shapes(self, shape):
+        return {"running_mean": (shape[0],), "running_var": (shape[0],)}
+
+    def initialize(self, shape, rng):
+        return {"running_mean": np.zeros(shape[0]), "running_var": np.ones(shape[0])}
+
+    def learn(self, X):
+        mean, variance, n = 0.0, 0.0, 0
+        axes = (0, *range(2, X.ndim))
+        for start in range(0, len(X), SAMPLES_AT_ONCE):  # Chan, Golub and LeVeque 1979
+            part = X[start : start + SAMPLES_AT_ONCE].astype(np.float64)
+            shift, total = part.mean(axis=axes) - mean, n + len(part)
+            mean = mean + shift * len(part) / total
+            variance = (
+                variance * n + part.var(axis=axes) * len(part) + shift**2 * (n * len(part) / total)
+            ) / total
+            n = total
+        # rounding leaves a constant channel a variance of about (mean * eps)^2
+        constant = variance <= (10 * np.finfo(np.float64).eps * mean) ** 2
+        return {"running_mean": mean, "running_var": np.where(constant, 1.0, variance)}
+
+    def check_parameters(self, shape, parameters):
+        if (parameters["running_var"] <= 0).any():
+            raise ValueError("its running_var must be above 0.")
+
+    def lower(self, plan, x, places):
+        y = plan.add_image(x.layer_shape, x)
+        if x.needs_gradient:
+            y.gradient = x.gradient  # dx takes the place of dy
+        call = BatchNormalization("normalize", x, y, -1, -1, places["running_mean"], -1, 0.0, 0.0)
+        plan.add_call(call)
         return y

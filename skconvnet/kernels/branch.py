@@ -1,0 +1,46 @@
+"""The calls of a network that branches: see branch.pxd."""
+
+from skconvnet.kernels.calls import NO_ACTIVATION, NOWHERE, Call
+
+
+class Branch(Call):
+    """The call of a kernel over whole images."""
+
+    z = None
+    activation = NO_ACTIVATION
+
+    def fields(self, machine, tables, scratch):
+        """The fields of branch_t."""
+        channels, height, width = self.y.shape
+        return {
+            **self.end_fields(),
+            "z": self.z.value.fields() if self.z else NOWHERE,
+            "dz": self.z.gradient.fields() if self.z else NOWHERE,
+            "channels": channels,
+            "ho": height,
+            "wo": width,
+            **self.activation_fields(machine),
+        }
+
+
+class Fork(Branch):
+    """The call that copies x, which others read as well, to y, which may be changed in place."""
+
+    name = "fork"
+    activation = None
+
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+    def activation_fields(self, machine):
+        """It has none."""
+        return {"activation": 0, "slope": 0}
+
+
+class Addition(Branch):
+    """The call that adds z to x; x and y share their gradient."""
+
+    name = "addition"
+
+    def __init__(self, x, z, y):
+        self.x, self.z, self.y = x, z, y

@@ -1,0 +1,50 @@
+"""Dropout."""
+
+from dataclasses import dataclass
+from numbers import Real
+
+from skconvnet.kernels.calls import Masking
+from skconvnet.layers.base import Layer
+
+
+@dataclass(frozen=True, repr=False)
+class Dropout(Layer):
+    """Set numbers to zero at random in training, and do nothing in prediction.
+
+    In training each number becomes 0 with probability rate and x / (1 - rate) otherwise, so that the
+    expected value stays ("inverted" dropout).
+
+    Parameters
+    ----------
+    rate : float, default=0.5
+        The fraction dropped, at least 0 and below 1.
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    Raises
+    ------
+    ValueError
+        If rate is out of range.
+
+    Notes
+    -----
+    Masks follow from the estimator's `random_state`, the step, the place of a sample in its mini-batch
+    and of a number in the sample: they are the same for any number of threads.
+
+    References
+    ----------
+    Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, "Dropout: a simple way to prevent
+    neural networks from overfitting", JMLR 15, 2014, section 10.
+    """
+
+    rate: float = 0.5
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not isinstance(self.rate, Real) or isinstance(self.rate, bool) or not 0 <= self.rate < 1:
+            raise ValueError(f"Dropout: rate must be a number of at least 0 and below 1, got {self.rate!r}.")
+
+    def lower(self, plan, x, places):
+        y = plan.add_image(x.layer_shape, x)
+        plan.add_call(Masking(x, y, float(self.rate), plan.number_draw()))
+        return y

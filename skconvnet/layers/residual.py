@@ -1,0 +1,169 @@
+"""Residual connections."""
+
+from dataclasses import dataclass
+
+from skconvnet.kernels.branch import Addition, Fork
+from skconvnet.layers.base import Layer, ShapeError, describe_shape
+from skconvnet.layers.conv import Conv2D
+from skconvnet.layers.dense import Dense, Output
+from skconvnet.layers.normalization import Standardize
+from skconvnet.layers.sequence import name_layers
+
+
+@dataclass(frozen=True, repr=False)
+class Residual(Layer):
+    """Layers whose output is added to their input: y = layers(x) + shortcut(x).
+
+    What follows, such as `ReLU`, is a layer of its own.
+
+    Parameters
+    ----------
+    layers : list of layer
+        The branch. Names must differ within it; a None is left out.
+    shortcut : "auto" or list of layer, default="auto"
+        The other way from input to sum. "auto" is the input itself if the branch keeps its shape, and
+        else a projection without bias: ``Conv2D(filters, 1, stride=..., bias=False)`` with the stride
+        that gives the branch's size, or ``Dense(units, bias=False)`` for vectors. An empty list is the
+        input itself.
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    Raises
+    ------
+    TypeError
+        If something in layers or shortcut is not a layer.
+    ValueError
+        If names are not unique, or shortcut is another word.
+
+    Notes
+    -----
+    Fields of inner layers are searched as ``layers__<residual>__layers__<inner>__<field>``; among
+    ``network_.weights`` they are called "<residual>.<inner>.weight" and
+    "<residual>.shortcut.<inner>.weight".
+
+    References
+    ----------
+    He, Zhang, Ren and Sun, "Deep residual learning for image recognition", CVPR 2016, equations 1
+    and 2.
+    """
+
+    layers: tuple
+    shortcut: str | tuple = "auto"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if isinstance(self.shortcut, str) and self.shortcut != "auto":
+            raise ValueError(f'Residual: shortcut must be "auto" or a list of layers, got {self.shortcut!r}.')
+        for layers in (self.layers, () if self.shortcut == "auto" else self.shortcut):
+            for key, layer in name_layers(layers):
+                if key == "shortcut":
+                    raise ValueError('Residual: the name "shortcut" is taken; choose another.')
+                if isinstance(layer, (Output, Standardize)):
+                    raise ValueError(
+                        f"Residual: {type(layer).__name__} belongs into the network itself, not into a "
+                        f"residual connection."
+                    )
+
+    def _arrange(self, shape):
+        """Give the branch's and the shortcut's layers as (key, layer, input shape), and the output shape."""
+        branch, output_shape = _chain("", self.layers, shape)
+        layers = self.shortcut
+        if layers == "auto":
+            layers = () if output_shape == shape else (_project(shape, output_shape),)
+        shortcut, other_shape = _chain("shortcut.", layers, shape)
+        if other_shape != output_shape:
+            raise ShapeError(
+                f"a shortcut that gives {describe_shape(output_shape)} as its layers do, but it gives "
+                f"{describe_shape(other_shape)}",
+                "Change the shortcut, or the branch.",
+            )
+        return branch, shortcut, output_shape
+
+    def output_shape(self, shape):
+        return self._arrange(shape)[2]
+
+    def _collect(self, method, shape, *args):
+        """Call a method of every inner layer and name what it gives by the layer's key."""
+        branch, shortcut, _ = self._arrange(shape)
+        return {
+            f"{key}.{name}": value
+            for key, layer, inner_shape in branch + shortcut
+            for name, value in getattr(layer, method)(inner_shape, *args).items()
+        }
+
+    def parameter_shapes(self, shape):
+        return self._collect("parameter_shapes", shape)
+
+    def statistic_shapes(self, shape):
+        return self._collect("statistic_shapes", shape)
+
+    def initialize(self, shape, rng):
+        return self._collect("initialize", shape, rng)
+
+    def count_parameters(self, shape):
+        branch, shortcut, _ = self._arrange(shape)
+        return sum(layer.count_parameters(inner_shape) for _, layer, inner_shape in branch + shortcut)
+
+    def check_parameters(self, shape, parameters):
+        branch, shortcut, _ = self._arrange(shape)
+        for key, layer, inner_shape in branch + shortcut:
+            layer.check_parameters(inner_shape, _select(parameters, key))
+
+    def lower(self, plan, x, places):
+        branch, shortcut, output_shape = self._arrange(x.layer_shape)
+        fork = plan.add_image(x.layer_shape, x)
+        plan.add_call(Fork(x, fork))
+        last, other = (
+            _lower_chain(plan, start, chain, places) for start, chain in ((fork, branch), (x, shortcut))
+        )
+        y = plan.add_image(output_shape, last, trains=other.needs_gradient)
+        y.gradient = last.gradient
+        plan.add_call(Addition(last, other, y))
+        for image in (x, y):  # the other way's blocks may meet in between
+            plan.keep_gradient(image)
+        return y
+
+
+def _chain(prefix, layers, shape):
+    """Give (key, layer, input shape) of each of some layers, and the shape that the last one makes."""
+    chain = []
+    for key, layer in name_layers(layers):
+        if layer is None:
+            continue
+        chain.append((prefix + key, layer, shape))
+        try:
+            shape = layer.output_shape(shape)
+        except ShapeError as error:
+            need = f"for its {type(layer).__name__} {prefix + key!r} {error.need}"
+            raise ShapeError(need, error.remedy) from None
+    return chain, shape
+
+
+def _lower_chain(plan, x, chain, places):
+    """Make the calls of some layers, and give the last one's output."""
+    for key, layer, _ in chain:
+        x = layer.lower(plan, x, _select(places, key))
+    return x
+
+
+def _select(named, key):
+    """Give what belongs to one inner layer, by its own names."""
+    own = ((name.rpartition("."), value) for name, value in named.items())
+    return {name: value for (owner, _, name), value in own if owner == key}
+
+
+def _project(shape, output_shape):
+    """Give the layer that turns one shape into another with as few weights as can be."""
+    if len(output_shape) == 1 and len(shape) == 1:
+        return Dense(output_shape[0], bias=False)
+    if len(output_shape) == len(shape) == 3:
+        strides = [
+            next((s for s in range(1, n + 1) if -(-n // s) == n_out), None)
+            for n, n_out in zip(shape[1:], output_shape[1:])
+        ]
+        if None not in strides:
+            return Conv2D(output_shape[0], 1, stride=tuple(strides), bias=False)
+    raise ShapeError(
+        f"a shortcut from {describe_shape(shape)} to {describe_shape(output_shape)}, which no stride gives",
+        "Say which layers by shortcut=[...], or use padding='same' in the branch.",
+    )
