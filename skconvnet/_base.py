@@ -12,7 +12,7 @@ from skconvnet._files import FileMixin
 from skconvnet._images import channels_first, flatten_images, settle_input_shape, view_images
 from skconvnet._network import Network
 from skconvnet._params import NestedParamsMixin
-from skconvnet._sklearn_compat import Interval, StrOptions
+from skconvnet._sklearn_compat import Interval, StrOptions, check_sample_weight, validate_params
 from skconvnet._training import Trainer, train
 from skconvnet.layers import Conv2D, Dense, Flatten, MaxPool2D
 from skconvnet.optimizers import OPTIMIZERS, Optimizer, resolve_optimizer
@@ -20,7 +20,11 @@ from skconvnet.schedules import Schedule
 
 
 class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
-    """Base class of the estimators: checks parameters and images, trains, runs the network."""
+    """Base class of the estimators: checks parameters and images, trains, runs the network.
+
+    An estimator says which y it takes (`_check_y`), what a sample weighs (`_weigh`), what it learns from
+    y (`_learn_outputs`), how y becomes targets (`_encode`), and which loss it has (`_make_loss`).
+    """
 
     _parameter_constraints = {
         "layers": [list, tuple, None],
@@ -44,9 +48,57 @@ class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
         tags.input_tags.three_d_array = True
         return tags
 
+    def fit(self, X, y, sample_weight=None):
+        """Train a new network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, height, width, channels), (n, height, width) or (n, n_features)
+            Images, or (n, channels, height, width) with ``data_format="channels_first"``.
+        y : array-like of shape (n,), (n, n_labels) or (n, n_outputs)
+            For a classifier, labels of any type, or a 0/1 matrix of several labels with
+            ``loss="binary_cross_entropy"``; for a regressor, one or several numbers a sample.
+        sample_weight : array-like of shape (n,), default=None
+            Weights in the loss; a weight of 0 leaves the sample out.
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        ValueError
+            If parameters, layers and images do not fit, X is not finite, y is not what the loss is
+            for or has a single class, or the loss does not stay finite. An earlier model stays as it was.
+        """
+        with self._change_model():
+            self._train_on(X, y, sample_weight, self.max_iter, interruptible=True)
+        return self
+
+    def _train_on(self, X, y, sample_weight, n_epochs, *, interruptible, go_on=False, classes=None):
+        """Train a new network, or go on with a copy of the old one."""
+        if go_on:
+            images, y = self._check_images(X, y=y, multi_output=True)
+        else:
+            images, y, dtype = self._check_training_images(X, y)
+        y = self._check_y(y)
+        weight = self._weigh(images, y, sample_weight)
+        if go_on:
+            trainer, history = self._trainer.copy(), list(self.history_)
+            if y.shape[1:] != self._y_shape:
+                raise ValueError(
+                    f"y must have shape {('n', *self._y_shape)}, as it had before, got {y.shape}."
+                )
+        else:
+            self._y_shape = y.shape[1:]
+            trainer, history = self._build_trainer(self._learn_outputs(y, weight, classes), dtype), []
+        target = self._encode(y, trainer.network)
+        self._train(trainer, images, target, weight, n_epochs, history, interruptible)
+
     @contextmanager
-    def _keep_model_on_failure(self):
-        """Put every attribute back if what runs inside raises."""
+    def _change_model(self):
+        """Check all parameters, and put every attribute back if what runs inside raises."""
+        validate_params(self)
         before = dict(vars(self))
         try:
             yield
@@ -55,6 +107,10 @@ class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
             vars(self).update(before)
             raise
 
+    def _weigh(self, X, y, sample_weight):
+        """Give every sample its weight."""
+        return check_sample_weight(sample_weight, X)
+
     def _get_input_shape(self, n_features):
         """The input shape that rows of so many numbers are read with; None for plain vectors."""
         return self.input_shape
@@ -62,7 +118,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
     def _check_training_images(self, X, y):
         """Check X and y, learn the input's shape, and give the images as the network reads them."""
         X, image_shape = flatten_images(X)
-        rows, y = validate_data(self, X, y)
+        rows, y = validate_data(self, X, y, multi_output=True)
         self.input_shape_ = settle_input_shape(
             self._get_input_shape(rows.shape[1]), image_shape, rows.shape[1], self.data_format
         )
@@ -72,11 +128,11 @@ class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
             dtype = "float64" if rows.dtype.type in (np.float64, np.longdouble) else "float32"
         return view_images(rows, self.input_shape_, self._data_format, np.dtype(dtype)), y, dtype
 
-    def _check_images(self, X, y="no_validation"):
+    def _check_images(self, X, **labels):
         """Check X against what the estimator was fitted on, and give it as the network reads it."""
         check_is_fitted(self)
         X, image_shape = flatten_images(X)
-        checked = validate_data(self, X, y, reset=False)
+        checked = validate_data(self, X, reset=False, **labels)
         rows, y = checked if isinstance(checked, tuple) else (checked, None)
         if image_shape is not None and len(self.input_shape_) == 3:
             settle_input_shape(self.input_shape_, image_shape, rows.shape[1], self._data_format)
@@ -90,7 +146,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
         rng = check_random_state(self.random_state)
         network = Network(layers, shape, n_outputs, dtype)
         network.initialize(rng)
-        return Trainer(network, resolve_optimizer(self.optimizer), rng)
+        return Trainer(network, resolve_optimizer(self.optimizer), rng, self._make_loss())
 
     def _train(self, trainer, X, target, weight, n_epochs, history, interruptible):
         """Train, and publish what was learnt."""

@@ -1,17 +1,31 @@
 """The classifier."""
 
+from numbers import Real
+
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import ClassifierMixin
+from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
 
 from skconvnet._base import BaseConvNet
-from skconvnet._sklearn_compat import (
-    StrOptions,
-    check_first_call,
-    check_sample_weight,
-    validate_params,
-)
+from skconvnet._losses import CLASS_LOSSES, Loss
+from skconvnet._sklearn_compat import Interval, StrOptions, check_first_call
+from skconvnet.functional import log_softmax, softmax
+
+
+def _gives_probabilities(estimator):
+    """Raise an AttributeError unless the estimator's loss is one of probabilities."""
+    fitted = hasattr(estimator, "_trainer")
+    loss = estimator._trainer.loss.name if fitted else estimator.loss
+    if loss not in ("cross_entropy", "binary_cross_entropy"):
+        raise AttributeError(
+            f'loss={loss!r} gives no probabilities; use loss="cross_entropy" or "binary_cross_entropy".'
+        )
+    return True
 
 
 class ConvNetClassifier(ClassifierMixin, BaseConvNet):
@@ -19,8 +33,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
 
     Images may come as ``(n, height, width, channels)``, ``(n, height, width)``, rows
     ``(n, n_features)`` with `input_shape`, or channels first; values are taken as they are, so scale
-    them to about [-1, 1] or [0, 1]. The network is trained by mini-batches on softmax cross-entropy
-    and ends in one output per class, which is added to `layers`.
+    them to about [-1, 1] or [0, 1]. The network is trained by mini-batches and ends in one output per
+    class, which is added to `layers`.
 
     Parameters
     ----------
@@ -37,6 +51,19 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         (channels, height, width) when channels come first. None takes rows as plain vectors.
     data_format : {"channels_last", "channels_first"}, default="channels_last"
         Where X has its channels.
+    loss : str, default="cross_entropy"
+        What training makes small, on average over the samples:
+
+        - "cross_entropy": ``-log softmax`` at the sample's class.
+        - "binary_cross_entropy": ``-log sigmoid`` of every output whose target is 1, of minus the output
+          where it is 0, averaged over outputs. It takes y of several labels a sample, a 0/1 matrix of shape
+          (n, n_labels), with an output per label; with two classes there is one output, with more
+          classes each has its own and probabilities are scaled to sum to 1.
+        - "squared_error", "absolute_error": of outputs against 1 for the sample's class and 0 for
+          the others, averaged over classes. There are no probabilities then.
+    label_smoothing : float, default=0.0
+        Share s of each target that is spread out, at least 0 and below 1: a target t becomes
+        ``(1 - s) * t + s / n_classes``, with "binary_cross_entropy" ``(1 - s) * t + s / 2`` [1]_.
     optimizer : str or optimizer, default="adam"
         "sgd", "adagrad", "adadelta", "rmsprop", "adam", "adamw", "lion", or an object of
         :mod:`skconvnet.optimizers`, such as ``SGD(momentum=0.9)``, with its fields
@@ -76,7 +103,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The labels, sorted.
+        The labels, sorted; for y of several labels their column numbers.
     n_features_in_ : int
         Numbers in one sample.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -96,12 +123,18 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     loss_curve_ : list of float
         Training loss of each epoch, averaged while the epoch ran.
     history_ : list of dict
-        One dict an epoch: epoch, train_loss, train_score (accuracy while the epoch ran),
-        learning_rate (of its last step), duration in seconds.
+        One dict an epoch: epoch, train_loss, train_score (accuracy while the epoch ran; of several
+        labels, the share of samples with all of them right), learning_rate (of its last step),
+        duration in seconds.
 
     See Also
     --------
     sklearn.neural_network.MLPClassifier : Dense networks in scikit-learn.
+
+    References
+    ----------
+    .. [1] Szegedy, Vanhoucke, Ioffe, Shlens and Wojna, "Rethinking the Inception architecture for
+       computer vision", CVPR 2016, section 7.
 
     Examples
     --------
@@ -121,6 +154,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
 
     _parameter_constraints = {
         **BaseConvNet._parameter_constraints,
+        "loss": [StrOptions(CLASS_LOSSES)],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "class_weight": [StrOptions({"balanced"}), dict, None],
     }
 
@@ -130,6 +165,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         *,
         input_shape=None,
         data_format="channels_last",
+        loss="cross_entropy",
+        label_smoothing=0.0,
         optimizer="adam",
         learning_rate=1e-3,
         weight_decay=0.0,
@@ -146,6 +183,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         self.layers = layers
         self.input_shape = input_shape
         self.data_format = data_format
+        self.loss = loss
+        self.label_smoothing = label_smoothing
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
@@ -159,43 +198,10 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         self.n_threads = n_threads
         self.verbose = verbose
 
-    def fit(self, X, y, sample_weight=None):
-        """Train a new network.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, height, width, channels), (n, height, width) or (n, n_features)
-            Images, or (n, channels, height, width) with ``data_format="channels_first"``.
-        y : array-like of shape (n,)
-            Labels of any type.
-        sample_weight : array-like of shape (n,), default=None
-            Weights in the loss; a weight of 0 leaves the sample out.
-
-        Returns
-        -------
-        self : ConvNetClassifier
-
-        Raises
-        ------
-        ValueError
-            If parameters, layers and images do not fit, X is not finite, y has a single class, or
-            the loss does not stay finite. An earlier model stays as it was.
-        """
-        with self._keep_model_on_failure():
-            validate_params(self)
-            images, y, dtype = self._check_training_images(X, y)
-            check_classification_targets(y)
-            self.classes_, target = np.unique(y, return_inverse=True)
-            weight = self._weigh(images, y, sample_weight)
-            n_present = len(np.unique(target[weight > 0]))
-            if n_present < 2:
-                raise ValueError(
-                    f"{type(self).__name__} needs samples of at least 2 classes, got {n_present} "
-                    f"class: {self.classes_[target[weight > 0][:1]].tolist()}."
-                )
-            trainer = self._build_trainer(len(self.classes_), dtype)
-            self._train(trainer, images, target, weight, self.max_iter, [], interruptible=True)
-        return self
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = self.loss == "binary_cross_entropy"
+        return tags
 
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Train for one epoch over X, going on from where the model is.
@@ -204,10 +210,11 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         ----------
         X : array-like
             As for `fit`.
-        y : array-like of shape (n,)
-            Labels.
+        y : array-like of shape (n,) or (n, n_labels)
+            Labels, or a 0/1 matrix of several labels.
         classes : array-like of shape (n_classes,), default=None
-            All labels that will ever come; needed in the first call unless `fit` came before.
+            All labels that will ever come, for a matrix ``range(n_labels)``; needed in the first call unless
+            `fit` came before.
         sample_weight : array-like of shape (n,), default=None
             Weights in the loss; a weight of 0 leaves the sample out.
 
@@ -221,39 +228,47 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             As `fit` does, or if y has labels that are not among the classes. An earlier model
             stays as it was, also when Ctrl-C comes, which goes through to the caller.
         """
-        with self._keep_model_on_failure():
-            validate_params(self)
-            if isinstance(self.class_weight, str):
+        with self._change_model():
+            if self.class_weight == "balanced":
                 raise ValueError(
                     'class_weight="balanced" needs all labels at once; for partial_fit, give the '
                     "weights as a dict {label: weight}."
                 )
-            if check_first_call(self, classes):
-                images, y, dtype = self._check_training_images(X, y)
-                if len(self.classes_) < 2:
-                    raise ValueError(
-                        f"{type(self).__name__} needs at least 2 classes, got {self.classes_.tolist()}."
-                    )
-                trainer, history = self._build_trainer(len(self.classes_), dtype), []
-            else:
-                images, y = self._check_images(X, y)
-                trainer, history = self._trainer.copy(), list(self.history_)
-            check_classification_targets(y)
-            unseen = np.setdiff1d(y, self.classes_)
-            if len(unseen):
-                raise ValueError(
-                    f"y has labels {unseen.tolist()}, which are not among the classes "
-                    f"{self.classes_.tolist()} that the first call named."
-                )
-            target = np.searchsorted(self.classes_, y)
-            weight = self._weigh(images, y, sample_weight)
-            self._train(trainer, images, target, weight, 1, history, interruptible=False)
+            go_on = not check_first_call(self, classes)
+            self._train_on(X, y, sample_weight, 1, interruptible=False, go_on=go_on, classes=self.classes_)
         return self
+
+    def _make_loss(self):
+        """The loss of a new network."""
+        return Loss(self.loss, self.label_smoothing)
+
+    def _check_y(self, y):
+        """Give labels of shape (n,) or, of several labels a sample, (n, n_labels)."""
+        y = y.toarray() if issparse(y) else y
+        if y.shape[1:] == (1,):
+            y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        if y.ndim == 2 and not ((y == 0) | (y == 1)).all():
+            raise ValueError(
+                f"y of shape {y.shape} must be a matrix of 0 and 1, a column for each label; it has other "
+                f"values: {np.setdiff1d(y, [0, 1])[:3].tolist()}."
+            )
+        if y.ndim == 2 and self.loss != "binary_cross_entropy":
+            raise ValueError(
+                f"y has several labels a sample, a matrix of shape {y.shape}; set "
+                f'loss="binary_cross_entropy" for it (loss is {self.loss!r}).'
+            )
+        return y
 
     def _weigh(self, X, y, sample_weight):
         """Give every sample its weight: its own times its class'."""
-        weight = check_sample_weight(sample_weight, X)
+        weight = super()._weigh(X, y, sample_weight)
         if self.class_weight is not None:
+            if y.ndim == 2:
+                raise ValueError(
+                    "class_weight is for samples of one class each, but y has several labels a sample; "
+                    "use sample_weight."
+                )
             by_class = compute_sample_weight(self.class_weight, y)
             if not (np.isfinite(by_class) & (by_class >= 0)).all():
                 raise ValueError(
@@ -262,8 +277,40 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             weight = weight * by_class
         return weight
 
+    def _learn_outputs(self, y, weight, classes):
+        """Learn the classes, unless they are given, and give the number of outputs."""
+        if classes is None:
+            self.classes_ = np.unique(y) if y.ndim == 1 else np.arange(y.shape[1])
+            present = np.unique(y[weight > 0]) if y.ndim == 1 else self.classes_
+            if len(present) < 2:
+                raise ValueError(
+                    f"{type(self).__name__} needs samples of at least 2 classes, got {len(present)} "
+                    f"class: {present.tolist()}."
+                )
+        elif y.ndim == 2 and not np.array_equal(classes, np.arange(y.shape[1])):
+            raise ValueError(
+                f"classes must be range({y.shape[1]}) for y of shape {y.shape}, got {classes.tolist()}."
+            )
+        elif len(classes) < 2:
+            raise ValueError(f"{type(self).__name__} needs at least 2 classes, got {classes.tolist()}.")
+        one = self.loss == "binary_cross_entropy" and y.ndim == 1 and len(self.classes_) == 2
+        return 1 if one else len(self.classes_)
+
+    def _encode(self, y, network):
+        """Give class indices; 0/1 of every output for several labels or a single output."""
+        if y.ndim == 2:
+            return y.astype(np.uint8)
+        unseen = np.setdiff1d(y, self.classes_)
+        if len(unseen):
+            raise ValueError(
+                f"y has labels {unseen.tolist()}, which are not among the classes "
+                f"{self.classes_.tolist()} that the first call named."
+            )
+        index = np.searchsorted(self.classes_, y)
+        return index.reshape(-1, 1).astype(np.uint8) if network.output_shape == (1,) else index
+
     def decision_function(self, X):
-        """Give the outputs before softmax.
+        """Give the outputs before softmax or sigmoid.
 
         Parameters
         ----------
@@ -272,14 +319,17 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
 
         Returns
         -------
-        scores : ndarray of shape (n, n_classes), or (n,) with two classes
-            With two classes, the second one's output less the first one's: above 0 predicts it.
+        scores : ndarray of shape (n, n_classes), (n, n_labels), or (n,) with two classes
+            With two classes, the second one's output less the first one's, or the only output: above 0
+            predicts the second. Of several labels, those above 0 are predicted.
         """
         outputs = self._run_network(X)
-        return outputs[:, 1] - outputs[:, 0] if len(self.classes_) == 2 else outputs
+        if self._y_shape or len(self.classes_) > 2:
+            return outputs
+        return outputs[:, 0] if outputs.shape[1] == 1 else outputs[:, 1] - outputs[:, 0]
 
     def predict(self, X):
-        """Give the most probable label of each sample.
+        """Give the most probable label of each sample; of several labels, those above probability 1/2.
 
         Parameters
         ----------
@@ -288,13 +338,20 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
 
         Returns
         -------
-        y : ndarray of shape (n,)
+        y : ndarray of shape (n,) or (n, n_labels)
+            Labels, or a matrix of 0 and 1.
         """
-        winners = self._run_network(X).argmax(axis=1)
-        return self.classes_[winners]
+        outputs = self._run_network(X)
+        if self._y_shape:
+            return (outputs > 0).astype(int)
+        one = outputs.shape[1] == 1
+        return self.classes_[(outputs[:, 0] > 0).astype(int) if one else outputs.argmax(axis=1)]
 
+    @available_if(_gives_probabilities)
     def predict_proba(self, X):
-        """Give the probability of each class, in the order of `classes_`.
+        """Give the probability of each class, in the order of `classes_`, or of each label.
+
+        There is no such method when the loss is not one of probabilities.
 
         Parameters
         ----------
@@ -303,13 +360,16 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
 
         Returns
         -------
-        probabilities : ndarray of shape (n, n_classes)
-            A sample's are the same bits in whatever batch it comes.
+        probabilities : ndarray of shape (n, n_classes) or (n, n_labels)
+            A sample's are the same bits in whatever batch it comes. Those of classes sum to 1.
         """
-        return self._run_network(X, "softmax")
+        return self._normalize_outputs(X, "softmax")
 
+    @available_if(_gives_probabilities)
     def predict_log_proba(self, X):
-        """Give the logarithm of each class' probability, finite where the probability underflows.
+        """Give the logarithm of each probability, finite where the probability underflows.
+
+        There is no such method when the loss is not one of probabilities.
 
         Parameters
         ----------
@@ -318,6 +378,22 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
 
         Returns
         -------
-        log_probabilities : ndarray of shape (n, n_classes)
+        log_probabilities : ndarray of shape (n, n_classes) or (n, n_labels)
         """
-        return self._run_network(X, "log_softmax")
+        return self._normalize_outputs(X, "log_softmax")
+
+    def _normalize_outputs(self, X, head):
+        """Give probabilities with head "softmax", their logarithms with "log_softmax"."""
+        check_is_fitted(self)
+        if self._trainer.loss.name == "cross_entropy":
+            return self._run_network(X, head)
+        outputs = self._run_network(X)
+        # sigmoid(z) is the second number of softmax(0, z), and 1 - sigmoid(z) the first
+        pairs = np.stack([np.zeros_like(outputs), outputs], axis=-1).reshape(-1, 2)
+        normalize = softmax if head == "softmax" else log_softmax
+        if outputs.shape[1] == 1:
+            return normalize(pairs, n_threads=self.n_threads)
+        if self._y_shape:
+            return normalize(pairs, n_threads=self.n_threads)[:, 1].reshape(outputs.shape)
+        log_sigmoid = log_softmax(pairs, n_threads=self.n_threads)[:, 1].reshape(outputs.shape)
+        return normalize(log_sigmoid, n_threads=self.n_threads)

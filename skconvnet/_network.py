@@ -6,6 +6,7 @@ from types import MappingProxyType
 import numpy as np
 
 from skconvnet import kernels
+from skconvnet._losses import CROSS_ENTROPY, measure_precisions
 from skconvnet.kernels.calls import (
     NO_ACTIVATION,
     Activation,
@@ -156,7 +157,7 @@ class Network:
     input_shape : tuple of int
         (channels, height, width), or (features,) for vectors.
     n_outputs : int or None
-        Number of classes: an `Output` is added or, if it is the last layer, resolved. None for a
+        Number of outputs: an `Output` is added or, if it is the last layer, resolved. None for a
         stack that ends where it ends.
     dtype : dtype
         float32 or float64.
@@ -503,17 +504,51 @@ class Network:
         )
         return dx.reshape(X.shape), dparams
 
-    def loss(self, X, target, weight=None, n_threads=1):
-        """Compute the mean cross-entropy of one batch and its gradient.
+    def wrap_target(self, target, weight, loss):
+        """Make targets readable to the machine, without a copy.
+
+        Parameters
+        ----------
+        target : ndarray of intp of shape (n,), or of shape (n, n_outputs)
+            Class indices, or a number for every output, of one of the types that `wrap` takes.
+        weight : ndarray of float64 of shape (n,)
+            Of the samples.
+        loss : Loss
+
+        Returns
+        -------
+        targets : Targets
+
+        Raises
+        ------
+        ValueError
+            If there are not as many targets as weights, or not as many numbers as outputs, or a class
+            index is out of range.
+        """
+        if len(target) != len(weight):
+            raise ValueError(f"target must have {len(weight)} rows, as weight has, got {len(target)}.")
+        machine, n_outputs = kernels.get_machine(self.dtype), _size(self.output_shape)
+        fields = loss.fields(machine.loss_kinds, n_outputs)
+        if target.ndim == 1:
+            smallest, largest = target.min(), target.max()
+            if not 0 <= smallest <= largest < n_outputs:
+                raise ValueError(f"target must be from 0 to {n_outputs - 1}, got {smallest} to {largest}.")
+            return machine.Targets(fields, target, None, np.zeros(n_outputs))
+        values = self._wrap(target, (n_outputs,), "target")
+        return machine.Targets(fields, None, values, measure_precisions(target, weight))
+
+    def loss(self, X, target, weight=None, n_threads=1, loss=CROSS_ENTROPY):
+        """Compute the mean loss of one batch and its gradient.
 
         Parameters
         ----------
         X : ndarray of shape (n, channels, height, width) or (n, features)
-        target : ndarray of intp of shape (n,)
-            Class indices.
+        target : ndarray of intp of shape (n,), or of shape (n, n_outputs)
+            As `wrap_target` takes it.
         weight : ndarray of float64 of shape (n,), default=None
             Of the samples; None for equal weights.
         n_threads : int, default=1
+        loss : Loss, default=CROSS_ENTROPY
 
         Returns
         -------
@@ -524,17 +559,17 @@ class Network:
         program = self.compile(input_gradient=True)
         dx, dparams = self._make_gradients(X)
         weight = np.ones(len(X)) if weight is None else weight
-        loss = program.loss(
+        mean = program.loss(
             self.wrap(X),
             np.arange(len(X)),
-            target,
+            self.wrap_target(target, weight, loss),
             weight,
             self.params,
             dx,
             dparams,
             self.make_workspace(program, n_threads, len(X)),
         )
-        return loss, dx.reshape(X.shape), dparams
+        return mean, dx.reshape(X.shape), dparams
 
     def list_calls(self):
         """Name the kernel calls of a forward pass.
@@ -560,13 +595,13 @@ class Network:
         seconds : ndarray of shape (2 + 2 * n_calls,)
             Of gathering X, each call of `list_calls` forward, the loss, each call backward.
         """
-        program = self.compile()
+        program, weight = self.compile(), np.ones(len(X))
         seconds = np.zeros(2 + 2 * len(self.list_calls()))
         program.profile(
             self.wrap(X),
             np.arange(len(X)),
-            target,
-            np.ones(len(X)),
+            self.wrap_target(target, weight, CROSS_ENTROPY),
+            weight,
             self.params,
             seconds,
             self.make_workspace(program, 1, len(X)),
@@ -617,7 +652,7 @@ def _arrange(named, input_shape, n_outputs):
     if n_outputs is not None and _size(shape) != n_outputs:
         raise ValueError(
             f"Output(dense=False): the last layer must give one value for each of the "
-            f"{n_outputs} classes, got {describe_shape(stages[-1].input_shape)}."
+            f"{n_outputs} outputs that y asks for, got {describe_shape(stages[-1].input_shape)}."
         )
     return tuple(stages)
 

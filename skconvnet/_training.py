@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 
 from skconvnet import kernels
+from skconvnet._losses import CROSS_ENTROPY
 from skconvnet.schedules import resolve_schedule
 
 
@@ -19,16 +20,19 @@ class Trainer:
     optimizer : Optimizer
     rng : RandomState
         Draws the order of the samples.
+    loss : Loss, default=CROSS_ENTROPY
 
     Attributes
     ----------
     network : Network
+    loss : Loss
     steps : ndarray of shape (1,)
         Steps taken so far.
     """
 
-    def __init__(self, network, optimizer, rng):
+    def __init__(self, network, optimizer, rng, loss=CROSS_ENTROPY):
         self.network = network
+        self.loss = loss
         self._optimizer = optimizer
         self._rng = rng
         self._state = np.zeros((2, network.n_params), network.dtype)
@@ -56,8 +60,8 @@ class Trainer:
         Parameters
         ----------
         X : ndarray of shape (n, channels, height, width) or (n, features)
-        target : ndarray of intp of shape (n,)
-            Class indices.
+        target : ndarray of intp of shape (n,), or of shape (n, n_outputs)
+            Class indices, or a number for every output.
         weight : ndarray of float64 of shape (n,)
             Samples of weight 0 are left out.
         batch_size : int
@@ -75,11 +79,9 @@ class Trainer:
             Trains on all samples once and gives a record of the history.
         """
         network = self.network
-        smallest, largest, n_outputs = target.min(), target.max(), int(np.prod(network.output_shape))
-        if not 0 <= smallest <= largest < n_outputs:
-            raise ValueError(f"target must be from 0 to {n_outputs - 1}, got {smallest} to {largest}.")
         program = network.compile()
         samples = network.wrap(X)
+        targets = network.wrap_target(target, weight, self.loss)
         rows = np.flatnonzero(weight > 0)
         batch_size = min(batch_size, len(rows))
         workspace = network.make_workspace(program, n_threads, batch_size)
@@ -95,10 +97,10 @@ class Trainer:
             start = time.perf_counter()
             order = self._rng.permutation(rows) if shuffle else rows
             rates = schedule.rates(self.steps[0] + batches, self._memory)
-            loss, hits, total = program.train(
+            loss, score, total = program.train(
                 samples,
                 order,
-                target,
+                targets,
                 weight,
                 batch_size,
                 optimizer,
@@ -112,7 +114,7 @@ class Trainer:
             )
             return {
                 "train_loss": loss / total,
-                "train_score": hits / total,
+                "train_score": score / total,
                 "learning_rate": float(rates[-1]),
                 "duration": time.perf_counter() - start,
             }

@@ -213,6 +213,128 @@ class TestSampleWeights:
             make_classifier().fit(self.X, self.y, sample_weight=self.y - 1)
 
 
+class TestBinaryCrossEntropy:
+    X, y = make_images(n=80)
+
+    def test_two_classes_have_one_output(self):
+        two = self.y < 2
+        X, y = self.X[two], np.array(["a", "b"])[self.y[two]]
+        clf = make_classifier(loss="binary_cross_entropy", learning_rate=0.01, max_iter=100).fit(X, y)
+        assert clf.network_.output_shape == (1,)
+        assert clf.score(X, y) == clf.history_[-1]["train_score"] == 1
+        p, z = clf.predict_proba(X), clf.decision_function(X)
+        assert p.shape == (len(X), 2) and z.shape == (len(X),)
+        np.testing.assert_allclose(p[:, 1], 1 / (1 + np.exp(-z)), rtol=1e-6)
+        np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
+        np.testing.assert_array_equal(clf.predict(X), clf.classes_[(z > 0).astype(int)])
+        np.testing.assert_allclose(clf.predict_log_proba(X), np.log(p), rtol=1e-5)
+
+    def test_more_classes(self):
+        clf = make_classifier(loss="binary_cross_entropy", learning_rate=0.01, max_iter=100)
+        clf.fit(self.X, self.y)
+        assert clf.score(self.X, self.y) == clf.history_[-1]["train_score"] == 1
+        p, z = clf.predict_proba(self.X), clf.decision_function(self.X)
+        sigmoid = 1 / (1 + np.exp(-z))
+        np.testing.assert_allclose(p, sigmoid / sigmoid.sum(axis=1, keepdims=True), rtol=1e-6)
+        np.testing.assert_allclose(clf.predict_log_proba(self.X), np.log(p), rtol=1e-5)
+
+    def test_the_loss_is_that_of_the_start(self):
+        y = (np.random.default_rng(0).random((80, 4)) < 0.4).astype(int)
+        options = {"batch_size": 80, "max_iter": 1, "learning_rate": 1e-300, "label_smoothing": 0.2}
+        clf = make_classifier(loss="binary_cross_entropy", **options).fit(self.X, y)
+        z, t = clf.decision_function(self.X), y * 0.8 + 0.1
+        assert clf.loss_ == pytest.approx((np.logaddexp(0, z) - t * z).mean(), rel=1e-6)
+        assert clf.history_[0]["train_score"] == pytest.approx(clf.score(self.X, y))
+
+
+class TestSeveralLabels:
+    X, y = make_images(n=90)
+    Y = np.stack([y == 0, y > 0, y == 2], axis=1).astype(int)
+
+    def fit(self, Y=Y, **params):
+        params = {"loss": "binary_cross_entropy", "learning_rate": 0.02, "max_iter": 100, **params}
+        return make_classifier(**params).fit(self.X, Y)
+
+    def test_predictions(self):
+        clf = self.fit()
+        np.testing.assert_array_equal(clf.classes_, [0, 1, 2])
+        p, z = clf.predict_proba(self.X), clf.decision_function(self.X)
+        np.testing.assert_allclose(p, 1 / (1 + np.exp(-z)), rtol=1e-5)
+        np.testing.assert_allclose(clf.predict_log_proba(self.X), np.log(p), rtol=1e-4, atol=1e-6)
+        np.testing.assert_array_equal(clf.predict(self.X), (p > 0.5).astype(int))
+        assert clf.score(self.X, self.Y) == clf.history_[-1]["train_score"] == 1
+        order = np.random.default_rng(0).permutation(90)
+        np.testing.assert_array_equal(clf.predict_proba(self.X[order]), p[order])
+        np.testing.assert_array_equal(clf.predict_proba(self.X[:1]), p[:1])
+
+    def test_log_probabilities_stay_finite(self):
+        clf = self.fit()
+        with np.errstate(all="raise"):
+            assert np.isfinite(clf.predict_log_proba(self.X * 1e5)).all()
+
+    @pytest.mark.parametrize("form", [np.asfortranarray, np.float64, bool, csr_array, pd.DataFrame])
+    def test_forms(self, form):
+        Y = self.Y.astype(form) if isinstance(form, type) and form in (np.float64, bool) else form(self.Y)
+        np.testing.assert_array_equal(self.fit(Y).network_.params, self.fit().network_.params)
+
+    def test_threads_and_weights(self):
+        clf = self.fit(n_threads=1)
+        np.testing.assert_array_equal(self.fit(n_threads=3).network_.params, clf.network_.params)
+        weight = np.where(self.y == 1, 2.0, 1.0)
+        one = make_classifier(loss="binary_cross_entropy", batch_size=200, shuffle=False)
+        twice = np.append(np.arange(90), np.flatnonzero(self.y == 1))
+        weighted = clone(one).fit(self.X, self.Y, weight).network_.params
+        repeated = clone(one).fit(self.X[twice], self.Y[twice]).network_.params
+        np.testing.assert_allclose(weighted, repeated, rtol=1e-6, atol=1e-9)
+
+    def test_partial_fit(self):
+        whole = self.fit(max_iter=2)
+        parts = make_classifier(loss="binary_cross_entropy", learning_rate=0.02)
+        parts.partial_fit(self.X, self.Y, classes=range(3)).partial_fit(self.X, self.Y)
+        np.testing.assert_array_equal(parts.network_.params, whole.network_.params)
+        for wrong in (self.y, self.Y[:, :2]):
+            with pytest.raises(ValueError, match=r"y must have shape \('n', 3\), as it had before, got"):
+                parts.partial_fit(self.X, wrong)
+        with pytest.raises(ValueError, match=r"classes must be range\(3\)"):
+            clone(parts).partial_fit(self.X, self.Y, classes=["a", "b", "c"])
+
+    def test_bad_labels(self):
+        with pytest.raises(ValueError, match="several labels a sample.*set loss=.binary_cross_entropy."):
+            make_classifier().fit(self.X, self.Y)
+        with pytest.raises(ValueError, match=r"must be a matrix of 0 and 1.*other values: \[2\]"):
+            self.fit(self.Y * 2)
+        with pytest.raises(ValueError, match="class_weight is for samples of one class"):
+            self.fit(class_weight="balanced")
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "absolute_error"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_errors_as_losses_of_classes(loss, classes):
+    X, y = make_images(classes=classes)
+    clf = make_classifier(loss=loss, learning_rate=0.02, max_iter=150).fit(X, y)
+    assert clf.score(X, y) == clf.history_[-1]["train_score"] == 1
+    assert clf.network_.output_shape == (classes,)
+    z = clf.decision_function(X)
+    assert z.shape == ((len(X),) if classes == 2 else (len(X), classes))
+    for method in ("predict_proba", "predict_log_proba"):
+        assert not hasattr(clf, method)
+        with pytest.raises(AttributeError, match=f"has no attribute '{method}'"):
+            getattr(clf, method)
+    # what was fitted decides, not what is set for the next fit
+    assert not hasattr(clf.set_params(loss="cross_entropy"), "predict_proba")
+
+
+def test_label_smoothing():
+    X, y = make_images()
+    options = {"batch_size": 60, "max_iter": 1, "learning_rate": 1e-300}
+    clf = make_classifier(label_smoothing=0.3, **options).fit(X, y)
+    t = np.eye(3)[y] * 0.7 + 0.1
+    assert clf.loss_ == pytest.approx(-(t * clf.predict_log_proba(X)).sum(axis=1).mean(), rel=1e-6)
+    for wrong in (-0.1, 1.0, "a"):
+        with pytest.raises(ValueError, match="The 'label_smoothing' parameter"):
+            make_classifier(label_smoothing=wrong).fit(X, y)
+
+
 class TestDeterminism:
     X, y = make_images(n=150)
 
@@ -512,7 +634,10 @@ class TestBadInput:
                 {"layers": [MaxPool2D(2, padding=2)]},
                 r"MaxPool2D '0' .* needs a padding smaller than its window of 2x2 pixels",
             ),
-            ({"layers": [Dense(4), Output(dense=False)]}, r"one value for each of the 3 classes"),
+            (
+                {"layers": [Dense(4), Output(dense=False)]},
+                r"one value for each of the 3 outputs that y asks for",
+            ),
             ({"layers": [Output(), Dense(4)]}, "Output must be the last"),
             ({"layers": [Dense(4, name="output")]}, 'the name "output" is taken'),
             ({"layers": [Dense(4, name="a"), Dense(3, name="a")]}, "the same name 'a'"),
@@ -522,6 +647,7 @@ class TestBadInput:
             ({"input_shape": (6, 4, 3)}, r"input_shape=\(6, 4, 3\) does not fit X"),
             ({"input_shape": (6, 5, 3, 1)}, r"input_shape must be \(height, width\) or"),
             ({"data_format": "nhwc"}, "The 'data_format' parameter"),
+            ({"loss": "huber"}, "The 'loss' parameter of ConvNetClassifier must be"),
             ({"learning_rate": 0}, "The 'learning_rate' parameter"),
             ({"weight_decay": -0.1}, "The 'weight_decay' parameter"),
             ({"clip_norm": 0}, "The 'clip_norm' parameter"),

@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skconvnet
-from skconvnet import ConvNetClassifier, _files, load
+from skconvnet import ConvNetClassifier, ConvNetRegressor, _files, load
 from skconvnet.layers import (
     AvgPool2D,
     BatchNorm,
@@ -126,6 +126,24 @@ class TestRoundTrip:
         np.testing.assert_array_equal(again.predict(X), clf.predict(X))
         assert again.classes_.dtype == clf.classes_.dtype and again.predict(X).dtype == labels.dtype
         assert again.class_weight == clf.class_weight
+
+    @pytest.mark.parametrize(
+        "estimator, target",
+        [
+            (ConvNetClassifier(loss="binary_cross_entropy", label_smoothing=0.1), np.eye(3, dtype=int)[y]),
+            (ConvNetClassifier(loss="binary_cross_entropy"), y == 1),
+            (ConvNetClassifier(loss="squared_error"), y),
+            (ConvNetRegressor(loss="huber"), y / 3),
+            (ConvNetRegressor(), np.stack([y, X.mean(axis=(1, 2, 3))], axis=1)),
+        ],
+    )
+    def test_other_targets(self, renew, estimator, target):
+        first = clone(estimator).set_params(max_iter=2, random_state=0).fit(X, target)
+        again = renew(first)
+        for _ in range(2):
+            np.testing.assert_array_equal(again.predict(X), first.predict(X))
+            first.partial_fit(X, target), again.partial_fit(X, target)
+        np.testing.assert_array_equal(again.network_.params, first.network_.params)
 
     def test_random_states(self, renew):
         for random_state in (None, 7, np.random.RandomState(7)):

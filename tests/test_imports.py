@@ -13,13 +13,13 @@ PACKAGE = Path(importlib.util.find_spec("skconvnet._network").origin).parent
 FLOORS = [
     {"kernels"},
     {"_values", "datasets", "initializers", "_sklearn_compat", "_images"},
-    {"optimizers", "schedules"},
+    {"_losses", "optimizers", "schedules"},
     {"layers"},
     {"_network", "architectures"},
     {"_params", "_training", "_versions", "functional", "profile"},
     {"_files"},
     {"_base"},
-    {"_classifier"},
+    {"_classifier", "_regressor"},
     {"__init__"},
 ]
 FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))

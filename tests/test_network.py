@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from skconvnet import kernels
+from skconvnet._losses import CLASS_LOSSES, CROSS_ENTROPY, Loss
 from skconvnet._network import Network
 from skconvnet._training import Trainer
 from skconvnet.kernels import reference
@@ -121,8 +122,27 @@ def test_gradients_equal_central_differences(shape, layers):
     network = build(shape, layers)
     rng = np.random.RandomState(1)
     X = rng.standard_normal((19, *shape))
-    target, weight = rng.randint(0, 3, 19), rng.rand(19) + 0.5
-    loss, dx, dparams = network.loss(X, target, weight, n_threads=2)
+    check_gradients(network, rng, X, rng.randint(0, 3, 19), rng.rand(19) + 0.5, CROSS_ENTROPY)
+
+
+@pytest.mark.parametrize("name", [*sorted(CLASS_LOSSES), "huber"])
+@pytest.mark.parametrize("classes", [True, False], ids=["classes", "numbers"])
+@pytest.mark.parametrize("smoothing", [0, 0.3])
+def test_gradients_of_all_losses_equal_central_differences(name, classes, smoothing):
+    network = build((2, 6, 6), [Conv2D(4, padding="same", activation="tanh"), MaxPool2D(), Dense(8)], 5)
+    rng = np.random.RandomState(1)
+    X = rng.standard_normal((19, 2, 6, 6))
+    target, numbers = rng.randint(0, 5, 19), rng.standard_normal((19, 5)) * 2
+    if name == "cross_entropy":
+        numbers = reference.softmax(numbers)  # it is for targets that sum to 1
+    check_gradients(
+        network, rng, X, target if classes else numbers, rng.rand(19) + 0.5, Loss(name, smoothing)
+    )
+
+
+def check_gradients(network, rng, X, target, weight, loss):
+    """Gradients along random directions, against central differences."""
+    _, dx, dparams = network.loss(X, target, weight, n_threads=2, loss=loss)
     params, h = network.params.copy(), 1e-6
 
     def slope(along_params, along_x):
@@ -130,7 +150,7 @@ def test_gradients_equal_central_differences(shape, layers):
         sides = []
         for sign in (1, -1):
             network.params = params + sign * h * along_params
-            sides.append(network.loss(X + sign * h * along_x, target, weight)[0])
+            sides.append(network.loss(X + sign * h * along_x, target, weight, loss=loss)[0])
         network.params = params
         return (sides[0] - sides[1]) / (2 * h)
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from skconvnet._losses import Loss
 from skconvnet._network import Network
 from skconvnet._training import Trainer
 from skconvnet.architectures import annt_mnist
@@ -156,6 +157,38 @@ def test_forward_and_gradients(pair):
     assert_close(dx, x.grad, 1e-12)
     for key, part in network.split(dparams).items():
         assert_close(part, parameters[key].grad, 1e-12)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("scale", [1, 1e4])
+@pytest.mark.parametrize(
+    "name, theirs",
+    [
+        ("cross_entropy", F.cross_entropy),
+        ("binary_cross_entropy", F.binary_cross_entropy_with_logits),
+        ("squared_error", F.mse_loss),
+        ("absolute_error", F.l1_loss),
+        ("huber", F.huber_loss),
+    ],
+)
+def test_losses(name, theirs, scale, smoothing):
+    rng = np.random.RandomState(0)
+    outputs, target = rng.standard_normal((50, 7)) * scale, rng.standard_normal((50, 7))
+    options = {}
+    if name == "cross_entropy":
+        target, options = rng.randint(0, 7, 50), {"label_smoothing": smoothing}
+        expected = torch.tensor(target)
+    elif name == "binary_cross_entropy":
+        target = rng.randint(0, 2, (50, 7)).astype(float)
+        expected = torch.tensor(target * (1 - smoothing) + smoothing / 2)
+    else:
+        expected = torch.tensor(target * (1 - smoothing) + smoothing / 7)
+    z = torch.tensor(outputs, requires_grad=True)
+    mean = theirs(z, expected, **options)
+    mean.backward()
+    ours, dz, _ = Network([], (7,), dtype=np.float64).loss(outputs, target, loss=Loss(name, smoothing))
+    assert abs(ours - mean.item()) <= 1e-13 * mean.item()
+    assert_close(dz, z.grad, 1e-13)
 
 
 OPTIMIZERS = {

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from skconvnet import kernels
+from skconvnet._losses import CROSS_ENTROPY
 from skconvnet._network import Network
 from skconvnet._training import Trainer, train
 from skconvnet.layers import BatchNorm, Conv2D, Dense, MaxPool2D
@@ -68,7 +69,7 @@ def test_nothing_is_allocated_in_a_training_step():
     arguments = (
         network.wrap(X),
         np.arange(2000),
-        y,
+        network.wrap_target(y, np.ones(2000), CROSS_ENTROPY),
         np.ones(2000),
         20,
         Adam().fields(machine.optimizer_kinds, 0.1, 1e-3),

@@ -41,7 +41,9 @@ from skconvnet.kernels.flatten cimport flatten_backward, flatten_t
 from skconvnet.kernels.lanes cimport (
     LANES, TILE_WIDTH, block_t, buffer_t, lanes_t, omp_get_thread_num, real_t, splat
 )
-from skconvnet.kernels.loss cimport cross_entropy, labels_t
+from skconvnet.kernels.loss cimport (
+    ABSOLUTE_ERROR, BINARY_CROSS_ENTROPY, CROSS_ENTROPY, HUBER, SQUARED_ERROR, labels_t, take_loss, target_t
+)
 from skconvnet.kernels.optimizer cimport (
     ADADELTA, ADAM, CHUNK, LION, NESTEROV, SCALED, SGD, optimizer_t, step_t, sum_groups, sum_squares,
     update
@@ -103,6 +105,10 @@ activation_kinds = {
 }
 optimizer_kinds = {
     "sgd": SGD, "nesterov": NESTEROV, "scaled": SCALED, "adam": ADAM, "adadelta": ADADELTA, "lion": LION,
+}
+loss_kinds = {
+    "cross_entropy": CROSS_ENTROPY, "binary_cross_entropy": BINARY_CROSS_ENTROPY,
+    "squared_error": SQUARED_ERROR, "absolute_error": ABSOLUTE_ERROR, "huber": HUBER,
 }
 
 
@@ -295,14 +301,13 @@ cdef void run_block(const job_t* job, const block_t* b) noexcept nogil:
             scatter(b, job.output, &job.output.value, start, b.n, job.y)
     if job.forward and job.backward:
         if job.labels != NULL:
-            labels.target = job.labels.target + start
+            labels.target = job.labels.target
+            labels.rows = job.labels.rows + start
             labels.weight = job.labels.weight + start
             labels.loss = job.labels.loss + start
-            labels.hit = job.labels.hit + start
+            labels.score = job.labels.score + start
             labels.n = b.n
-            cross_entropy(
-                &job.output.value, job.output.channels, &job.output.gradient, &labels, b
-            )
+            take_loss(&job.output.value, job.output.channels, &job.output.gradient, &labels, b)
         else:
             gather_samples(job.dy, job.rows + start, b.n, &job.output.gradient, b)
         note_time(job, 1 + job.n_ops, &since)
@@ -430,6 +435,40 @@ cdef class Samples:
         PyBuffer_Release(&self.view)
 
 
+cdef class Targets:
+    """What the outputs of a user's samples are held against, and the loss that does it.
+
+    Parameters
+    ----------
+    fields : dict
+        The numbers in target_t.
+    classes : ndarray of intp of shape (n,) or None
+        Class indices; or
+    values : Samples or None
+        a number for every output.
+    precisions : ndarray of float64 of shape (n_outputs,)
+        1 over the variance of every output's values.
+    """
+
+    cdef const Py_ssize_t[::1] classes
+    cdef Samples values
+    cdef const double[::1] precisions
+    cdef target_t target
+
+    def __cinit__(
+        self, dict fields, const Py_ssize_t[::1] classes, Samples values, const double[::1] precisions
+    ):
+        self.classes, self.values, self.precisions = classes, values, precisions
+        self.target.kind = fields["kind"]
+        self.target.low, self.target.span = fields["low"], fields["span"]
+        self.target.share = fields["share"]
+        self.target.precisions = &precisions[0]
+        if values is None:
+            self.target.classes = &classes[0]
+        else:
+            self.target.values = &values.samples
+
+
 cdef class Workspace:
     """The memory that a program works in: an arena a thread, what blocks keep, and a gradient a group.
 
@@ -447,8 +486,7 @@ cdef class Workspace:
     cdef Py_ssize_t arena_lanes, kept_lanes
     cdef int n_threads
     cdef real_t[:, ::1] partial
-    cdef Py_ssize_t[::1] target
-    cdef double[:, ::1] batch       # weight, loss, hit
+    cdef double[:, ::1] batch       # weight, loss, score
     cdef double[:, ::1] moments
     cdef double[::1] squares        # of the gradient, a sum for each chunk
     cdef real_t[::1] products
@@ -473,7 +511,6 @@ cdef class Workspace:
         dtype = np.dtype(f"f{sizeof(real_t)}")
         self.products = np.zeros(program.n_products if batch_size else 1, dtype)
         self.partial = np.zeros((max(n_groups, 1), max(program.n_params, 1)), dtype)
-        self.target = np.zeros(max(batch_size, 1), np.intp)
         self.batch = np.zeros((3, max(batch_size, 1)))
         self.moments = np.zeros((1 + n_blocks, max(program.n_moments, 1)))
         self.squares = np.zeros(count_parts(program.n_params, CHUNK))
@@ -653,21 +690,20 @@ cdef class Program:
                 sum_gradients(&job, 0, &dparams[0], job.n_params)
 
     cdef double run_batch(
-        self, job_t* job, const Py_ssize_t[::1] target, const double[::1] weight,
-        Workspace workspace, double* totals,
+        self, job_t* job, Targets targets, const double[::1] weight, Workspace workspace, double* totals
     ):
-        """Get a batch's groups' gradients; return its mean loss, add loss, hits and weight to totals."""
+        """Get a batch's groups' gradients; return its mean loss, add loss, score and weight to totals."""
         cdef Py_ssize_t i
-        cdef double total = 0, loss = 0, hits = 0
+        cdef double total = 0, loss = 0, score = 0
         cdef labels_t labels
-        labels.target = &workspace.target[0]
+        labels.target = &targets.target
+        labels.rows = job.rows
         labels.weight = &workspace.batch[0, 0]
         labels.loss = &workspace.batch[1, 0]
-        labels.hit = &workspace.batch[2, 0]
+        labels.score = &workspace.batch[2, 0]
         labels.n = job.n
         job.labels = &labels
         for i in range(job.n):
-            workspace.target[i] = target[job.rows[i]]
             total += weight[job.rows[i]]
         for i in range(job.n):
             workspace.batch[0, i] = weight[job.rows[i]] / total
@@ -675,9 +711,9 @@ cdef class Program:
             run_training(job, workspace.n_threads)
         for i in range(job.n):
             loss += workspace.batch[0, i] * workspace.batch[1, i]
-            hits += workspace.batch[0, i] * workspace.batch[2, i]
+            score += weight[job.rows[i]] * workspace.batch[2, i]
         totals[0] += loss * total
-        totals[1] += hits * total
+        totals[1] += score
         totals[2] += total
         return loss
 
@@ -685,7 +721,7 @@ cdef class Program:
         self,
         Samples X,
         const Py_ssize_t[::1] rows,     # IN   which samples
-        const Py_ssize_t[::1] target,   # IN   class of every sample of X
+        Targets targets,                # IN   of every sample of X
         const double[::1] weight,       # IN   weight of every sample of X
         const real_t[::1] params,       # IN
         real_t[:, ::1] dx,              # OUT  gradient of the mean loss to the inputs
@@ -698,7 +734,7 @@ cdef class Program:
         job.dx = &dx[0, 0]
         cdef double loss
         memset(totals, 0, sizeof(totals))
-        loss = self.run_batch(&job, target, weight, workspace, totals)
+        loss = self.run_batch(&job, targets, weight, workspace, totals)
         if self.n_params:
             sum_gradients(&job, 0, &dparams[0], job.n_params)
         return loss
@@ -707,7 +743,7 @@ cdef class Program:
         self,
         Samples X,
         const Py_ssize_t[::1] rows,     # IN   which samples, as one batch
-        const Py_ssize_t[::1] target,   # IN   class of every sample of X
+        Targets targets,                # IN   of every sample of X
         const double[::1] weight,       # IN   weight of every sample of X
         const real_t[::1] params,       # IN
         double[::1] seconds,            # OUT  2 + 2 * calls: gather, forward, loss, backward
@@ -717,13 +753,13 @@ cdef class Program:
         cdef double[3] totals
         cdef job_t job = self.describe_job(X, &rows[0], len(rows), params, workspace)
         job.seconds = &seconds[0]
-        self.run_batch(&job, target, weight, workspace, totals)
+        self.run_batch(&job, targets, weight, workspace, totals)
 
     def train(
         self,
         Samples X,
         const Py_ssize_t[::1] rows,     # IN   an epoch's samples, in the order of training
-        const Py_ssize_t[::1] target,   # IN   class of every sample of X
+        Targets targets,                # IN   of every sample of X
         const double[::1] weight,       # IN   weight of every sample of X
         Py_ssize_t batch_size,
         optimizer_t optimizer,
@@ -735,7 +771,7 @@ cdef class Program:
         Py_ssize_t[::1] steps,          # IN OUT how many steps were taken before
         Workspace workspace,
     ):
-        """Train on one epoch; return its sums of weighted loss, weighted hits and weight.
+        """Train on one epoch; return its sums of weighted loss, weighted score and weight.
 
         A batch whose loss is not finite ends it, before the step: the loss sum then is not finite.
         Ctrl-C ends it after a whole step.
@@ -756,7 +792,7 @@ cdef class Program:
                 X, &rows[start], min(batch_size, n - start), params, workspace
             )
             job.key = derive_key(key, <unsigned int> steps[0])
-            if not isfinite(self.run_batch(&job, target, weight, workspace, totals)):
+            if not isfinite(self.run_batch(&job, targets, weight, workspace, totals)):
                 break
             steps[0] += 1
             step.t = steps[0]

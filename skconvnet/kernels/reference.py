@@ -187,14 +187,46 @@ def softmax(x):
     return np.exp(log_softmax(x))
 
 
-def cross_entropy(logits, target, sample_weight):
-    """The weighted mean of -log softmax at the target, and its gradient."""
+def spread_targets(target, n_outputs, smoothing, middle):
+    """Targets for every output, of classes or as they are, moved towards the middle."""
+    t = np.eye(n_outputs)[target] if target.ndim == 1 else target.astype(float)
+    return t * (1 - smoothing) + smoothing * middle
+
+
+def cross_entropy(logits, target, sample_weight, smoothing=0.0):
+    """The weighted mean of -log softmax at the targets, and its gradient."""
+    t = spread_targets(target, logits.shape[1], smoothing, 1 / logits.shape[1])
     share = sample_weight / sample_weight.sum()
-    rows = np.arange(len(target))
-    loss = -(share * log_softmax(logits)[rows, target]).sum()
-    dlogits = softmax(logits)
-    dlogits[rows, target] -= 1
-    return loss, dlogits * share[:, None]
+    return -(share @ (t * log_softmax(logits)).sum(axis=1)), (softmax(logits) - t) * share[:, None]
+
+
+def binary_cross_entropy(z, t):
+    """-log sigmoid where t is 1, of -z where it is 0; and its derivative."""
+    return t * np.logaddexp(0, -z) + (1 - t) * np.logaddexp(0, z), sigmoid(z) - t
+
+
+def squared_error(z, t):
+    """The square of z - t, and its derivative."""
+    return (z - t) ** 2, 2 * (z - t)
+
+
+def absolute_error(z, t):
+    """The distance of z from t, and its derivative."""
+    return np.abs(z - t), np.sign(z - t)
+
+
+def huber(z, t):
+    """Half the square of z - t up to 1, a line beyond; and its derivative."""
+    d = np.abs(z - t)
+    return np.where(d <= 1, d**2 / 2, d - 0.5), np.clip(z - t, -1, 1)
+
+
+def mean_loss(loss, outputs, target, sample_weight, smoothing=0.0):
+    """The weighted mean over samples of the mean over outputs of one of these four, and its gradient."""
+    middle = 0.5 if loss is binary_cross_entropy else 1 / outputs.shape[1]
+    losses, slopes = loss(outputs, spread_targets(target, outputs.shape[1], smoothing, middle))
+    share = sample_weight / sample_weight.sum()
+    return share @ losses.mean(axis=1), slopes * share[:, None] / outputs.shape[1]
 
 
 def sgd(params, gradient, velocity, rate, momentum, nesterov):

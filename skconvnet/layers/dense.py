@@ -91,15 +91,15 @@ class Dense(Layer):
 
 @dataclass(frozen=True, repr=False)
 class Output(Layer):
-    """How the last layer is to be built: one output for each class.
+    """How the last layer is to be built: one output for each class, label or number to predict.
 
-    A classifier adds a `Dense` layer with as many units as there are classes; put `Output` last in
-    `layers` to say how.
+    An estimator adds a `Dense` layer with as many units as y asks for; put `Output` last in `layers` to
+    say how.
 
     Parameters
     ----------
     dense : bool, default=True
-        False for a stack that already ends in one value per class: nothing is added.
+        False for a stack that already ends in one value per output: nothing is added.
     bias : bool, default=True
         Whether the added layer has a bias.
     init : str or callable, default="glorot_uniform"

@@ -1,0 +1,75 @@
+"""The losses: what training makes small."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skconvnet._values import Value, check_numbers, suggest
+
+CLASS_LOSSES = {"cross_entropy", "binary_cross_entropy", "squared_error", "absolute_error"}
+NUMBER_LOSSES = {"squared_error", "absolute_error", "huber"}
+
+
+@dataclass(frozen=True, repr=False)
+class Loss(Value):
+    """A loss by its name, of those of `kernels/loss.pxd`.
+
+    Parameters
+    ----------
+    name : str
+    label_smoothing : float, default=0.0
+        Share s of the targets that is spread out: t becomes (1 - s) t + s / 2 in binary
+        cross-entropy, else (1 - s) t + s / n_outputs.
+
+    Raises
+    ------
+    ValueError
+        If there is no such loss, or label_smoothing is out of range.
+    """
+
+    name: str
+    label_smoothing: float = 0.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.name not in CLASS_LOSSES | NUMBER_LOSSES:
+            raise ValueError(
+                f"unknown loss {self.name!r}; {suggest(self.name, CLASS_LOSSES | NUMBER_LOSSES)}"
+            )
+        check_numbers(self, label_smoothing="[0, 1)")
+
+    def fields(self, kinds, n_outputs):
+        """The numbers in the kernels' target_t."""
+        middle = 0.5 if self.name == "binary_cross_entropy" else 1 / n_outputs
+        return {
+            "kind": kinds[self.name],
+            "low": self.label_smoothing * middle,
+            "span": 1 - self.label_smoothing,
+            "share": 1 if self.name == "cross_entropy" else 1 / n_outputs,
+        }
+
+
+CROSS_ENTROPY = Loss("cross_entropy")
+
+
+def measure_precisions(values, weight):
+    """Give 1 over the weighted variance of every output's targets, which R^2 compares errors with.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n, n_outputs)
+    weight : ndarray of float64 of shape (n,)
+
+    Returns
+    -------
+    precisions : ndarray of float64 of shape (n_outputs,)
+        0 where all targets are the same.
+    """
+    used, precisions = weight > 0, np.zeros(values.shape[1])
+    for k, column in enumerate(values.T):
+        column = column[used].astype(np.float64)
+        with np.errstate(over="ignore"):  # of targets whose squares are infinite
+            spread = (column - np.average(column, weights=weight[used])) ** 2
+            if np.ptp(column) > 0:
+                precisions[k] = 1 / np.average(spread, weights=weight[used])
+    return precisions

@@ -1,0 +1,229 @@
+"""The regressor."""
+
+import numpy as np
+from sklearn.base import RegressorMixin
+
+from skconvnet._base import BaseConvNet
+from skconvnet._losses import NUMBER_LOSSES, Loss
+from skconvnet._sklearn_compat import StrOptions
+
+
+class ConvNetRegressor(RegressorMixin, BaseConvNet):
+    """Convolutional network for regression, of one or several numbers a sample.
+
+    Images may come as ``(n, height, width, channels)``, ``(n, height, width)``, rows
+    ``(n, n_features)`` with `input_shape`, or channels first; values are taken as they are, so scale
+    them to about [-1, 1] or [0, 1], and y too: see
+    :class:`sklearn.compose.TransformedTargetRegressor`. The network is trained by mini-batches and ends in
+    one output per number, which is added to `layers`.
+
+    Parameters
+    ----------
+    layers : list of layer, default=None
+        The network from input to output, of :mod:`skconvnet.layers`, without the output layer,
+        unless the last one is `Output`, which says how to build it. None in a place leaves it out.
+        With None as a whole: for vectors, ``Dense(100, activation="relu")``; for images, 3x3
+        convolutions of 32 and 64 filters with ReLU and 2x2 max pooling (as long as there are at
+        least 4 pixels each way), then ``Dense(128, activation="relu")``.
+        Fields are parameters: ``layers__stem__filters`` of a layer named "stem", else
+        ``layers__0__filters`` by position.
+    input_shape : tuple of int, default=None
+        Shape of one image when X is given as rows: (height, width), (height, width, channels), or
+        (channels, height, width) when channels come first. None takes rows as plain vectors.
+    data_format : {"channels_last", "channels_first"}, default="channels_last"
+        Where X has its channels.
+    loss : {"squared_error", "absolute_error", "huber"}, default="squared_error"
+        What training makes small, on average over samples and outputs: ``d**2`` or ``abs(d)`` of the
+        difference d between output and target, or Huber's ``d**2 / 2`` up to ``abs(d) = 1`` and
+        ``abs(d) - 1/2`` beyond [1]_.
+    optimizer : str or optimizer, default="adam"
+        "sgd", "adagrad", "adadelta", "rmsprop", "adam", "adamw", "lion", or an object of
+        :mod:`skconvnet.optimizers`, such as ``SGD(momentum=0.9)``, with its fields
+        ``optimizer__momentum`` as parameters.
+    learning_rate : float or schedule, default=0.001
+        Size of the optimizer's steps: a number, or an object of :mod:`skconvnet.schedules`, such as
+        ``CosineDecay(0.01, decay_steps=5000)``, with its fields ``learning_rate__decay_steps`` as
+        parameters. A schedule counts the steps over the life of the model, through `partial_fit`.
+    weight_decay : float, default=0.0
+        Pulls weights, but not biases or the scales of normalisation, towards 0: ``weight_decay *
+        weight`` is added to their gradient, as that of the penalty ``weight_decay / 2 * weight**2``
+        would be; "adamw" and "lion" subtract ``learning_rate * weight_decay * weight`` instead.
+    clip_norm : float, default=None
+        Largest Euclidean norm of a mini-batch's gradient; a longer one is scaled down to it, before
+        weight decay (Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural
+        networks", ICML 2013).
+    batch_size : int or "auto", default="auto"
+        Samples in a mini-batch; "auto" means ``min(64, n_samples)``.
+    max_iter : int, default=50
+        Number of epochs: how often each sample is used.
+    shuffle : bool, default=True
+        Whether each epoch takes the samples in an order of its own.
+    random_state : int, RandomState instance or None, default=None
+        Draws the initial weights and the order of the samples. On one machine, the same int gives
+        the same bits for any number of threads.
+    dtype : {"auto", "float32", "float64"}, default="auto"
+        Precision; "auto" computes X of float64 in float64, everything else in float32.
+    n_threads : int, default=None
+        OpenMP threads; None means ``SKCONVNET_NUM_THREADS`` if set, else ``OMP_NUM_THREADS`` if
+        set, else one for each physical core that the process may use.
+    verbose : int, default=0
+        1 prints a table with a line an epoch.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Numbers in one sample.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of X's columns, if X was a data frame.
+    input_shape_ : tuple of int
+        Shape of one sample, in `data_format`.
+    network_ : Network
+        The trained network; ``network_.summary()`` prints it, ``network_.weights`` maps
+        ``"stem.weight"``, ``"0.bias"``, ``"output.weight"`` to arrays in PyTorch's layouts,
+        ``network_.set_weights(mapping)`` sets them.
+    n_iter_ : int
+        Epochs trained.
+    t_ : int
+        Optimizer steps taken.
+    loss_ : float
+        Training loss of the last epoch.
+    loss_curve_ : list of float
+        Training loss of each epoch, averaged while the epoch ran.
+    history_ : list of dict
+        One dict an epoch: epoch, train_loss, train_score (R^2 while the epoch ran, the mean over
+        outputs; 0 for an output whose targets are all the same), learning_rate (of its last
+        step), duration in seconds.
+
+    See Also
+    --------
+    ConvNetClassifier : Classification.
+    sklearn.neural_network.MLPRegressor : Dense networks in scikit-learn.
+
+    References
+    ----------
+    .. [1] Huber, "Robust estimation of a location parameter", Annals of Mathematical Statistics 35, 1964.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skconvnet import ConvNetRegressor
+    >>> X = np.random.default_rng(0).random((200, 8, 8))
+    >>> y = X[:, 2:6, 2:6].mean(axis=(1, 2))  # how bright the middle is
+    >>> reg = ConvNetRegressor(max_iter=30, random_state=0).fit(X, y)
+    >>> reg.predict(X[:3]).shape
+    (3,)
+    """
+
+    _parameter_constraints = {
+        **BaseConvNet._parameter_constraints,
+        "loss": [StrOptions(NUMBER_LOSSES)],
+    }
+
+    def __init__(
+        self,
+        layers=None,
+        *,
+        input_shape=None,
+        data_format="channels_last",
+        loss="squared_error",
+        optimizer="adam",
+        learning_rate=1e-3,
+        weight_decay=0.0,
+        clip_norm=None,
+        batch_size="auto",
+        max_iter=50,
+        shuffle=True,
+        random_state=None,
+        dtype="auto",
+        n_threads=None,
+        verbose=0,
+    ):
+        self.layers = layers
+        self.input_shape = input_shape
+        self.data_format = data_format
+        self.loss = loss
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.clip_norm = clip_norm
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.dtype = dtype
+        self.n_threads = n_threads
+        self.verbose = verbose
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def partial_fit(self, X, y, sample_weight=None):
+        """Train for one epoch over X, going on from where the model is.
+
+        Parameters
+        ----------
+        X : array-like
+            As for `fit`.
+        y : array-like of shape (n,) or (n, n_outputs)
+            Numbers.
+        sample_weight : array-like of shape (n,), default=None
+            Weights in the loss; a weight of 0 leaves the sample out.
+
+        Returns
+        -------
+        self : ConvNetRegressor
+
+        Raises
+        ------
+        ValueError
+            As `fit` does, or if y has another number of outputs than before. An earlier model stays as
+            it was, also when Ctrl-C comes, which goes through to the caller.
+        """
+        with self._change_model():
+            go_on = hasattr(self, "network_")
+            self._train_on(X, y, sample_weight, 1, interruptible=False, go_on=go_on)
+        return self
+
+    def _make_loss(self):
+        """The loss of a new network."""
+        return Loss(self.loss)
+
+    def _check_y(self, y):
+        """Give real numbers of shape (n,) or (n, n_outputs)."""
+        y = y.astype(np.float64) if y.dtype.kind == "O" else y
+        if y.dtype.kind not in "biuf":
+            raise ValueError(f"y must be real numbers, got {y.dtype}.")
+        return y
+
+    def _learn_outputs(self, y, weight, classes):
+        """Give the number of outputs."""
+        return y.shape[1] if y.ndim == 2 else 1
+
+    def _encode(self, y, network):
+        """Give the numbers in the network's precision."""
+        with np.errstate(over="ignore"):
+            target = y.reshape(len(y), -1).astype(network.dtype)
+        if not np.isfinite(target).all():
+            raise ValueError(
+                f"y has numbers beyond {np.finfo(network.dtype).max:g}, infinity in the "
+                f'{network.dtype.name} that the network computes in. Scale y, or use dtype="float64".'
+            )
+        return target
+
+    def predict(self, X):
+        """Give the network's outputs.
+
+        Parameters
+        ----------
+        X : array-like
+            As for `fit`.
+
+        Returns
+        -------
+        y : ndarray of shape (n,) or (n, n_outputs)
+            As y was in `fit`. A sample's are the same bits in whatever batch it comes.
+        """
+        outputs = self._run_network(X)
+        return outputs.reshape(len(outputs), *self._y_shape)

@@ -1,0 +1,146 @@
+"""The regressor: losses, shapes of y, weights, partial_fit, and what bad input gets."""
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import r2_score
+from sklearn.model_selection import GridSearchCV
+
+from skconvnet import ConvNetRegressor
+from skconvnet.layers import AvgPool2D, Conv2D, Dense, MaxPool2D, Output
+
+LAYERS = [Conv2D(4, padding="same", activation="relu", name="stem"), MaxPool2D()]
+LOSSES = ["squared_error", "absolute_error", "huber"]
+
+
+def make_images(n=120, seed=0):
+    """Images, and how bright their upper and lower halves are."""
+    X = np.random.default_rng(seed).random((n, 6, 5, 2))
+    return X, np.stack([X[:, :3].mean(axis=(1, 2, 3)), X[:, 3:].mean(axis=(1, 2, 3))], axis=1) * 10 - 5
+
+
+def make_regressor(**params):
+    return ConvNetRegressor(**{"layers": LAYERS, "max_iter": 3, "random_state": 0, **params})
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_learns(loss):
+    X, y = make_images(300)
+    layers = [Conv2D(4, padding="same", activation="tanh"), AvgPool2D((3, 5))]
+    reg = make_regressor(layers=layers, loss=loss, max_iter=100, learning_rate=0.02)
+    reg.fit(X[:200], y[:200])
+    assert reg.score(X[200:], y[200:]) > 0.9
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_loss_and_the_score_are_those_of_the_start(loss):
+    X, y = make_images()
+    y[:, 1] = y[:, 1] * 100 + 7  # each output counts the same in the score, whatever its spread
+    weight = np.random.default_rng(0).random(120)
+    weight[::3] = 0
+    reg = make_regressor(loss=loss, batch_size=32, max_iter=1, learning_rate=1e-300).fit(X, y, weight)
+    d = np.abs(reg.predict(X) - y)
+    each = {"squared_error": d**2, "absolute_error": d, "huber": np.where(d < 1, d**2 / 2, d - 0.5)}[loss]
+    assert reg.loss_ == pytest.approx(np.average(each.mean(axis=1), weights=weight), rel=1e-6)
+    assert reg.history_[0]["train_score"] == pytest.approx(reg.score(X, y, weight), rel=1e-6)
+
+
+def test_a_target_that_does_not_vary_scores_zero():
+    X, y = make_images()
+    y[:, 0] = 0.5
+    reg = make_regressor(batch_size=120, max_iter=1, learning_rate=1e-300).fit(X, y)
+    assert reg.history_[0]["train_score"] == pytest.approx(r2_score(y, reg.predict(X)), rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_shapes(dtype):
+    X, y = make_images()
+    for target in (y[:, 0], y[:, :1], y):
+        reg = make_regressor(dtype=dtype).fit(X, target)
+        prediction = reg.predict(X)
+        assert prediction.shape == target.shape and prediction.dtype == dtype
+        np.testing.assert_array_equal(reg.predict(X[:1]), prediction[:1])
+    one, row = (make_regressor().fit(X, target).predict(X) for target in (y[:, 0], y[:, :1]))
+    np.testing.assert_array_equal(one, row[:, 0])
+
+
+def test_forms_of_y():
+    X, _ = make_images()
+    y = np.arange(120)
+    expected = make_regressor().fit(X, y).network_.params
+    for form in (y.tolist(), y.astype(np.float32), y.astype(object), np.repeat(y, 2)[::2], y[:, None][:, 0]):
+        np.testing.assert_array_equal(make_regressor().fit(X, form).network_.params, expected)
+
+
+def test_weights_and_threads():
+    X, y = make_images()
+    reg = make_regressor(batch_size=500, shuffle=False)
+    weight = np.random.default_rng(0).integers(0, 3, 120)
+    rows = np.repeat(np.arange(120), weight)
+    weighted = clone(reg).fit(X, y, weight).network_.params
+    np.testing.assert_allclose(
+        weighted, clone(reg).fit(X[rows], y[rows]).network_.params, rtol=1e-7, atol=1e-9
+    )
+    fits = [make_regressor(n_threads=n, batch_size=50).fit(X, y) for n in (1, 2, 5)]
+    for other in fits[1:]:
+        np.testing.assert_array_equal(other.network_.params, fits[0].network_.params)
+        assert other.loss_curve_ == fits[0].loss_curve_
+
+
+def test_partial_fit():
+    X, y = make_images()
+    whole, parts = make_regressor(max_iter=3).fit(X, y), make_regressor()
+    for _ in range(2):
+        assert parts.partial_fit(X, y) is parts
+    parts = pickle.loads(pickle.dumps(parts)).partial_fit(X, y)
+    np.testing.assert_array_equal(parts.network_.params, whole.network_.params)
+    assert parts.loss_curve_ == whole.loss_curve_ and parts.n_iter_ == 3 and parts.t_ == whole.t_
+    fitted = dict(vars(parts))
+    for wrong in (y[:, 0], np.repeat(y, 2, axis=1)):
+        with pytest.raises(ValueError, match=r"y must have shape \('n', 2\), as it had before, got"):
+            parts.partial_fit(X, wrong)
+    assert vars(parts) == fitted
+
+
+def test_search_and_output_layer():
+    X, y = make_images(60)
+    search = GridSearchCV(make_regressor(), {"layers__stem__filters": [2, 3], "loss": LOSSES}, cv=2).fit(X, y)
+    assert search.best_estimator_.predict(X).shape == (60, 2)
+    reg = make_regressor(layers=[*LAYERS, Dense(2), Output(dense=False)]).fit(X, y)
+    assert "output.weight" not in reg.network_.weights
+    with pytest.raises(ValueError, match="one value for each of the 2 outputs that y asks for, got 3"):
+        make_regressor(layers=[Dense(3), Output(dense=False)]).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "params, change, message",
+    [
+        ({"loss": "cross_entropy"}, lambda y: y, "The 'loss' parameter of ConvNetRegressor must be"),
+        ({}, lambda y: y.astype(str), "y must be real numbers, got <U"),
+        ({}, lambda y: y + 1j, "[Cc]omplex"),
+        ({}, lambda y: np.where(y == y[3], np.nan, y), "y contains NaN"),
+        ({}, lambda y: y[:-1], "inconsistent numbers of samples"),
+        ({}, lambda y: y[None], "inconsistent numbers of samples|dim 3"),
+        ({"dtype": "float32"}, lambda y: y * 1e39, "infinity in the float32.*Scale y, or use dtype"),
+        ({"learning_rate": 1e300, "optimizer": "sgd"}, lambda y: y, "loss is no longer finite in epoch"),
+    ],
+    ids=range(8),
+)
+def test_bad_input(params, change, message):
+    X, y = make_images()
+    reg = make_regressor().fit(X, y)
+    reg.set_params(**params)
+    fitted = dict(vars(reg))
+    with pytest.raises((ValueError, TypeError), match=message):
+        reg.fit(X, change(y))
+    assert vars(reg) == fitted
+
+
+def test_not_fitted():
+    with pytest.raises(NotFittedError):
+        make_regressor().predict(make_images()[0])
+    for method in ("predict_proba", "decision_function", "classes_"):
+        assert not hasattr(make_regressor(), method)
