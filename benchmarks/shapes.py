@@ -45,7 +45,7 @@ def time_step(depth, size, channels, kernel, batch, threads):
     rng = np.random.RandomState(0)
     network.initialize(rng)
     X, dy = rng.standard_normal((2, batch, channels, size, size)).astype(np.float32)
-    program = network.compile(input_gradient=True)
+    program = network.compile(training=True, input_gradient=True)
     arguments = (
         network.wrap(X),
         network.wrap(dy),

@@ -9,12 +9,12 @@ from skconvnet import kernels
 from skconvnet._losses import CROSS_ENTROPY, measure_precisions
 from skconvnet.kernels.calls import (
     NO_ACTIVATION,
+    NOT_IN_PLACE,
     Activation,
     Buffer,
     FlatBuffer,
     Flattening,
     Image,
-    Softmax,
     Tables,
 )
 from skconvnet.kernels.pixels import compile_for_pixels
@@ -32,9 +32,12 @@ class Plan:
         (channels, height, width) or (features,).
     input_gradient : bool
         Whether the gradient to the input is wanted.
+    training : bool
+        Whether to make the calls that only training needs.
     """
 
-    def __init__(self, input_shape, input_gradient):
+    def __init__(self, input_shape, input_gradient, training):
+        self.training = training
         self.input = Image(input_shape, needs_gradient=input_gradient)
         self._images = [self.input]
         self._n_moments = self._n_draws = 0
@@ -45,6 +48,13 @@ class Plan:
         """Declare what a layer makes from a source; trains: it has parameters of its own."""
         image = Image(shape, needs_gradient=trains or source.needs_gradient)
         self._images.append(image)
+        return image
+
+    def add_twin(self, source, trains=False):
+        """Declare what a layer makes of a source number by number: dx takes the place of dy."""
+        image = self.add_image(source.layer_shape, source, trains)
+        if source.needs_gradient:
+            image.gradient = source.gradient
         return image
 
     def flatten(self, image):
@@ -78,12 +88,15 @@ class Plan:
         self._crossing.append(image)
 
     def activate(self, image, kind, slope=0.0):
-        """Apply an activation to an image in place: in the call that has just made it, if it can."""
+        """Apply an activation, in the call that has just made the image if it can, and give the result."""
         last = self.calls[-1] if self.calls else None
-        if last is not None and last.activation == NO_ACTIVATION and last.y is image:
+        can = last is not None and last.activation == NO_ACTIVATION and last.y is image
+        if can and kind not in NOT_IN_PLACE:
             last.activation = kind, slope
-        else:
-            self.add_call(Activation(kind, image, slope))
+            return image
+        y = self.add_twin(image)
+        self.add_call(Activation(image, y, kind, slope))
+        return y
 
     def compile(self, machine, output, n_params):
         """Give every buffer its place, values first, and make the machine's program."""
@@ -352,13 +365,15 @@ class Network:
         """Number of trainable parameters."""
         return sum(stage.n_parameters for stage in self.stages)
 
-    def compile(self, head=None, input_gradient=False):
+    def compile(self, head=None, training=False, input_gradient=False):
         """Give the program of this network for the chosen instruction set.
 
         Parameters
         ----------
         head : {None, "softmax", "log_softmax"}
             What follows the last layer.
+        training : bool
+            Whether the program trains: then it has calls, such as dropout, that prediction has not.
         input_gradient : bool
             Whether `Program.backward` gives the gradient to the input.
 
@@ -366,9 +381,9 @@ class Network:
         -------
         program : Program
         """
-        key = kernels.get_isa(), head, input_gradient
+        key = kernels.get_isa(), head, training, input_gradient
         if key not in self._programs:
-            plan, image, _ = self._lower(input_gradient, head)
+            plan, image, _ = self._lower(head, training, input_gradient)
             machine = kernels.get_machine(self.dtype)
             self._programs[key] = plan.compile(machine, image, self.n_params)
         return self._programs[key]
@@ -388,20 +403,20 @@ class Network:
         """
         key = kernels.get_isa(), head, "pixels"
         if key not in self._programs:
-            plan, image, _ = self._lower(False, head)
+            plan, image, _ = self._lower(head)
             machine = kernels.get_machine(self.dtype)
             self._programs[key] = compile_for_pixels(machine, plan.calls, plan.input, image, self.n_params)
         return self._programs[key]
 
-    def _lower(self, input_gradient, head=None):
+    def _lower(self, head=None, training=False, input_gradient=False):
         """Give a plan of layers and head, its last image, and the names of the layers' calls."""
-        plan, names = Plan(self.input_shape, input_gradient), []
+        plan, names = Plan(self.input_shape, input_gradient, training), []
         image = plan.input
         for stage in self.stages:
             image = stage.layer.lower(plan, image, stage.places)
             names += [f"{stage.key} {call.name}" for call in plan.calls[len(names) :]]
         if head:
-            plan.add_call(Softmax(head, image))
+            image = plan.activate(image, head)
         return plan, image, names
 
     def wrap(self, X):
@@ -491,7 +506,7 @@ class Network:
         """
         if len(dy) != len(X):
             raise ValueError(f"dy must have the {len(X)} samples of X, got {len(dy)}.")
-        program = self.compile(input_gradient=True)
+        program = self.compile(training=True, input_gradient=True)
         dx, dparams = self._make_gradients(X)
         program.backward(
             self.wrap(X),
@@ -556,7 +571,7 @@ class Network:
         dx : ndarray of the shape of X
         dparams : ndarray of shape (n_params,)
         """
-        program = self.compile(input_gradient=True)
+        program = self.compile(training=True, input_gradient=True)
         dx, dparams = self._make_gradients(X)
         weight = np.ones(len(X)) if weight is None else weight
         mean = program.loss(
@@ -572,14 +587,14 @@ class Network:
         return mean, dx.reshape(X.shape), dparams
 
     def list_calls(self):
-        """Name the kernel calls of a forward pass.
+        """Name the kernel calls of a forward pass in training.
 
         Returns
         -------
         names : list of str
             The layer's search key and the kernel, in order.
         """
-        return self._lower(input_gradient=False)[2]
+        return self._lower(training=True)[2]
 
     def time_parts(self, X, target):
         """Time a forward and backward pass over one batch, on one thread.
@@ -595,7 +610,7 @@ class Network:
         seconds : ndarray of shape (2 + 2 * n_calls,)
             Of gathering X, each call of `list_calls` forward, the loss, each call backward.
         """
-        program, weight = self.compile(), np.ones(len(X))
+        program, weight = self.compile(training=True), np.ones(len(X))
         seconds = np.zeros(2 + 2 * len(self.list_calls()))
         program.profile(
             self.wrap(X),

@@ -79,7 +79,7 @@ class Trainer:
             Trains on all samples once and gives a record of the history.
         """
         network = self.network
-        program = network.compile()
+        program = network.compile(training=True)
         samples = network.wrap(X)
         targets = network.wrap_target(target, weight, self.loss)
         rows = np.flatnonzero(weight > 0)

@@ -11,18 +11,25 @@ import numpy as np
 from skconvnet._network import Network
 from skconvnet.kernels import count_threads
 from skconvnet.layers import (
+    ELU,
+    GELU,
+    Arctan,
     AvgPool2D,
     BatchNorm,
     Conv2D,
     Dense,
     LeakyReLU,
+    LogSoftmax,
     MaxPool2D,
     ReLU,
     Sigmoid,
+    Softmax,
+    Softplus,
     Tanh,
 )
 
 __all__ = [
+    "arctan",
     "avg_pool2d",
     "avg_pool2d_backward",
     "batch_norm",
@@ -31,6 +38,8 @@ __all__ = [
     "cross_entropy",
     "dense",
     "dense_backward",
+    "elu",
+    "gelu",
     "leaky_relu",
     "log_softmax",
     "max_pool2d",
@@ -38,6 +47,7 @@ __all__ = [
     "relu",
     "sigmoid",
     "softmax",
+    "softplus",
     "tanh",
 ]
 
@@ -81,33 +91,46 @@ def _run_backward(network, x, dy, n_threads):
 def _conv(x, weight, bias, **options):
     x = _prepare("x", x, (4,))
     weight = _prepare("weight", weight, (4,), x.dtype)
-    filters, channels, kernel_size = len(weight), weight.shape[1], weight.shape[2:]
-    if channels != x.shape[1]:
+    filters, kernel_size = len(weight), weight.shape[2:]
+    layer = Conv2D(filters, kernel_size, **options)
+    if weight.shape[1] * layer.groups != x.shape[1]:
         raise ValueError(
-            f"weight must have shape (filters, channels, kh, kw) with the {x.shape[1]} channels "
-            f"of x, got {weight.shape}."
+            f"weight must have shape (filters, channels / groups, kh, kw) with the {x.shape[1]} "
+            f"channels of x and {layer.groups} groups, got {weight.shape}."
         )
     if options["connections"] is not None:
         connected = np.asarray(options["connections"], bool)
         if connected.shape == weight.shape[:2]:  # the layer words the error otherwise
             weight = np.where(connected[:, :, None, None], weight, 0)
-    layer = Conv2D(filters, kernel_size, **options)
     bias = np.zeros(filters) if bias is None else _prepare("bias", bias, (1,), x.dtype, (filters,))
     return x, _build(layer, x, weight=weight, bias=bias)
 
 
-def conv2d(x, weight, bias=None, *, stride=1, padding="valid", dilation=1, connections=None, n_threads=None):
+def conv2d(
+    x,
+    weight,
+    bias=None,
+    *,
+    stride=1,
+    padding="valid",
+    dilation=1,
+    groups=1,
+    connections=None,
+    n_threads=None,
+):
     """Convolve images with filters (cross-correlation: filters are not flipped).
 
     Parameters
     ----------
     x : array-like of shape (n, channels, height, width)
-    weight : array-like of shape (filters, channels, kh, kw)
+    weight : array-like of shape (filters, channels // groups, kh, kw)
     bias : array-like of shape (filters,), default=None
         None for zero.
     stride, dilation : int or (int, int), default=1
     padding : "valid", "same", int, (int, int) or ((int, int), (int, int)), default="valid"
         As for :class:`skconvnet.layers.Conv2D`.
+    groups : int, default=1
+        Channels and filters are cut into so many groups, which do not see each other.
     connections : array-like of bool of shape (filters, channels), default=None
         Which channels each filter sees; weights of the others do not count.
     n_threads : int, default=None
@@ -129,30 +152,29 @@ def conv2d(x, weight, bias=None, *, stride=1, padding="valid", dilation=1, conne
     array([[ 8., 12.],
            [20., 24.]])
     """
-    x, network = _conv(
-        x, weight, bias, stride=stride, padding=padding, dilation=dilation, connections=connections
-    )
+    options = {"stride": stride, "padding": padding, "dilation": dilation}
+    x, network = _conv(x, weight, bias, **options, groups=groups, connections=connections)
     return _run(network, x, n_threads)
 
 
 def conv2d_backward(
-    x, weight, dy, *, stride=1, padding="valid", dilation=1, connections=None, n_threads=None
+    x, weight, dy, *, stride=1, padding="valid", dilation=1, groups=1, connections=None, n_threads=None
 ):
     """Push a gradient back through `conv2d`.
 
     Parameters
     ----------
     x : array-like of shape (n, channels, height, width)
-    weight : array-like of shape (filters, channels, kh, kw)
+    weight : array-like of shape (filters, channels // groups, kh, kw)
     dy : array-like of shape (n, filters, ho, wo)
         Gradient to the output.
-    stride, dilation, padding, connections, n_threads
+    stride, dilation, padding, groups, connections, n_threads
         As for `conv2d`.
 
     Returns
     -------
     dx : ndarray of shape (n, channels, height, width)
-    dweight : ndarray of shape (filters, channels, kh, kw)
+    dweight : ndarray of shape (filters, channels // groups, kh, kw)
         Zero where `connections` is False.
     dbias : ndarray of shape (filters,)
 
@@ -161,9 +183,8 @@ def conv2d_backward(
     ValueError
         If shapes do not fit.
     """
-    x, network = _conv(
-        x, weight, None, stride=stride, padding=padding, dilation=dilation, connections=connections
-    )
+    options = {"stride": stride, "padding": padding, "dilation": dilation}
+    x, network = _conv(x, weight, None, **options, groups=groups, connections=connections)
     return _run_backward(network, x, dy, n_threads)
 
 
@@ -444,24 +465,86 @@ def tanh(x, *, n_threads=None):
     return _activate(Tanh(), x, n_threads)
 
 
-def _normalize(head, x, n_threads):
-    x = _prepare("x", x, (2,))
-    return Network([], x.shape[1:], dtype=x.dtype).forward(x, count_threads(n_threads), head)
-
-
-def softmax(x, *, n_threads=None):
-    """Compute e^x over its sum along the features, shifted by the largest so as not to overflow.
+def elu(x, alpha=1.0, *, n_threads=None):
+    """Compute x where x > 0, else alpha * (e^x - 1).
 
     Parameters
     ----------
-    x : array-like of shape (n, features)
+    x : array-like of shape (n, channels, height, width) or (n, features)
+    alpha : float, default=1.0
+        At least 0.
     n_threads : int, default=None
 
     Returns
     -------
-    y : ndarray of shape (n, features)
+    y : ndarray of the shape of x
+
+    Raises
+    ------
+    ValueError
+        If alpha is negative or not finite.
     """
-    return _normalize("softmax", x, n_threads)
+    return _activate(ELU(alpha), x, n_threads)
+
+
+def gelu(x, *, n_threads=None):
+    """Compute x times the normal distribution up to x, (1 + erf(x / sqrt(2))) / 2.
+
+    Parameters
+    ----------
+    x : array-like of shape (n, channels, height, width) or (n, features)
+    n_threads : int, default=None
+
+    Returns
+    -------
+    y : ndarray of the shape of x
+    """
+    return _activate(GELU(), x, n_threads)
+
+
+def softplus(x, *, n_threads=None):
+    """Compute log(1 + e^x), without overflow.
+
+    Parameters
+    ----------
+    x : array-like of shape (n, channels, height, width) or (n, features)
+    n_threads : int, default=None
+
+    Returns
+    -------
+    y : ndarray of the shape of x
+    """
+    return _activate(Softplus(), x, n_threads)
+
+
+def arctan(x, *, n_threads=None):
+    """Compute the arc tangent.
+
+    Parameters
+    ----------
+    x : array-like of shape (n, channels, height, width) or (n, features)
+    n_threads : int, default=None
+
+    Returns
+    -------
+    y : ndarray of the shape of x
+    """
+    return _activate(Arctan(), x, n_threads)
+
+
+def softmax(x, *, n_threads=None):
+    """Compute e^x over its sum along the channels or features, shifted so as not to overflow.
+
+    Parameters
+    ----------
+    x : array-like of shape (n, channels, height, width) or (n, features)
+    n_threads : int, default=None
+
+    Returns
+    -------
+    y : ndarray of the shape of x
+    """
+    return _activate(Softmax(), x, n_threads)
 
 
 def log_softmax(x, *, n_threads=None):
@@ -469,14 +552,14 @@ def log_softmax(x, *, n_threads=None):
 
     Parameters
     ----------
-    x : array-like of shape (n, features)
+    x : array-like of shape (n, channels, height, width) or (n, features)
     n_threads : int, default=None
 
     Returns
     -------
-    y : ndarray of shape (n, features)
+    y : ndarray of the shape of x
     """
-    return _normalize("log_softmax", x, n_threads)
+    return _activate(LogSoftmax(), x, n_threads)
 
 
 def cross_entropy(logits, target, sample_weight=None, *, n_threads=None):

@@ -64,7 +64,7 @@ def test_weights_left_out_by_a_connection_table_stay_zero():
 def test_nothing_is_allocated_in_a_training_step():
     trainer, X, y = make_trainer(n=2000, dtype=np.float32)
     network = trainer.network
-    program, machine = network.compile(), kernels.get_machine(np.float32)
+    program, machine = network.compile(training=True), kernels.get_machine(np.float32)
     workspace = network.make_workspace(program, 2, 20)
     arguments = (
         network.wrap(X),

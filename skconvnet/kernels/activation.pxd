@@ -1,60 +1,87 @@
-"""Elementwise activations, in place: each one's slope follows from its value.
+"""Activations: elementwise, or over the channels at every pixel.
 
-They run as calls of their own, or row by row within the call that makes the values.
+They run as calls of their own, from x to y with dx in the place of dy, or row by row within the call
+that makes the values: in place then, which those whose slope needs x, or more than a number, cannot.
 
     relu        y = max(x, 0)                       dy/dx = 1 if y > 0 else 0
     leaky_relu  y = x if x > 0 else slope * x       dy/dx = 1 if y > 0 else slope      (slope >= 0)
+    elu         y = x if x > 0 else slope (e^x - 1) dy/dx = 1 if y > 0 else y + slope  (slope >= 0)
     sigmoid     y = 1 / (1 + e^-x)                  dy/dx = y (1 - y)
     tanh        y = (e^2x - 1) / (e^2x + 1)         dy/dx = 1 - y^2
-
-softmax and log_softmax run over the channels of a 1 x 1 image; they end a network that predicts.
+    softplus    y = log(1 + e^x)                    dy/dx = 1 - e^-y
+    arctan      y = arctan x                        dy/dx = 1 / (1 + x^2)
+    gelu        y = x N(x), the normal distribution dy/dx = N(x) + x N'(x)
+    softmax     y = e^x / sum of e^x                dx = y (dy - sum of dy y)
+    log_softmax y = x - log(sum of e^x)             dx = dy - e^y sum of dy
 """
 
 from libc.math cimport log
 
 from skconvnet.kernels.lanes cimport (
-    LANES, block_t, buffer_t, exp_lanes, lanes_t, larger, locate, real_t, sigmoid_lanes, splat,
-    tanh_lanes, where_positive
+    LANES, arctan_lanes, block_t, buffer_t, exp_lanes, expm1_lanes, lanes_t, larger, locate,
+    normal_lanes, real_t, sigmoid_lanes, softplus_lanes, splat, tanh_lanes, where_positive
 )
 
 cdef enum activation_kind:
     IDENTITY
     RELU
     LEAKY_RELU
+    ELU
     SIGMOID
     TANH
+    SOFTPLUS
+    ARCTAN
+    GELU
+    SOFTMAX
+    LOG_SOFTMAX
 
 
 ctypedef struct activation_t:
-    buffer_t y, dy                      # x and y, dx and dy are the same buffer
+    buffer_t x, y, dx, dy               # dx and dy are the same buffer
     Py_ssize_t channels, ho, wo
     int kind
-    double slope
+    double slope                        # of leaky_relu and elu, just left of 0
 
 
-cdef inline void activate_row(lanes_t* y, Py_ssize_t n, int kind, double slope) noexcept nogil:
-    """Put n values y in the place of x."""
+cdef inline void activate_row(
+    const lanes_t* x, lanes_t* y, Py_ssize_t n, int kind, double slope
+) noexcept nogil:
+    """Write n values y, which may be in the place of x; for an identity they are already."""
     cdef Py_ssize_t j
+    cdef lanes_t unused
     cdef real_t leak = <real_t> slope
     if kind == RELU:
         for j in range(n):
-            y[j] = larger(y[j], splat(0))
+            y[j] = larger(x[j], splat(0))
     elif kind == LEAKY_RELU:
         for j in range(n):
-            y[j] = where_positive(y[j], y[j], leak * y[j])
+            y[j] = where_positive(x[j], x[j], leak * x[j])
+    elif kind == ELU:
+        for j in range(n):
+            y[j] = where_positive(x[j], x[j], leak * expm1_lanes(x[j]))
     elif kind == SIGMOID:
         for j in range(n):
-            y[j] = sigmoid_lanes(y[j])
+            y[j] = sigmoid_lanes(x[j])
     elif kind == TANH:
         for j in range(n):
-            y[j] = tanh_lanes(y[j])
+            y[j] = tanh_lanes(x[j])
+    elif kind == SOFTPLUS:
+        for j in range(n):
+            y[j] = softplus_lanes(x[j])
+    elif kind == ARCTAN:
+        for j in range(n):
+            y[j] = arctan_lanes(x[j])
+    elif kind == GELU:
+        for j in range(n):
+            y[j] = x[j] * normal_lanes(x[j], &unused)
 
 
 cdef inline void slope_row(
-    const lanes_t* y, lanes_t* dy, Py_ssize_t n, int kind, double slope
+    const lanes_t* x, const lanes_t* y, lanes_t* dy, Py_ssize_t n, int kind, double slope
 ) noexcept nogil:
-    """Put n gradients dx in the place of dy."""
+    """Put n gradients dx in the place of dy; only arctan and gelu look at x."""
     cdef Py_ssize_t j
+    cdef lanes_t below, density
     cdef real_t leak = <real_t> slope, one = 1
     if kind == RELU:
         for j in range(n):
@@ -62,54 +89,25 @@ cdef inline void slope_row(
     elif kind == LEAKY_RELU:
         for j in range(n):
             dy[j] = where_positive(y[j], dy[j], leak * dy[j])
+    elif kind == ELU:
+        for j in range(n):
+            dy[j] = where_positive(y[j], dy[j], dy[j] * (y[j] + leak))
     elif kind == SIGMOID:
         for j in range(n):
             dy[j] = dy[j] * (y[j] * (one - y[j]))
     elif kind == TANH:
         for j in range(n):
             dy[j] = dy[j] * (one - y[j] * y[j])
-
-
-cdef inline void activation_forward(const activation_t* g, const block_t* b) noexcept nogil:
-    """Put y in the place of x."""
-    cdef Py_ssize_t c, i
-    for c in range(g.channels):
-        for i in range(g.ho):
-            activate_row(
-                locate(b, &g.y) + c * g.y.plane + i * g.y.row, g.wo, g.kind, g.slope
-            )
-
-
-cdef inline void activation_backward(const activation_t* g, const block_t* b) noexcept nogil:
-    """Put dx in the place of dy."""
-    cdef Py_ssize_t c, i
-    if g.dy.offset < 0:
-        return
-    for c in range(g.channels):
-        for i in range(g.ho):
-            slope_row(
-                locate(b, &g.y) + c * g.y.plane + i * g.y.row,
-                locate(b, &g.dy) + c * g.dy.plane + i * g.dy.row, g.wo, g.kind, g.slope,
-            )
-
-
-ctypedef struct softmax_t:
-    buffer_t y
-    Py_ssize_t channels
-
-
-cdef inline lanes_t shift_by_largest(
-    lanes_t* y, Py_ssize_t channels, Py_ssize_t plane
-) noexcept nogil:
-    """Subtract the largest logit, so that nothing overflows, and return the sum of the exponentials."""
-    cdef Py_ssize_t k
-    cdef lanes_t top = y[0], total = splat(0)
-    for k in range(1, channels):
-        top = larger(y[k * plane], top)
-    for k in range(channels):
-        y[k * plane] = y[k * plane] - top
-        total = total + exp_lanes(y[k * plane])
-    return total
+    elif kind == SOFTPLUS:
+        for j in range(n):
+            dy[j] = -dy[j] * expm1_lanes(-y[j])
+    elif kind == ARCTAN:
+        for j in range(n):
+            dy[j] = dy[j] / (one + x[j] * x[j])
+    elif kind == GELU:
+        for j in range(n):
+            below = normal_lanes(x[j], &density)
+            dy[j] = dy[j] * (below + x[j] * density)
 
 
 cdef inline lanes_t log_of_lanes(lanes_t x) noexcept nogil:
@@ -122,19 +120,84 @@ cdef inline lanes_t log_of_lanes(lanes_t x) noexcept nogil:
     return y
 
 
-cdef inline void softmax_forward(const softmax_t* g, const block_t* b) noexcept nogil:
-    """Put e^x / sum of e^x in the place of x."""
-    cdef lanes_t* y = locate(b, &g.y)
-    cdef lanes_t total = shift_by_largest(y, g.channels, g.y.plane)
+cdef inline lanes_t shift_by_largest(
+    const lanes_t* x, Py_ssize_t x_plane, lanes_t* y, Py_ssize_t y_plane, Py_ssize_t channels
+) noexcept nogil:
+    """Write y = x - the largest x, so that nothing overflows, and return the sum of e^y."""
     cdef Py_ssize_t k
-    for k in range(g.channels):
-        y[k * g.y.plane] = exp_lanes(y[k * g.y.plane]) / total
+    cdef lanes_t top = x[0], total = splat(0)
+    for k in range(1, channels):
+        top = larger(x[k * x_plane], top)
+    for k in range(channels):
+        y[k * y_plane] = x[k * x_plane] - top
+        total = total + exp_lanes(y[k * y_plane])
+    return total
 
 
-cdef inline void log_softmax_forward(const softmax_t* g, const block_t* b) noexcept nogil:
-    """Put x - log(sum of e^x) in the place of x."""
-    cdef lanes_t* y = locate(b, &g.y)
-    cdef lanes_t log_total = log_of_lanes(shift_by_largest(y, g.channels, g.y.plane))
+cdef inline void normalize_pixel(
+    const activation_t* g, const lanes_t* x, lanes_t* y
+) noexcept nogil:
+    """Write y of all channels of a pixel."""
     cdef Py_ssize_t k
+    cdef lanes_t total = shift_by_largest(x, g.x.plane, y, g.y.plane, g.channels)
+    if g.kind == SOFTMAX:
+        for k in range(g.channels):
+            y[k * g.y.plane] = exp_lanes(y[k * g.y.plane]) / total
+    else:
+        total = log_of_lanes(total)
+        for k in range(g.channels):
+            y[k * g.y.plane] = y[k * g.y.plane] - total
+
+
+cdef inline void slope_pixel(const activation_t* g, const lanes_t* y, lanes_t* dy) noexcept nogil:
+    """Put dx of all channels of a pixel in the place of dy."""
+    cdef Py_ssize_t k
+    cdef lanes_t total = splat(0), value
     for k in range(g.channels):
-        y[k * g.y.plane] = y[k * g.y.plane] - log_total
+        if g.kind == SOFTMAX:
+            total = total + dy[k * g.dy.plane] * y[k * g.y.plane]
+        else:
+            total = total + dy[k * g.dy.plane]
+    for k in range(g.channels):
+        value = y[k * g.y.plane]
+        if g.kind == SOFTMAX:
+            dy[k * g.dy.plane] = value * (dy[k * g.dy.plane] - total)
+        else:
+            dy[k * g.dy.plane] = dy[k * g.dy.plane] - exp_lanes(value) * total
+
+
+cdef inline void activation_forward(const activation_t* g, const block_t* b) noexcept nogil:
+    """Write y."""
+    cdef Py_ssize_t c, i, j
+    cdef const lanes_t* x = locate(b, &g.x)
+    cdef lanes_t* y = locate(b, &g.y)
+    for i in range(g.ho):
+        if g.kind == SOFTMAX or g.kind == LOG_SOFTMAX:
+            for j in range(g.wo):
+                normalize_pixel(g, x + i * g.x.row + j, y + i * g.y.row + j)
+        else:
+            for c in range(g.channels):
+                activate_row(
+                    x + c * g.x.plane + i * g.x.row, y + c * g.y.plane + i * g.y.row, g.wo, g.kind,
+                    g.slope,
+                )
+
+
+cdef inline void activation_backward(const activation_t* g, const block_t* b) noexcept nogil:
+    """Put dx in the place of dy, if anybody wants it."""
+    cdef Py_ssize_t c, i, j
+    cdef const lanes_t* x = locate(b, &g.x)
+    cdef const lanes_t* y = locate(b, &g.y)
+    cdef lanes_t* dy = locate(b, &g.dy)
+    if g.dx.offset < 0:
+        return
+    for i in range(g.ho):
+        if g.kind == SOFTMAX or g.kind == LOG_SOFTMAX:
+            for j in range(g.wo):
+                slope_pixel(g, y + i * g.y.row + j, dy + i * g.dy.row + j)
+        else:
+            for c in range(g.channels):
+                slope_row(
+                    x + c * g.x.plane + i * g.x.row, y + c * g.y.plane + i * g.y.row,
+                    dy + c * g.dy.plane + i * g.dy.row, g.wo, g.kind, g.slope,
+                )

@@ -160,7 +160,7 @@ cdef inline void normalize_forward(const batch_norm_t* g, const block_t* b) noex
             y = locate(b, &g.y) + c * g.y.plane + i * g.y.row
             for j in range(g.wo):
                 y[j] = (x[j] - a.mean) * scale + a.beta
-            activate_row(y, g.wo, g.activation, g.slope)
+            activate_row(y, y, g.wo, g.activation, g.slope)
 
 
 cdef inline void scale_slopes(const batch_norm_t* g, const block_t* b) noexcept nogil:
@@ -183,6 +183,7 @@ cdef inline void normalize_backward(const batch_norm_t* g, const block_t* b) noe
     """Bring dy before the activation, sum it, and give dgamma and dbeta their shares."""
     cdef Py_ssize_t c, i, j
     cdef const lanes_t* x
+    cdef const lanes_t* y
     cdef lanes_t* dy
     cdef lanes_t total, product
     cdef affine_t a
@@ -198,9 +199,8 @@ cdef inline void normalize_backward(const batch_norm_t* g, const block_t* b) noe
         for i in range(g.ho):
             x = locate(b, &g.x) + c * g.x.plane + i * g.x.row
             dy = locate(b, &g.dy) + c * g.dy.plane + i * g.dy.row
-            slope_row(
-                locate(b, &g.y) + c * g.y.plane + i * g.y.row, dy, g.wo, g.activation, g.slope
-            )
+            y = locate(b, &g.y) + c * g.y.plane + i * g.y.row
+            slope_row(y, y, dy, g.wo, g.activation, g.slope)
             for j in range(g.wo):
                 total = total + dy[j]
                 product = product + dy[j] * ((x[j] - a.mean) * a.scale)

@@ -25,8 +25,10 @@ NO_POOL = {
     **dict.fromkeys(("x", "y", "dx", "dy"), NOWHERE),
 }
 
-# The activation of a call that has none yet.
+# The activation of a call that has none yet; those whose slope does not follow from a value alone,
+# which a call that makes values therefore cannot apply in place.
 NO_ACTIVATION = "identity", 0.0
+NOT_IN_PLACE = "arctan", "gelu", "softmax", "log_softmax"
 
 # Columns in a tile, at most; with a narrower one, a band is several tiles.
 WIDEST_TILE = 6
@@ -322,7 +324,7 @@ def patch_fields(machine, tables, rows, columns, kernel, x, dy, reaches):
     """Cut the gradient to a convolution's weight into patches: fields of patches_t.
 
     rows, columns: the forward phases; kernel: pair; x, dy: buffers; reaches: bool array (filters,
-    channels). Weights of one kernel column v read the same output columns j, the
+    channels) of a group. Weights of one kernel column v read the same output columns j, the
     fewer the further v reaches into the padding; so patches of one v each save arithmetic. Patches
     across v read neighbouring pixels of few channels, which the caches like better (64 channels of
     32x32, 3x3 kernel: 5.3 against 7.9 ms a block), so the saving has to be worth it.
@@ -352,8 +354,8 @@ def patch_fields(machine, tables, rows, columns, kernel, x, dy, reaches):
     return {
         "x": x.fields(),
         "dy": dy.fields(),
-        "ci": x.shape[0],
-        "co": dy.shape[0],
+        "ci": reaches.shape[1],
+        "co": reaches.shape[0],
         "ho": dy.shape[1],
         "kh": kernel[0],
         "kw": kernel[1],
@@ -522,7 +524,8 @@ class Convolution(Call):
     """The call of a convolution.
 
     kernel, stride, dilation: pairs; padding: ((top, bottom), (left, right)); weight, bias: places
-    in the parameter vector, bias -1 for none; connections: bool array (filters, channels).
+    in the parameter vector, bias -1 for none; connections: bool array (filters, channels) of a group;
+    there are as many groups as x has times these channels.
     """
 
     name = "conv"
@@ -534,6 +537,7 @@ class Convolution(Call):
         self.before = padding[0][0], padding[1][0]
         self.connections = connections
         self.pool = None
+        self.groups = x.shape[0] // connections.shape[1]
         axes = list(zip(kernel, stride, dilation, self.before))
         rows, columns = (forward_phases(n, *axis) for n, axis in zip(y.shape[1:], axes))
         x.value.need(*count_side_columns(columns, x.shape[2]))
@@ -546,7 +550,7 @@ class Convolution(Call):
             y.gradient.need(*count_side_columns(bands, y.shape[2]))
         left = padding[1][0]
         ways = {}
-        if connections.all() and stride[1] == dilation[1] == 1:
+        if connections.all() and self.groups == stride[1] == dilation[1] == 1:
             ways["forward"] = Winograd(kernel, x, y, left, flip=False)
             if x.needs_gradient:
                 ways["backward"] = Winograd(kernel, y, x, kernel[1] - 1 - left, flip=True)
@@ -576,12 +580,15 @@ class Convolution(Call):
     def fields(self, machine, tables, scratch):
         """The fields of conv_t."""
         x, y, (kh, kw) = self.x, self.y, self.kernel
-        ci, (co, ho, wo) = x.shape[0], y.shape
+        (co, ci), (ho, wo) = self.connections.shape, y.shape[1:]
         (rows,) = self.forward[0]
         linear = {
             **self.end_fields(),
             "weight": self.weight,
             "bias": self.bias,
+            "groups": self.groups,
+            "group_weights": co * ci * kh * kw,
+            "ci": ci,
             "co": co,
             "ho": ho,
             "wo": wo,
@@ -656,6 +663,9 @@ class Product(Call):
             **self.end_fields(),
             "weight": self.weight,
             "bias": self.bias,
+            "groups": 1,
+            "group_weights": co * ci,
+            "ci": ci,
             "co": co,
             "ho": 1,
             "wo": 1,
@@ -665,7 +675,7 @@ class Product(Call):
             "fast_forward": -1,
             "fast_backward": -1,
         }
-        return {"linear": linear, "ci": ci, "scratch": scratch}
+        return {"linear": linear, "scratch": scratch}
 
 
 class Pooling(Call):
@@ -739,19 +749,18 @@ class Flattening(Call):
 
 
 class Activation(Call):
-    """The call of an elementwise activation, in place."""
+    """The call of an activation from x to y; dx takes the place of dy."""
 
     name = "activation"
 
-    def __init__(self, kind, x, slope=0.0):
-        self.kind, self.x, self.slope = kind, x, slope
+    def __init__(self, x, y, kind, slope):
+        self.x, self.y, self.kind, self.slope = x, y, kind, slope
 
     def fields(self, machine, tables, scratch):
         """The fields of activation_t."""
         channels, height, width = self.x.shape
         return {
-            "y": self.x.value.fields(),
-            "dy": self.x.gradient.fields(),
+            **self.end_fields(),
             "channels": channels,
             "ho": height,
             "wo": width,
@@ -812,14 +821,3 @@ class BatchNormalization(Call):
             "momentum": self.momentum,
             **(self.activation_fields(machine) if self.activation else {"activation": 0, "slope": 0}),
         }
-
-
-class Softmax(Call):
-    """The call of "softmax" or "log_softmax" over the channels of a 1 x 1 image, in place."""
-
-    def __init__(self, name, x):
-        self.name, self.x = name, x
-
-    def fields(self, machine, tables, scratch):
-        """The fields of softmax_t."""
-        return {"y": self.x.value.fields(), "channels": self.x.shape[0]}

@@ -2,8 +2,9 @@
 
     y[o, i, j] = bias[o] + sum_{c, u, v} weight[o, c, u, v] * x[c, i * sh + u - top, j * sw + v - left]
 
-Forward and the gradient to the input are walks over tiles, the gradient to the weight is made of
-patches; each may go a way with fewer products.
+With groups, c counts the channels of the filter's own group.  Forward and the gradient to the input
+are walks over tiles, the gradient to the weight is made of patches; each may go a way with fewer
+products.
 """
 
 from skconvnet.kernels.lanes cimport block_t, real_t
@@ -39,18 +40,25 @@ cdef inline void receive_dy(
 
 cdef inline void conv_backward(const conv_t* g, const block_t* b) noexcept nogil:
     """Give dweight and dbias their share; write dx."""
-    cdef real_t* dweight = b.dparams + g.linear.weight
-    cdef Py_ssize_t p, first, received = 0
+    cdef const linear_t* ends = &g.linear
+    cdef real_t* dweight = b.dparams + ends.weight
+    cdef patches_t patches = g.patches
+    cdef Py_ssize_t k, p, first, received
     if g.terms.n_outputs > 0:
-        receive_dy(g, b, 0, g.linear.co)
-        correlate_products(&g.terms, &g.patches, b, &g.linear.x, &g.linear.dy, dweight)
+        receive_dy(g, b, 0, ends.co)
+        correlate_products(&g.terms, &patches, b, &ends.x, &ends.dy, dweight)
     else:
-        # patches of a few maps at a time, while their gradients are in the cache
-        for p in range(g.patches.n_patches):
-            first = b.tables[g.patches.patches + PATCH_FIELDS * p]
-            if first >= received:
-                receive_dy(g, b, received, min(first + TILE_HEIGHT, g.linear.co))
-                received = min(first + TILE_HEIGHT, g.linear.co)
-            correlate_patch(&g.patches, b, p, dweight)
-        receive_dy(g, b, received, g.linear.co)
+        for k in range(ends.groups):
+            # patches of a few maps at a time, while their gradients are in the cache
+            received = k * ends.co
+            for p in range(patches.n_patches):
+                first = k * ends.co + b.tables[patches.patches + PATCH_FIELDS * p]
+                if first >= received:
+                    receive_dy(g, b, received, min(first + TILE_HEIGHT, (k + 1) * ends.co))
+                    received = min(first + TILE_HEIGHT, (k + 1) * ends.co)
+                correlate_patch(&patches, b, p, dweight)
+            receive_dy(g, b, received, (k + 1) * ends.co)
+            patches.x.offset += ends.ci * ends.x.plane
+            patches.dy.offset += ends.co * ends.dy.plane
+            dweight += ends.group_weights
     write_dx(&g.linear, b)

@@ -13,7 +13,6 @@ from skconvnet.kernels.tile cimport TILE_HEIGHT, compute, count_parts, even_shar
 
 ctypedef struct dense_t:
     linear_t linear
-    Py_ssize_t ci                       # inputs
     Py_ssize_t scratch                  # place in the arena for ceil(ci / LANES) * LANES vectors
 
 
@@ -25,36 +24,42 @@ cdef inline void transpose(const real_t* x, real_t* x_lanes, Py_ssize_t n, Py_ss
             x_lanes[lane * stride + k] = x[k * LANES + lane]
 
 
-cdef inline void add_dweight(const dense_t* g, const block_t* b) noexcept nogil:
-    """Give the gradient of every weight this block's share."""
-    cdef const linear_t* g_linear = &g.linear
-    cdef Py_ssize_t n_vectors = count_parts(g.ci, LANES)
+cdef inline void add_products(
+    const block_t* b,
+    const real_t* x_lanes,      # IN   (LANES, count_parts(n, LANES) * LANES)
+    Py_ssize_t n,               # inputs
+    const real_t* dy,           # IN   vectors, dy_stride numbers apart
+    Py_ssize_t dy_stride,
+    Py_ssize_t co,
+    Py_ssize_t weight,          # place of the first output's n weights
+    Py_ssize_t w_out,           # from output to output
+) noexcept nogil:
+    """Give the gradient of co x n weights their sums over the lanes of dy * x."""
+    cdef Py_ssize_t n_vectors = count_parts(n, LANES)
     cdef Py_ssize_t full_width = even_share(n_vectors, TILE_WIDTH)
-    cdef real_t* x_lanes = <real_t*> locate_offset(b, g.scratch)
     cdef real_t* sums
     cdef real_t* dweight
     cdef Py_ssize_t s, o, p, q, r, k, height, width
     cdef outer_t t
     t.x_stride = n_vectors * LANES
-    t.dy_stride = g_linear.dy.plane * LANES
-    transpose(<const real_t*> locate(b, &g_linear.x), x_lanes, g.ci, t.x_stride)
-    for s in range(count_parts(g_linear.co, TILE_HEIGHT)):
+    t.dy_stride = dy_stride
+    for s in range(count_parts(co, TILE_HEIGHT)):
         o = s * TILE_HEIGHT
-        height = min(<Py_ssize_t> TILE_HEIGHT, g_linear.co - o)
-        t.dy = <const real_t*> (locate(b, &g_linear.dy) + o * g_linear.dy.plane)
+        height = min(<Py_ssize_t> TILE_HEIGHT, co - o)
+        t.dy = dy + o * dy_stride
         for r in range(count_parts(n_vectors, full_width)):
             p = r * full_width
             width = min(full_width, n_vectors - p)
             t.x = x_lanes + p * LANES
             compute(&t, <int> height, <int> width)
             for q in range(height):
-                dweight = b.dparams + g_linear.weight + (o + q) * g.ci + p * LANES
+                dweight = b.dparams + weight + (o + q) * w_out + p * LANES
                 sums = <real_t*> &t.sums[q * width]
                 if b.first:
-                    for k in range(min(width * LANES, g.ci - p * LANES)):
+                    for k in range(min(width * LANES, n - p * LANES)):
                         dweight[k] = sums[k]
                 else:
-                    for k in range(min(width * LANES, g.ci - p * LANES)):
+                    for k in range(min(width * LANES, n - p * LANES)):
                         dweight[k] += sums[k]
 
 
@@ -65,6 +70,14 @@ cdef inline void dense_forward(const dense_t* g, const block_t* b) noexcept nogi
 
 cdef inline void dense_backward(const dense_t* g, const block_t* b) noexcept nogil:
     """Give dweight and dbias their share; write dx."""
-    settle_dy(&g.linear, b, 0, g.linear.co)
-    add_dweight(g, b)
-    write_dx(&g.linear, b)
+    cdef const linear_t* ends = &g.linear
+    cdef real_t* x_lanes = <real_t*> locate_offset(b, g.scratch)
+    settle_dy(ends, b, 0, ends.co)
+    transpose(
+        <const real_t*> locate(b, &ends.x), x_lanes, ends.ci, count_parts(ends.ci, LANES) * LANES
+    )
+    add_products(
+        b, x_lanes, ends.ci, <const real_t*> locate(b, &ends.dy), ends.dy.plane * LANES, ends.co,
+        ends.weight, ends.ci,
+    )
+    write_dx(ends, b)

@@ -1,8 +1,8 @@
 """Dropout, inverted: Srivastava et al. 2014.
 
-    y = mask * x / (1 - rate) in training, mask 0 with probability rate, else 1;  y = x in prediction
+    y = mask * x / (1 - rate)           mask: 0 with probability rate, else 1
 
-A mask is a hash of the step's key, the layer, the sample's place in the batch and the number's place in
+In prediction it is not called.  A mask is a hash of the step's key, the layer, the sample's place in the batch and the number's place in
 the sample: the same for any number of threads, and drawn again backward.
 """
 
@@ -48,18 +48,7 @@ cdef inline void apply_mask(
 
 cdef inline void dropout_forward(const dropout_t* g, const block_t* b) noexcept nogil:
     """Write y."""
-    cdef Py_ssize_t c, i, j
-    cdef const lanes_t* x
-    cdef lanes_t* y
-    if b.training:
-        apply_mask(g, b, &g.x, &g.y)
-        return
-    for c in range(g.channels):
-        for i in range(g.ho):
-            x = locate(b, &g.x) + c * g.x.plane + i * g.x.row
-            y = locate(b, &g.y) + c * g.y.plane + i * g.y.row
-            for j in range(g.wo):
-                y[j] = x[j]
+    apply_mask(g, b, &g.x, &g.y)
 
 
 cdef inline void dropout_backward(const dropout_t* g, const block_t* b) noexcept nogil:

@@ -24,8 +24,12 @@ cdef extern from "lanes.h" nogil:
     real_t sum_lanes(lanes_t v)
     lanes_t sum_each(lanes_t* v)
     lanes_t exp_lanes(lanes_t x)
+    lanes_t expm1_lanes(lanes_t x)
     lanes_t sigmoid_lanes(lanes_t x)
     lanes_t tanh_lanes(lanes_t x)
+    lanes_t softplus_lanes(lanes_t x)
+    lanes_t arctan_lanes(lanes_t x)
+    lanes_t normal_lanes(lanes_t x, lanes_t* density)
     int omp_get_thread_num()
 
 

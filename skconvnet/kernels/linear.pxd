@@ -10,11 +10,13 @@ from skconvnet.kernels.winograd cimport winograd, winograd_t
 
 
 # An operation linear in its input and in its weights, a convolution or a dense layer, and the
-# activation that follows it in place.
+# activation that follows it in place.  A grouped convolution is several side by side: each of the
+# groups walks over its own ci channels and co filters.
 ctypedef struct linear_t:
     buffer_t x, y, dx, dy
     Py_ssize_t weight, bias             # places in the parameter vector; bias < 0: none
-    Py_ssize_t co, ho, wo
+    Py_ssize_t groups, group_weights    # weights of one group
+    Py_ssize_t ci, co, ho, wo
     walk_t forward, backward
     Py_ssize_t fast_forward, fast_backward      # numbers of the ways to go in training; < 0: none
     int activation
@@ -24,23 +26,26 @@ ctypedef struct linear_t:
 cdef inline void linear_forward(const linear_t* g, const block_t* b) noexcept nogil:
     """Write y."""
     cdef const real_t* bias = NULL
-    cdef Py_ssize_t o, i
+    cdef Py_ssize_t k, o, i
+    cdef lanes_t* y = locate(b, &g.y)
     cdef bint fast = b.training and g.fast_forward >= 0
     if g.bias >= 0:
         bias = b.params + g.bias
     if fast:
         winograd(<const winograd_t*> b.ways + g.fast_forward, b, &g.x, bias, &g.y)
     else:
-        walk(
-            &g.forward, b, locate(b, &g.x), g.x.plane, b.params + g.weight, bias, locate(b, &g.y),
-            g.y.plane, g.activation == RELU, NULL, 0,
-        )
+        for k in range(g.groups):
+            walk(
+                &g.forward, b, locate(b, &g.x) + k * g.ci * g.x.plane, g.x.plane,
+                b.params + g.weight + k * g.group_weights,
+                bias + k * g.co if bias != NULL else NULL,
+                y + k * g.co * g.y.plane, g.y.plane, g.activation == RELU, NULL, 0,
+            )
     if fast or g.activation != RELU and g.activation != IDENTITY:
-        for o in range(g.co):
+        for o in range(g.groups * g.co):
             for i in range(g.ho):
-                activate_row(
-                    locate(b, &g.y) + o * g.y.plane + i * g.y.row, g.wo, g.activation, g.slope
-                )
+                y = locate(b, &g.y) + o * g.y.plane + i * g.y.row
+                activate_row(y, y, g.wo, g.activation, g.slope)
 
 
 cdef inline void settle_dy(
@@ -48,15 +53,15 @@ cdef inline void settle_dy(
 ) noexcept nogil:
     """Bring dy of some outputs before the activation and give dbias its share: the first thing backward."""
     cdef Py_ssize_t o, i, j
+    cdef const lanes_t* y
     cdef lanes_t* dy
     cdef lanes_t total
     for o in range(first, end):
         total = splat(0)
         for i in range(g.ho):
+            y = locate(b, &g.y) + o * g.y.plane + i * g.y.row
             dy = locate(b, &g.dy) + o * g.dy.plane + i * g.dy.row
-            slope_row(
-                locate(b, &g.y) + o * g.y.plane + i * g.y.row, dy, g.wo, g.activation, g.slope
-            )
+            slope_row(y, y, dy, g.wo, g.activation, g.slope)
             if g.bias >= 0:
                 for j in range(g.wo):
                     total = total + dy[j]
@@ -66,12 +71,15 @@ cdef inline void settle_dy(
 
 cdef inline void write_dx(const linear_t* g, const block_t* b) noexcept nogil:
     """Write dx, if anybody wants it."""
+    cdef Py_ssize_t k
     if g.dx.offset < 0:
         return
     if g.fast_backward >= 0:
         winograd(<const winograd_t*> b.ways + g.fast_backward, b, &g.dy, NULL, &g.dx)
     else:
-        walk(
-            &g.backward, b, locate(b, &g.dy), g.dy.plane, b.params + g.weight,
-            NULL, locate(b, &g.dx), g.dx.plane, False, NULL, 0,
-        )
+        for k in range(g.groups):
+            walk(
+                &g.backward, b, locate(b, &g.dy) + k * g.co * g.dy.plane, g.dy.plane,
+                b.params + g.weight + k * g.group_weights, NULL,
+                locate(b, &g.dx) + k * g.ci * g.dx.plane, g.dx.plane, False, NULL, 0,
+            )

@@ -14,7 +14,7 @@ multiplied by the sample's weight over the batch's sum.
 
 from libc.math cimport log1p
 
-from skconvnet.kernels.activation cimport log_of_lanes, shift_by_largest
+from skconvnet.kernels.activation cimport log_of_lanes
 from skconvnet.kernels.lanes cimport (
     LANES, block_t, buffer_t, exp_lanes, lanes_t, larger, locate, real_t, sigmoid_lanes, splat,
     where_positive
@@ -102,17 +102,22 @@ cdef inline double score_sample(
 
 
 cdef inline void take_cross_entropy(
-    const target_t* g, lanes_t* z, Py_ssize_t z_plane, lanes_t* dz, Py_ssize_t dz_plane,
+    const target_t* g, const lanes_t* z, Py_ssize_t z_plane, lanes_t* dz, Py_ssize_t dz_plane,
     Py_ssize_t channels, lanes_t scale, lanes_t* loss
 ) noexcept nogil:
-    """Add up the loss and put the gradient in the place of t; z is left shifted."""
+    """Add up the loss and put the gradient in the place of t; nothing overflows, as the largest z counts 0."""
     cdef Py_ssize_t k
     cdef real_t low = <real_t> g.low, span = <real_t> g.span
-    cdef lanes_t t, total = shift_by_largest(z, channels, z_plane), explained = splat(0)
+    cdef lanes_t x, t, top = z[0], total = splat(0), explained = splat(0)
+    for k in range(1, channels):
+        top = larger(z[k * z_plane], top)
     for k in range(channels):
+        total = total + exp_lanes(z[k * z_plane] - top)
+    for k in range(channels):
+        x = z[k * z_plane] - top
         t = low + span * dz[k * dz_plane]
-        explained = explained + t * z[k * z_plane]
-        dz[k * dz_plane] = (exp_lanes(z[k * z_plane]) / total - t) * scale
+        explained = explained + t * x
+        dz[k * dz_plane] = (exp_lanes(x) / total - t) * scale
     loss[0] = log_of_lanes(total) - explained
 
 
@@ -149,9 +154,9 @@ cdef inline void take_loss(
     const buffer_t* outputs, Py_ssize_t channels, const buffer_t* gradient, const labels_t* labels,
     const block_t* b
 ) noexcept nogil:
-    """Write loss, score and gradient; the outputs may be left shifted.  Lanes beyond n get no gradient."""
+    """Write loss, score and gradient.  Lanes beyond n get no gradient."""
     cdef const target_t* g = labels.target
-    cdef lanes_t* z = locate(b, outputs)
+    cdef const lanes_t* z = locate(b, outputs)
     cdef lanes_t* dz = locate(b, gradient)
     cdef lanes_t scale = splat(0), loss
     cdef Py_ssize_t lane

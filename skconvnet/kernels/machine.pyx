@@ -24,8 +24,8 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 import numpy as np
 
 from skconvnet.kernels.activation cimport (
-    IDENTITY, LEAKY_RELU, RELU, SIGMOID, TANH, activation_backward, activation_forward, activation_t,
-    log_softmax_forward, softmax_forward, softmax_t
+    ARCTAN, ELU, GELU, IDENTITY, LEAKY_RELU, LOG_SOFTMAX, RELU, SIGMOID, SOFTMAX, SOFTPLUS, TANH,
+    activation_backward, activation_forward, activation_t
 )
 from skconvnet.kernels.batch_norm cimport (
     batch_norm_t, follow_moments, merge_moments, merge_slopes, moments_backward, moments_forward,
@@ -75,8 +75,6 @@ cdef enum op_kind:
     FORK
     ADDITION
     DROPOUT
-    SOFTMAX
-    LOG_SOFTMAX
     CLEAR_GAPS
     PLANE_MAX_POOL
     PLANE_AVG_POOL
@@ -86,7 +84,7 @@ OP_KINDS = {
     "conv": CONV, "dense": DENSE, "max_pool": MAX_POOL, "avg_pool": AVG_POOL,
     "flatten": FLATTEN, "activation": ACTIVATION,
     "moments": MOMENTS, "normalize": NORMALIZE, "fork": FORK, "addition": ADDITION,
-    "dropout": DROPOUT, "softmax": SOFTMAX, "log_softmax": LOG_SOFTMAX,
+    "dropout": DROPOUT,
     "clear_gaps": CLEAR_GAPS, "plane_max_pool": PLANE_MAX_POOL, "plane_avg_pool": PLANE_AVG_POOL,
     "spread": SPREAD,
 }
@@ -101,7 +99,9 @@ kernel_rows = KERNEL_ROWS
 
 # The numbers of what kernels tell apart by number.
 activation_kinds = {
-    "identity": IDENTITY, "relu": RELU, "leaky_relu": LEAKY_RELU, "sigmoid": SIGMOID, "tanh": TANH,
+    "identity": IDENTITY, "relu": RELU, "leaky_relu": LEAKY_RELU, "elu": ELU, "sigmoid": SIGMOID,
+    "tanh": TANH, "softplus": SOFTPLUS, "arctan": ARCTAN, "gelu": GELU, "softmax": SOFTMAX,
+    "log_softmax": LOG_SOFTMAX,
 }
 optimizer_kinds = {
     "sgd": SGD, "nesterov": NESTEROV, "scaled": SCALED, "adam": ADAM, "adadelta": ADADELTA, "lion": LION,
@@ -123,7 +123,6 @@ cdef struct op_t:
     batch_norm_t batch_norm
     branch_t branch
     dropout_t dropout
-    softmax_t softmax
     plane_t plane
     plane_pool_t plane_pool
     spread_t spread
@@ -209,10 +208,6 @@ cdef void run_forward(const op_t* op, const block_t* b) noexcept nogil:
         addition_forward(&op.branch, b)
     elif op.kind == DROPOUT:
         dropout_forward(&op.dropout, b)
-    elif op.kind == SOFTMAX:
-        softmax_forward(&op.softmax, b)
-    elif op.kind == LOG_SOFTMAX:
-        log_softmax_forward(&op.softmax, b)
     elif op.kind == CLEAR_GAPS:
         clear_gaps(&op.plane, b)
     elif op.kind == PLANE_MAX_POOL:
@@ -606,8 +601,6 @@ cdef class Program:
                 op.branch = fields
             elif name == "dropout":
                 op.dropout = fields
-            elif name in ("softmax", "log_softmax"):
-                op.softmax = fields
             elif name == "clear_gaps":
                 op.plane = fields
             elif name == "spread":

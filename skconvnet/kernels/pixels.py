@@ -8,6 +8,7 @@ from skconvnet.kernels.calls import (
     NO_TERMS,
     NOWHERE,
     Activation,
+    BatchNormalization,
     Call,
     Convolution,
     FlatBuffer,
@@ -105,7 +106,7 @@ class PlaneConvolution(Call):
         (kh, kw), (top, left) = call.kernel, call.before
         u, v = (grid.ravel() for grid in np.indices((kh, kw)))
         taps = (u * call.dilation[0] - top) * x.rows.pitch + v * call.dilation[1] - left
-        ci, co = x.shape[0], y.shape[0]
+        co, ci = call.connections.shape
         height = share_evenly(co, machine.column_height if y.n_vectors == 1 else machine.tile_height)
         forward = {
             "n_out": co,
@@ -126,6 +127,9 @@ class PlaneConvolution(Call):
             "dy": NOWHERE,
             "weight": call.weight,
             "bias": call.bias,
+            "groups": call.groups,
+            "group_weights": co * ci * kh * kw,
+            "ci": ci,
             "co": co,
             "ho": 1,
             "wo": y.n_vectors,
@@ -206,8 +210,8 @@ def compile_for_pixels(machine, calls, source, output, n_params):
     Returns
     -------
     program : Program or None
-        None if the input is a vector, the network branches, or a convolution before the first vector has
-        a stride.
+        None if the input is a vector, if the network branches, or if before the first vector a
+        convolution has a stride or a call is none of those that run over planes.
     """
     if any(isinstance(call, Branch) for call in calls):
         return None
@@ -216,18 +220,20 @@ def compile_for_pixels(machine, calls, source, output, n_params):
     calls = [call for call in calls if not isinstance(call, Flattening) and call.name != "moments"]
     lowered, clear = [], True
     while calls and not _may_be_vector(calls[0].x, calls):
-        call = calls.pop(0)
-        x, in_place = plane, isinstance(call, Activation)
-        if not in_place:
-            plane = Plane(call.y.shape, Rows() if isinstance(call, Pooling) else x.rows, machine.lanes)
+        call, x = calls.pop(0), plane
+        plane = Plane(call.y.shape, Rows() if isinstance(call, Pooling) else x.rows, machine.lanes)
         if isinstance(call, Convolution):
             if call.stride != (1, 1):
                 return None
             made = PlaneConvolution(call, x, plane)
             if made.reads_gaps and not clear:
                 lowered.append(ClearGaps(x))
+        elif isinstance(call, Pooling):
+            made = PlanePooling(call, x, plane)
+        elif isinstance(call, (Activation, BatchNormalization)):
+            made = PlaneKernel(call, x, plane)
         else:
-            made = (PlanePooling if isinstance(call, Pooling) else PlaneKernel)(call, x, plane)
+            return None
         lowered.append(made)
         clear = isinstance(call, Pooling)
     if plane is first:

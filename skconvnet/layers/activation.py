@@ -1,4 +1,4 @@
-"""Elementwise activations: each a layer, and a name for ``activation=``."""
+"""Activations: each a layer, and a name for ``activation=``."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,23 @@ from skconvnet.layers.base import Layer
 
 
 @dataclass(frozen=True, repr=False)
-class ReLU(Layer):
+class _Activation(Layer):
+    """What the activations share: `_kind` is the machine's word, `_slope` the formula's parameter."""
+
+    _slope = 0.0
+
+    def lower(self, plan, x, places):
+        return plan.activate(x, self._kind, float(self._slope))
+
+
+def _check_slope(owner, what, value):
+    """Require a finite number of at least 0."""
+    if not isinstance(value, Real) or not 0 <= value < math.inf:
+        raise ValueError(f"{owner}: {what} must be a number of at least 0, got {value!r}.")
+
+
+@dataclass(frozen=True, repr=False)
+class ReLU(_Activation):
     """Rectified linear unit, max(x, 0); its slope at 0 is 0.
 
     Parameters
@@ -22,13 +38,11 @@ class ReLU(Layer):
     Nair and Hinton, "Rectified linear units improve restricted Boltzmann machines", ICML 2010.
     """
 
-    def lower(self, plan, x, places):
-        plan.activate(x, "relu")
-        return x
+    _kind = "relu"
 
 
 @dataclass(frozen=True, repr=False)
-class LeakyReLU(Layer):
+class LeakyReLU(_Activation):
     """Leaky rectified linear unit: x where x > 0, else slope * x.
 
     Parameters
@@ -49,19 +63,74 @@ class LeakyReLU(Layer):
     """
 
     slope: float = 0.01
+    _kind = "leaky_relu"
 
     def __post_init__(self):
         super().__post_init__()
-        if not isinstance(self.slope, Real) or not 0 <= self.slope < math.inf:
-            raise ValueError(f"LeakyReLU: slope must be a number of at least 0, got {self.slope!r}.")
+        _check_slope("LeakyReLU", "slope", self.slope)
 
-    def lower(self, plan, x, places):
-        plan.activate(x, "leaky_relu", float(self.slope))
-        return x
+    @property
+    def _slope(self):
+        return self.slope
 
 
 @dataclass(frozen=True, repr=False)
-class Sigmoid(Layer):
+class ELU(_Activation):
+    """Exponential linear unit: x where x > 0, else alpha * (e^x - 1).
+
+    Parameters
+    ----------
+    alpha : float, default=1.0
+        What -y tends to for small x; at least 0.
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    Raises
+    ------
+    ValueError
+        If alpha is negative or not finite.
+
+    References
+    ----------
+    Clevert, Unterthiner and Hochreiter, "Fast and accurate deep network learning by exponential linear
+    units (ELUs)", ICLR 2016.
+    """
+
+    alpha: float = 1.0
+    _kind = "elu"
+
+    def __post_init__(self):
+        super().__post_init__()
+        _check_slope("ELU", "alpha", self.alpha)
+
+    @property
+    def _slope(self):
+        return self.alpha
+
+
+@dataclass(frozen=True, repr=False)
+class GELU(_Activation):
+    """Gaussian error linear unit: x times the normal distribution up to x.
+
+    Parameters
+    ----------
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    Notes
+    -----
+    The distribution is (1 + erf(x / sqrt(2))) / 2 to the last digits, not the formula with tanh.
+
+    References
+    ----------
+    Hendrycks and Gimpel, "Gaussian error linear units (GELUs)", 2016.
+    """
+
+    _kind = "gelu"
+
+
+@dataclass(frozen=True, repr=False)
+class Sigmoid(_Activation):
     """Logistic function, 1 / (1 + e^-x).
 
     Parameters
@@ -70,13 +139,11 @@ class Sigmoid(Layer):
         Makes the layer searchable by name.
     """
 
-    def lower(self, plan, x, places):
-        plan.activate(x, "sigmoid")
-        return x
+    _kind = "sigmoid"
 
 
 @dataclass(frozen=True, repr=False)
-class Tanh(Layer):
+class Tanh(_Activation):
     """Hyperbolic tangent.
 
     Parameters
@@ -85,9 +152,72 @@ class Tanh(Layer):
         Makes the layer searchable by name.
     """
 
-    def lower(self, plan, x, places):
-        plan.activate(x, "tanh")
-        return x
+    _kind = "tanh"
+
+
+@dataclass(frozen=True, repr=False)
+class Softplus(_Activation):
+    """A smooth max(x, 0): log(1 + e^x).
+
+    Parameters
+    ----------
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    References
+    ----------
+    Dugas, Bengio, Belisle, Nadeau and Garcia, "Incorporating second-order functional knowledge for
+    better option pricing", NIPS 2000.
+    """
+
+    _kind = "softplus"
+
+
+@dataclass(frozen=True, repr=False)
+class Arctan(_Activation):
+    """Arc tangent.
+
+    Parameters
+    ----------
+    name : str, default=None
+        Makes the layer searchable by name.
+    """
+
+    _kind = "arctan"
+
+
+@dataclass(frozen=True, repr=False)
+class Softmax(_Activation):
+    """e^x over its sum: along the features of a vector, along the channels at every pixel of an image.
+
+    Parameters
+    ----------
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    Notes
+    -----
+    A classifier's loss has a softmax of its own: this one is for the middle of a network.
+
+    References
+    ----------
+    Bridle, "Probabilistic interpretation of feedforward classification network outputs", 1990.
+    """
+
+    _kind = "softmax"
+
+
+@dataclass(frozen=True, repr=False)
+class LogSoftmax(_Activation):
+    """The logarithm of `Softmax`, without underflow: x - log(sum of e^x).
+
+    Parameters
+    ----------
+    name : str, default=None
+        Makes the layer searchable by name.
+    """
+
+    _kind = "log_softmax"
 
 
 @dataclass(frozen=True, repr=False)
@@ -108,8 +238,14 @@ ACTIVATIONS = {
     "identity": Identity(),
     "relu": ReLU(),
     "leaky_relu": LeakyReLU(),
+    "elu": ELU(),
+    "gelu": GELU(),
     "sigmoid": Sigmoid(),
     "tanh": Tanh(),
+    "softplus": Softplus(),
+    "arctan": Arctan(),
+    "softmax": Softmax(),
+    "log_softmax": LogSoftmax(),
 }
 
 
@@ -117,7 +253,7 @@ def resolve_activation(owner, activation):
     """Give the layer that ``activation=`` means: a name's, a layer itself, or Identity for None."""
     if activation is None:
         return ACTIVATIONS["identity"]
-    if isinstance(activation, tuple(type(layer) for layer in ACTIVATIONS.values())):
+    if isinstance(activation, (_Activation, Identity)):
         return activation
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise ValueError(f"{owner}: unknown activation {activation!r}; {suggest(activation, ACTIVATIONS)}")

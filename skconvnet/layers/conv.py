@@ -17,7 +17,7 @@ class Conv2D(Layer):
     """Two-dimensional convolution (cross-correlation, as in every framework).
 
     ``y[o, i, j] = bias[o] + sum_{c, u, v} weight[o, c, u, v] * x[c, i * s + u - p, j * s + v - p]``
-    for stride s and padding p.
+    for stride s and padding p; c counts the channels of the filter's group.
 
     Parameters
     ----------
@@ -32,11 +32,16 @@ class Conv2D(Layer):
         outputs, the odd one at the bottom and right; (height, width); or ((top, bottom),
         (left, right)).
     activation : str or layer, default=None
-        Applied to the output: "relu", "leaky_relu", "sigmoid", "tanh", or such a layer.
+        Applied to the output: "relu", "leaky_relu", "elu", "gelu", "sigmoid", "tanh", "softplus",
+        "arctan", "softmax", "log_softmax", or such a layer.
     bias : bool, default=True
         Whether every filter adds a number of its own.
     connections : array-like of bool of shape (filters, channels), default=None
         Which input channels each filter sees; None for all.
+    groups : int, default=1
+        Cuts channels and filters into so many equal groups, in order; filters see the channels of
+        their own group alone. As many groups as channels make a depthwise convolution. Not together
+        with connections.
     dilation : int or (int, int), default=1
         Distance between neighbouring kernel elements, in pixels.
     init : str or callable, default="he_uniform"
@@ -68,6 +73,7 @@ class Conv2D(Layer):
     activation: str | Layer | None = field(default=None, kw_only=True)
     bias: bool = field(default=True, kw_only=True)
     connections: tuple | None = field(default=None, kw_only=True)
+    groups: int = field(default=1, kw_only=True)
     dilation: int | tuple = field(default=1, kw_only=True)
     init: str | Callable = field(default="he_uniform", kw_only=True)
 
@@ -81,6 +87,17 @@ class Conv2D(Layer):
         check_flag("Conv2D", "bias", self.bias)
         resolve_activation("Conv2D", self.activation)
         check_initializer("Conv2D", self.init)
+        check_count("Conv2D", "groups", self.groups)
+        if self.filters % self.groups:
+            raise ValueError(
+                f"Conv2D: filters must be a multiple of groups, got filters={self.filters} and "
+                f"groups={self.groups}."
+            )
+        if self.groups > 1 and self.connections is not None:
+            raise ValueError(
+                "Conv2D: got both groups and connections; leave groups=1 and say in connections what "
+                "each filter sees."
+            )
         if self.connections is not None:
             table = np.asarray(self.connections)
             if table.ndim != 2 or table.shape[0] != self.filters or not np.isin(table, (0, 1)).all():
@@ -104,9 +121,9 @@ class Conv2D(Layer):
         return tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation))
 
     def _connect(self, channels):
-        """The connection table as a bool array (filters, channels)."""
+        """Which of its group's channels each filter sees, as a bool array like the first axes of weight."""
         if self.connections is None:
-            return np.ones((self.filters, channels), bool)
+            return np.ones((self.filters, channels // self.groups), bool)
         return np.array(self.connections)
 
     def output_shape(self, shape):
@@ -117,12 +134,17 @@ class Conv2D(Layer):
                 f"shape {(self.filters, len(self.connections[0]))} has them",
                 f"Give connections the shape (filters, channels) = ({self.filters}, {shape[0]}).",
             )
+        if shape[0] % self.groups:
+            raise ShapeError(
+                f"an input whose channels make {self.groups} equal groups",
+                f"Choose groups that divide {shape[0]} as well as filters={self.filters}.",
+            )
         remedy = 'Use a smaller kernel_size, padding="same", or pool later.'
         _, stride, _ = self._pairs()
         return (self.filters, *slide(shape, self._span(), stride, self.padding, remedy))
 
     def parameter_shapes(self, shape):
-        shapes = {"weight": (self.filters, shape[0], *self._pairs()[0])}
+        shapes = {"weight": (self.filters, shape[0] // self.groups, *self._pairs()[0])}
         return {**shapes, "bias": (self.filters,)} if self.bias else shapes
 
     def count_parameters(self, shape):
@@ -138,9 +160,9 @@ class Conv2D(Layer):
         fan_in = np.maximum(connected.sum(axis=1), 1) * area
         weight = draw(
             self.init,
-            (self.filters, shape[0], *kernel),
+            (*connected.shape, *kernel),
             fan_in[:, None, None, None],
-            self.filters * area,
+            self.filters // self.groups * area,
             rng,
         )
         parameters = {"weight": weight * connected[:, :, None, None]}
@@ -157,12 +179,12 @@ class Conv2D(Layer):
         kernel, stride, dilation = self._pairs()
         padding = pad_image(x.shape, self._span(), stride, self.padding)
         weight, bias = places["weight"], places.get("bias", -1)
-        if kernel == x.shape[1:] and not np.any(padding) and self.connections is None:
+        everything = self.connections is None and self.groups == 1
+        if kernel == x.shape[1:] and not np.any(padding) and everything:
             plan.add_call(
                 Product(plan.flatten(x), y, weight, bias)
             )  # it covers its whole input: a dense layer
         else:
-            plan.add_call(
-                Convolution(x, y, weight, bias, kernel, stride, dilation, padding, self._connect(x.shape[0]))
-            )
+            connected = self._connect(x.shape[0])[: self.filters // self.groups]  # all groups have the same
+            plan.add_call(Convolution(x, y, weight, bias, kernel, stride, dilation, padding, connected))
         return resolve_activation("Conv2D", self.activation).lower(plan, y, {})

@@ -45,7 +45,8 @@ class Dense(Layer):
     units : int
         Number of outputs.
     activation : str or layer, default=None
-        Applied to the output: "relu", "leaky_relu", "sigmoid", "tanh", or such a layer.
+        Applied to the output: "relu", "leaky_relu", "elu", "gelu", "sigmoid", "tanh", "softplus",
+        "arctan", "softmax", "log_softmax", or such a layer.
     bias : bool, default=True
         Whether every unit adds a number of its own.
     init : str or callable, default="he_uniform"

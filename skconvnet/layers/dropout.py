@@ -45,6 +45,8 @@ class Dropout(Layer):
             raise ValueError(f"Dropout: rate must be a number of at least 0 and below 1, got {self.rate!r}.")
 
     def lower(self, plan, x, places):
-        y = plan.add_image(x.layer_shape, x)
+        if not plan.training:
+            return x
+        y = plan.add_twin(x)
         plan.add_call(Masking(x, y, float(self.rate), plan.number_draw()))
         return y

@@ -83,9 +83,7 @@ class BatchNorm(Layer):
             raise ValueError("its running_var has negative numbers; a variance has none.")
 
     def lower(self, plan, x, places):
-        y = plan.add_image(x.layer_shape, x, trains=self.scale or self.center)
-        if x.needs_gradient:
-            y.gradient = x.gradient  # dx takes the place of dy
+        y = plan.add_twin(x, trains=self.scale or self.center)
         channels = x.shape[0]
         settings = (
             places.get("weight", -1),
@@ -149,9 +147,6 @@ class Standardize(Layer):
             raise ValueError("its running_var must be above 0.")
 
     def lower(self, plan, x, places):
-        y = plan.add_image(x.layer_shape, x)
-        if x.needs_gradient:
-            y.gradient = x.gradient  # dx takes the place of dy
-        call = BatchNormalization("normalize", x, y, -1, -1, places["running_mean"], -1, 0.0, 0.0)
-        plan.add_call(call)
+        y = plan.add_twin(x)
+        plan.add_call(BatchNormalization("normalize", x, y, -1, -1, places["running_mean"], -1, 0.0, 0.0))
         return y

@@ -138,7 +138,7 @@ def test_conv2d_with_fewer_products(isa, dtype, case):
     # so are the outputs in training: the gradient to a dense weight behind them shows them
     network = Network([layer, Dense(1, bias=False)], shape, dtype=dtype)
     network.initialize(np.random.RandomState(0))
-    assert network.compile().n_products > 0
+    assert network.compile(training=True).n_products > 0
     x = np.random.default_rng(1).standard_normal((1, *shape)).astype(dtype)
     _, dparams = network.backward(x, np.ones((1, 1), dtype))
     weight = network.weights["0.weight"].astype(np.float64)
