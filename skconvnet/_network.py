@@ -325,10 +325,9 @@ class Network:
             From where to where.
         """
         ranges = [
-            (stage.places[name], stage.places[name] + _size(shape))
+            (stage.places[name], stage.places[name] + _size(stage.shapes[name]))
             for stage in self.stages
-            for name, shape in stage.shapes.items()
-            if name.endswith("weight") and len(shape) > 1
+            for name in stage.layer.list_decaying(stage.input_shape)
         ]
         return np.array(ranges, np.intp).reshape(-1, 2)
 

@@ -30,6 +30,13 @@ def test_connections_leave_weights_out():
     np.testing.assert_array_equal(f.conv2d(X, W, connections=table), f.conv2d(X, W * mask))
 
 
+def test_softmax_runs_over_channels_at_every_pixel():
+    pixels = X.transpose(0, 2, 3, 1).reshape(-1, 3)
+    for function in (f.softmax, f.log_softmax):
+        y = function(X).transpose(0, 2, 3, 1).reshape(-1, 3)
+        np.testing.assert_array_equal(y, function(pixels))
+
+
 @pytest.mark.parametrize(
     "call, message",
     [
@@ -38,7 +45,10 @@ def test_connections_leave_weights_out():
             r"x must be a non-empty array of 4 dimensions, got shape \(3, 6, 5\)",
         ),
         (lambda: f.conv2d(X[:0], W), "x must be a non-empty array"),
-        (lambda: f.conv2d(X, W[:, :2]), "with the 3 channels of x"),
+        (lambda: f.conv2d(X, W[:, :2]), "with the 3 channels of x and 1 groups"),
+        (lambda: f.conv2d(X, W, groups=2), "with the 3 channels of x and 2 groups"),
+        (lambda: f.conv2d(X, W[:, :1], groups=3), "filters must be a multiple of groups"),
+        (lambda: f.elu(X, -1), "alpha must be"),
         (lambda: f.conv2d(X, W, np.zeros(3)), r"bias must have shape \(4,\), got \(3,\)"),
         (lambda: f.conv2d(X, np.ones((4, 3, 9, 9))), "needs an input of at least 9x9 pixels"),
         (

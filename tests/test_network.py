@@ -11,18 +11,30 @@ from skconvnet._network import Network
 from skconvnet._training import Trainer
 from skconvnet.kernels import reference
 from skconvnet.layers import (
+    ELU,
+    GELU,
+    Arctan,
     AvgPool2D,
     BatchNorm,
     Conv2D,
     Dense,
     Flatten,
+    GlobalAvgPool2D,
+    GlobalMaxPool2D,
     Identity,
+    LayerNorm,
     LeakyReLU,
+    LocallyConnected2D,
+    LogSoftmax,
     MaxPool2D,
     Output,
     ReLU,
+    Rescaling,
     Sigmoid,
+    Softmax,
+    Softplus,
     Tanh,
+    ZeroPad2D,
 )
 from skconvnet.optimizers import SGD
 
@@ -104,6 +116,43 @@ NETWORKS = [
     ),
     ((5,), [BatchNorm(), Dense(17, activation="tanh"), BatchNorm()]),
     ((2, 11, 10), [Conv2D(5, 4, stride=(2, 3), padding=(3, 1), activation="tanh"), AvgPool2D(2)]),
+    # activations after what reads its own values on the way back
+    ((2, 6, 6), [MaxPool2D(), Tanh(), Softplus()]),
+    ((2, 6, 6), [Conv2D(3, activation="tanh"), Sigmoid(), Identity(), LeakyReLU(0.3)]),
+    ((5,), [Tanh(), ELU(0.5), Dense(4, activation="tanh"), Arctan(), Softplus()]),
+    ((2, 6, 6), [Conv2D(3, 6, activation="tanh"), Output(dense=False)]),
+    ((2, 6, 6), [ELU(), Conv2D(4, activation="elu"), Conv2D(3, 2, padding=1, activation=ELU(0.3))]),
+    ((2, 6, 6), [GELU(), Conv2D(4, padding="same", activation="gelu"), MaxPool2D(), GELU()]),
+    ((2, 6, 6), [Conv2D(4, padding="same", bias=False), BatchNorm(), GELU(), Conv2D(2, padding=1)]),
+    ((2, 6, 6), [Conv2D(4, activation="softplus"), Softplus(), Dense(7, activation="softplus")]),
+    ((2, 6, 6), [Conv2D(4, activation="arctan"), AvgPool2D(), Arctan(), Dense(7, activation="arctan")]),
+    ((3, 6, 5), [Softmax(), Conv2D(4, padding="same", activation="softmax"), MaxPool2D()]),
+    ((3, 6, 5), [Conv2D(4, padding="same", activation="log_softmax"), Conv2D(2, padding=2), Flatten()]),
+    ((5,), [Dense(17, activation="softmax"), LogSoftmax(), Dense(4, activation="log_softmax"), Softmax()]),
+    ((4, 7, 6), [Conv2D(8, groups=2, activation="tanh"), Conv2D(8, 2, groups=8, padding="same")]),
+    ((6, 7, 6), [Conv2D(9, groups=3, stride=2, padding=1, bias=False), Tanh(), Dense(4)]),
+    ((4, 5, 5), [Conv2D(4, 5, groups=4, activation="gelu"), Conv2D(6, 1, groups=2, dilation=2)]),
+    ((32, 6, 4), [Conv2D(32, groups=2, padding="same", activation="relu"), Conv2D(16, padding="same")]),
+    ((2, 7, 6), [Conv2D(5, padding="same", activation="tanh"), GlobalAvgPool2D(), Dense(4)]),
+    ((2, 7, 6), [Conv2D(5, stride=2, activation="tanh"), GlobalMaxPool2D(), Tanh()]),
+    ((2, 7, 6), [GlobalMaxPool2D()]),
+    ((2, 7, 6), [ZeroPad2D(2), Conv2D(4, activation="softplus"), ZeroPad2D(((0, 1), (2, 0))), MaxPool2D()]),
+    ((2, 7, 6), [Conv2D(3, padding=1), ZeroPad2D(1), Conv2D(3, padding=1), Tanh(), ZeroPad2D((1, 0))]),
+    ((2, 7, 6), [Rescaling(0.5, -1), Conv2D(4, padding=1), Rescaling(2), Conv2D(3, padding="same")]),
+    ((5,), [Rescaling(0.1, offset=3), Dense(4), Rescaling(-1), Tanh()]),
+    ((2, 7, 6), [LayerNorm(), Conv2D(4, padding=1), LayerNorm(scale=False, epsilon=0.1), MaxPool2D()]),
+    ((2, 7, 6), [Conv2D(4, padding="same"), LayerNorm(center=False), GELU(), Conv2D(3, padding=1)]),
+    ((2, 7, 6), [BatchNorm(), LayerNorm(), Dense(19), LayerNorm(scale=False, center=False), Dense(4)]),
+    ((3, 7, 6), [LocallyConnected2D(4, activation="tanh"), Conv2D(3, padding="same")]),
+    (
+        (3, 7, 6),
+        [
+            Conv2D(3, padding="same"),
+            LocallyConnected2D(14, (2, 3), stride=(1, 2), padding="same", bias=False, activation="gelu"),
+            LocallyConnected2D(2, 2, padding=1),
+        ],
+    ),
+    ((2, 5, 5), [Conv2D(3, 5, activation="tanh"), ZeroPad2D(1), LocallyConnected2D(3, 2), Tanh()]),
 ]
 
 
@@ -114,6 +163,8 @@ def build(shape, layers, n_outputs=3, dtype=np.float64, seed=0):
     for key, part in network.split(network.params).items():
         if key.endswith(("bias", "running_mean")):
             part[...] = rng.standard_normal(part.shape) * 0.1
+        elif not key.endswith("running_var"):  # gammas start equal
+            part += rng.standard_normal(part.shape) * 0.1 * (part == 1)
     return network
 
 
@@ -214,6 +265,10 @@ def test_single_images_have_a_program_of_their_own_where_that_can_be():
     assert find((3, 7, 6), [BatchNorm(), Conv2D(4, 3, dilation=2), Tanh(), Flatten(), Dense(5)]).pixels
     assert find((3, 7, 6), [Conv2D(4, stride=2)]) is None
     assert find((5,), [Dense(5)]) is None
+    assert find((3, 7, 6), [Rescaling(2), Conv2D(6, groups=3), GELU(), GlobalAvgPool2D()]).pixels
+    assert find((3, 7, 6), [Softmax(), MaxPool2D(), LogSoftmax(), Flatten(), LayerNorm(), ELU()]).pixels
+    for layer in (ZeroPad2D(1), LayerNorm(), LocallyConnected2D(2)):
+        assert find((3, 7, 6), [layer]) is None
 
 
 def test_running_moments(isa, dtype):
@@ -332,7 +387,13 @@ def test_pickle_forgets_compiled_programs():
 
 @pytest.mark.skipif(not {"avx2", "avx512"} <= set(kernels.list_isas()), reason="needs AVX2 and AVX-512")
 def test_avx2_and_avx512_predict_the_same_bits():
-    network = build((3, 12, 10), NETWORKS[-3][1], dtype=np.float32)
+    layers = [
+        *(Conv2D(8, padding="same", groups=g, activation=a) for g, a in ((1, "gelu"), (4, "softplus"))),
+        LayerNorm(),
+        LocallyConnected2D(4, activation="arctan"),
+        ELU(),
+    ]
+    network = build((3, 12, 10), layers, dtype=np.float32)
     X = np.random.RandomState(0).standard_normal((40, 3, 12, 10)).astype(np.float32)
     chosen, outputs = kernels.get_isa(), []
     for isa in ("avx2", "avx512"):

@@ -8,16 +8,28 @@ from skconvnet._network import Network
 from skconvnet._training import Trainer
 from skconvnet.architectures import annt_mnist
 from skconvnet.layers import (
+    ELU,
+    GELU,
+    Arctan,
     AvgPool2D,
     BatchNorm,
     Conv2D,
     Dense,
     Flatten,
+    GlobalAvgPool2D,
+    GlobalMaxPool2D,
+    LayerNorm,
     LeakyReLU,
+    LocallyConnected2D,
+    LogSoftmax,
     MaxPool2D,
     ReLU,
+    Rescaling,
     Sigmoid,
+    Softmax,
+    Softplus,
     Tanh,
+    ZeroPad2D,
 )
 from skconvnet.layers.activation import resolve_activation
 from skconvnet.layers.window import pad_image
@@ -65,6 +77,41 @@ NETWORKS = {
             Tanh(),
         ],
     ),
+    "groups, smooth activations, layer normalisation": (
+        (4, 9, 8),
+        [
+            Rescaling(0.5, offset=0.1),
+            Conv2D(8, groups=2, padding="same", activation="gelu"),
+            LayerNorm(),
+            Conv2D(8, (3, 2), groups=8, stride=2, activation=ELU(0.7)),
+            GELU(),
+            LayerNorm(scale=False, epsilon=0.01),
+            Dense(12, activation="softplus"),
+            Arctan(),
+        ],
+    ),
+    "softmax anywhere, zero padding, global pooling": (
+        (3, 8, 7),
+        [
+            Conv2D(5, activation="softmax"),
+            ZeroPad2D(((1, 0), (2, 1))),
+            Conv2D(6, padding=1, activation="arctan"),
+            LogSoftmax(),
+            Conv2D(7, 2, activation="softplus"),
+            GlobalAvgPool2D(),
+            LayerNorm(),
+            Softmax(),
+        ],
+    ),
+    "weights that are not shared": (
+        (3, 8, 7),
+        [
+            LocallyConnected2D(5, activation="tanh"),
+            MaxPool2D(),
+            LocallyConnected2D(6, 2, stride=(1, 2), padding="same", bias=False, activation="elu"),
+            GlobalMaxPool2D(),
+        ],
+    ),
     "dense": ((10,), [Dense(33, activation="relu"), Dense(12, activation="tanh")]),
 }
 
@@ -82,7 +129,18 @@ def as_pair(value):
 def activate(layer, x):
     if isinstance(layer, LeakyReLU):
         return F.leaky_relu(x, layer.slope)
-    functions = {ReLU: F.relu, Sigmoid: torch.sigmoid, Tanh: torch.tanh}
+    if isinstance(layer, ELU):
+        return F.elu(x, layer.alpha)
+    functions = {
+        ReLU: F.relu,
+        GELU: F.gelu,
+        Sigmoid: torch.sigmoid,
+        Tanh: torch.tanh,
+        Softplus: lambda x: F.softplus(x, threshold=100),
+        Arctan: torch.arctan,
+        Softmax: lambda x: F.softmax(x, 1),
+        LogSoftmax: lambda x: F.log_softmax(x, 1),
+    }
     return functions[type(layer)](x) if type(layer) in functions else x
 
 
@@ -97,12 +155,29 @@ def run_torch(network, parameters, x, training):
             sides = as_sides(pad_image(stage.input_shape, span, stride, layer.padding))
             if layer.connections is not None:
                 weight = weight * torch.tensor(layer.connections)[:, :, None, None]
-            x = F.conv2d(F.pad(x, sides), weight, bias, stride, 0, dilation)
+            x = F.conv2d(F.pad(x, sides), weight, bias, stride, 0, dilation, layer.groups)
+        elif isinstance(layer, LocallyConnected2D):
+            kernel, stride = as_pair(layer.kernel_size), as_pair(layer.stride)
+            sides = as_sides(pad_image(stage.input_shape, kernel, stride, layer.padding))
+            filters, ho, wo = stage.output_shape
+            patches = F.unfold(F.pad(x, sides), kernel, stride=stride).unflatten(2, (ho, wo))
+            x = torch.einsum("oijk,nkij->noij", weight.flatten(3), patches)
+            x = x if bias is None else x + bias
         elif isinstance(layer, Dense):
             x = F.linear(x.flatten(1), weight, bias)
         elif isinstance(layer, BatchNorm):
             running = (parameters[f"{key}.running_{name}"] for name in ("mean", "var"))
             x = F.batch_norm(x, *running, weight, bias, training, 1 - layer.momentum, layer.epsilon)
+        elif isinstance(layer, LayerNorm):
+            x = F.layer_norm(x, stage.input_shape, weight, bias, layer.epsilon)
+        elif isinstance(layer, Rescaling):
+            x = x * layer.scale + layer.offset
+        elif isinstance(layer, ZeroPad2D):
+            x = F.pad(x, as_sides(layer.padding))
+        elif isinstance(layer, GlobalAvgPool2D):
+            x = x.mean((2, 3))
+        elif isinstance(layer, GlobalMaxPool2D):
+            x = x.amax((2, 3))
         elif isinstance(layer, Flatten):
             x = x.flatten(1)
         elif isinstance(layer, MaxPool2D):
@@ -117,7 +192,7 @@ def run_torch(network, parameters, x, training):
             )
         else:
             x = activate(layer, x)
-        if isinstance(layer, (Conv2D, Dense)):
+        if isinstance(layer, (Conv2D, Dense, LocallyConnected2D)):
             x = activate(resolve_activation(key, layer.activation), x)
     return x
 

@@ -791,6 +791,53 @@ class Masking(Call):
         }
 
 
+class Rescaling(Call):
+    """The call of y = scale * x + offset; x comes to lie so many rows and columns into y."""
+
+    name = "rescale"
+
+    def __init__(self, x, y, scale=1.0, offset=0.0, top=0, left=0):
+        self.x, self.y, self.scale, self.offset = x, y, scale, offset
+        self.top, self.left = top, left
+
+    def fields(self, machine, tables, scratch):
+        """The fields of rescale_t."""
+        channels, height, width = self.x.shape
+        fields = self.end_fields()
+        for end in (fields["y"], fields["dy"]):
+            end["offset"] += self.top * end["row"] + self.left
+        return {
+            **fields,
+            "channels": channels,
+            "ho": height,
+            "wo": width,
+            "scale": self.scale,
+            "offset": self.offset,
+        }
+
+
+class LayerNormalization(Call):
+    """The call of layer normalisation; gamma, beta: places in the parameter vector, -1 for none."""
+
+    name = "layer_norm"
+
+    def __init__(self, x, y, gamma, beta, epsilon):
+        self.x, self.y, self.gamma, self.beta, self.epsilon = x, y, gamma, beta, epsilon
+
+    def fields(self, machine, tables, scratch):
+        """The fields of layer_norm_t."""
+        channels, height, width = self.x.shape
+        return {
+            **self.end_fields(),
+            "channels": channels,
+            "ho": height,
+            "wo": width,
+            "gamma": self.gamma,
+            "beta": self.beta,
+            "epsilon": self.epsilon,
+        }
+
+
 class BatchNormalization(Call):
     """One of the two calls of batch normalisation: name is "moments" or "normalize".
 

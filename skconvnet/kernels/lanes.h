@@ -96,6 +96,12 @@ static inline lanes_t where_positive(lanes_t test, lanes_t yes, lanes_t no) {
     return choose(test > splat(0), yes, no);
 }
 
+/* 1 / sqrt(x) */
+static inline lanes_t inverse_root(lanes_t x) {
+    for (int k = 0; k < LANES; k++) x[k] = square_root(x[k]);
+    return (real_t)1 / x;
+}
+
 /* yes where a == b in value and open is not zero, else 0; those lanes of open become zero */
 static inline lanes_t claim(lanes_t a, lanes_t b, lanes_t yes, lanes_t *open) {
     bits_t mask = (a == b) & (*open != splat(0));

@@ -16,6 +16,7 @@ cdef extern from "lanes.h" nogil:
     enum: TILE_WIDTH                    # output pixels in a tile
     enum: MAX_LANES                     # LANES at its largest
     real_t square_root(real_t x)
+    lanes_t inverse_root(lanes_t x)
     lanes_t splat(real_t value)
     lanes_t load_lanes(const real_t* p)
     lanes_t larger(lanes_t a, lanes_t b)
@@ -76,3 +77,13 @@ cdef inline lanes_t* locate(const block_t* b, const buffer_t* buffer) noexcept n
 cdef inline void deposit(const block_t* b, Py_ssize_t at, real_t value) noexcept nogil:
     """Give a parameter's gradient this block's share."""
     b.dparams[at] = value if b.first else b.dparams[at] + value
+
+
+cdef inline void deposit_sums(
+    const block_t* b, Py_ssize_t at, lanes_t* v, Py_ssize_t n
+) noexcept nogil:
+    """Give n neighbouring parameters' gradients the sums over the lanes of v, which has room for LANES."""
+    cdef lanes_t sums = sum_each(v)
+    cdef Py_ssize_t k
+    for k in range(n):
+        deposit(b, at + k, (<real_t*> &sums)[k])

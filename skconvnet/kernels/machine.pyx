@@ -41,6 +41,8 @@ from skconvnet.kernels.flatten cimport flatten_backward, flatten_t
 from skconvnet.kernels.lanes cimport (
     LANES, TILE_WIDTH, block_t, buffer_t, lanes_t, omp_get_thread_num, real_t, splat
 )
+from skconvnet.kernels.layer_norm cimport layer_norm_backward, layer_norm_forward, layer_norm_t
+from skconvnet.kernels.local cimport local_backward, local_forward, local_t
 from skconvnet.kernels.loss cimport (
     ABSOLUTE_ERROR, BINARY_CROSS_ENTROPY, CROSS_ENTROPY, HUBER, SQUARED_ERROR, labels_t, take_loss, target_t
 )
@@ -55,6 +57,7 @@ from skconvnet.kernels.pixels cimport (
 from skconvnet.kernels.pool cimport (
     avg_pool_backward, avg_pool_forward, max_pool_backward, max_pool_forward, pool_t
 )
+from skconvnet.kernels.rescale cimport rescale_backward, rescale_forward, rescale_t
 from skconvnet.kernels.samples cimport gather_samples, samples_t, scatter_samples
 from skconvnet.kernels.winograd cimport transform_weights, winograd_t
 from skconvnet.kernels.tile cimport COLUMN_HEIGHT, TILE_HEIGHT, count_parts
@@ -75,6 +78,9 @@ cdef enum op_kind:
     FORK
     ADDITION
     DROPOUT
+    LAYER_NORM
+    RESCALE
+    LOCAL
     CLEAR_GAPS
     PLANE_MAX_POOL
     PLANE_AVG_POOL
@@ -85,6 +91,8 @@ OP_KINDS = {
     "flatten": FLATTEN, "activation": ACTIVATION,
     "moments": MOMENTS, "normalize": NORMALIZE, "fork": FORK, "addition": ADDITION,
     "dropout": DROPOUT,
+    "moments": MOMENTS, "normalize": NORMALIZE, "layer_norm": LAYER_NORM, "rescale": RESCALE,
+    "local": LOCAL,
     "clear_gaps": CLEAR_GAPS, "plane_max_pool": PLANE_MAX_POOL, "plane_avg_pool": PLANE_AVG_POOL,
     "spread": SPREAD,
 }
@@ -123,6 +131,9 @@ cdef struct op_t:
     batch_norm_t batch_norm
     branch_t branch
     dropout_t dropout
+    layer_norm_t layer_norm
+    rescale_t rescale
+    local_t local
     plane_t plane
     plane_pool_t plane_pool
     spread_t spread
@@ -208,6 +219,12 @@ cdef void run_forward(const op_t* op, const block_t* b) noexcept nogil:
         addition_forward(&op.branch, b)
     elif op.kind == DROPOUT:
         dropout_forward(&op.dropout, b)
+    elif op.kind == LAYER_NORM:
+        layer_norm_forward(&op.layer_norm, b)
+    elif op.kind == RESCALE:
+        rescale_forward(&op.rescale, b)
+    elif op.kind == LOCAL:
+        local_forward(&op.local, b)
     elif op.kind == CLEAR_GAPS:
         clear_gaps(&op.plane, b)
     elif op.kind == PLANE_MAX_POOL:
@@ -243,6 +260,12 @@ cdef void run_backward(const op_t* op, const block_t* b) noexcept nogil:
         addition_backward(&op.branch, b)
     elif op.kind == DROPOUT:
         dropout_backward(&op.dropout, b)
+    elif op.kind == LAYER_NORM:
+        layer_norm_backward(&op.layer_norm, b)
+    elif op.kind == RESCALE:
+        rescale_backward(&op.rescale, b)
+    elif op.kind == LOCAL:
+        local_backward(&op.local, b)
 
 
 cdef void run_group(const job_t* job, Py_ssize_t group) noexcept nogil:
@@ -601,6 +624,12 @@ cdef class Program:
                 op.branch = fields
             elif name == "dropout":
                 op.dropout = fields
+            elif name == "layer_norm":
+                op.layer_norm = fields
+            elif name == "rescale":
+                op.rescale = fields
+            elif name == "local":
+                op.local = fields
             elif name == "clear_gaps":
                 op.plane = fields
             elif name == "spread":

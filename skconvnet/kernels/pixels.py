@@ -15,6 +15,7 @@ from skconvnet.kernels.calls import (
     Flattening,
     Image,
     Pooling,
+    Rescaling,
     Tables,
     reach_fields,
     share_evenly,
@@ -230,7 +231,7 @@ def compile_for_pixels(machine, calls, source, output, n_params):
                 lowered.append(ClearGaps(x))
         elif isinstance(call, Pooling):
             made = PlanePooling(call, x, plane)
-        elif isinstance(call, (Activation, BatchNormalization)):
+        elif isinstance(call, (Activation, BatchNormalization, Rescaling)) and call.y.shape == x.shape:
             made = PlaneKernel(call, x, plane)
         else:
             return None

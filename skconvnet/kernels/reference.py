@@ -5,6 +5,7 @@ Arrays are (n, c, h, w) or (n, features). kernel, stride and dilation are pairs,
 """
 
 import numpy as np
+from scipy.special import erf, erfc
 
 
 def _windows(x_padded, kernel, stride, dilation, ho, wo):
@@ -55,6 +56,62 @@ def conv2d_backward(x, weight, dy, stride, dilation, padding, connected):
     (top, _), (left, _) = padding
     dx = dx_padded[:, :, top : top + x.shape[2], left : left + x.shape[3]]
     return dx, dweight * connected[:, :, None, None], dy.sum(axis=(0, 2, 3))
+
+
+def grouped_conv2d(x, weight, bias, groups, stride, dilation, padding):
+    """Several convolutions side by side."""
+    parts = zip(*(np.split(a, groups, axis) for a, axis in ((x, 1), (weight, 0), (bias, 0))))
+    connected = np.ones((len(weight) // groups, weight.shape[1]), bool)
+    return np.concatenate([conv2d(*part, stride, dilation, padding, connected) for part in parts], 1)
+
+
+def grouped_conv2d_backward(x, weight, dy, groups, stride, dilation, padding):
+    """dx, dweight, dbias: those of each convolution."""
+    parts = zip(*(np.split(a, groups, axis) for a, axis in ((x, 1), (weight, 0), (dy, 1))))
+    connected = np.ones((len(weight) // groups, weight.shape[1]), bool)
+    slopes = [conv2d_backward(*part, stride, dilation, padding, connected) for part in parts]
+    return tuple(np.concatenate(a, axis) for a, axis in zip(zip(*slopes), (1, 0, 0)))
+
+
+def _local_patches(x_padded, weight, stride):
+    """Yield every output position with the (n, c, kh, kw) pixels that it meets, as a view."""
+    _, ho, wo, _, kh, kw = weight.shape
+    for i, j in np.ndindex(ho, wo):
+        top, left = i * stride[0], j * stride[1]
+        yield i, j, x_padded[:, :, top : top + kh, left : left + kw]
+
+
+def local_conv2d(x, weight, bias, stride, padding):
+    """y[n, o, i, j] = bias[o, i, j] + sum over c, u, v of weight[o, i, j, c, u, v] * pixel."""
+    y = np.zeros((len(x), *weight.shape[:3]), x.dtype) + bias
+    for i, j, patch in _local_patches(_pad(x, padding), weight, stride):
+        y[:, :, i, j] += np.einsum("ocuv,ncuv->no", weight[:, i, j], patch)
+    return y
+
+
+def local_conv2d_backward(x, weight, dy, stride, padding):
+    """dx, dweight, dbias: the transposed sums of local_conv2d."""
+    dweight, x_padded = np.zeros_like(weight), _pad(x, padding)
+    dx_padded = np.zeros_like(x_padded)
+    there = _local_patches(dx_padded, weight, stride)
+    for i, j, patch in _local_patches(x_padded, weight, stride):
+        dweight[:, i, j] = np.einsum("no,ncuv->ocuv", dy[:, :, i, j], patch)
+        _, _, gradient = next(there)
+        gradient += np.einsum("no,ocuv->ncuv", dy[:, :, i, j], weight[:, i, j])
+    (top, _), (left, _) = padding
+    dx = dx_padded[:, :, top : top + x.shape[2], left : left + x.shape[3]]
+    return dx, dweight, dy.sum(axis=0)
+
+
+def zero_pad2d(x, padding):
+    """Zeros around the image."""
+    return _pad(x, padding)
+
+
+def zero_pad2d_backward(dy, padding):
+    """What of dy lies within the zeros."""
+    (top, bottom), (left, right) = padding
+    return dy[:, :, top : dy.shape[2] - bottom, left : dy.shape[3] - right]
 
 
 def _pool_cells(x, kernel, stride, padding):
@@ -145,6 +202,22 @@ def _align(values, x):
     return values.reshape(-1, *[1] * (x.ndim - 2))
 
 
+def layer_norm(x, gamma, beta, epsilon):
+    """gamma * (x - mean) / sqrt(variance + epsilon) + beta, sample by sample."""
+    axes = tuple(range(1, x.ndim))
+    mean, variance = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
+    return gamma * (x - mean) / np.sqrt(variance + epsilon) + beta
+
+
+def layer_norm_backward(x, dy, gamma, epsilon):
+    """dx, dgamma, dbeta, through the moments of each sample as well."""
+    axes = tuple(range(1, x.ndim))
+    z, g = layer_norm(x, 1, 0, epsilon), gamma * dy
+    centered = g - g.mean(axes, keepdims=True) - z * (g * z).mean(axes, keepdims=True)
+    dx = centered / np.sqrt(x.var(axes, keepdims=True) + epsilon)
+    return dx, (dy * z).sum(axis=0), dy.sum(axis=0)
+
+
 def leaky_relu(x, slope):
     """x where positive, else slope * x; slope 0 is ReLU."""
     return np.where(x > 0, x, x.dtype.type(slope) * x)
@@ -176,15 +249,66 @@ def tanh_backward(x, dy):
     return dy * (1 - np.tanh(x) ** 2)
 
 
+def elu(x, alpha):
+    """x where positive, else alpha * (e^x - 1)."""
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+def elu_backward(x, dy, alpha):
+    """dy where x is positive, else alpha * e^x * dy."""
+    return dy * np.where(x > 0, 1, alpha * np.exp(np.minimum(x, 0)))
+
+
+def softplus(x):
+    """log(1 + e^x)."""
+    return np.logaddexp(x, 0)
+
+
+def softplus_backward(x, dy):
+    """dy / (1 + e^-x)."""
+    return dy * sigmoid(x)
+
+
+def arctan(x):
+    """The arc tangent."""
+    return np.arctan(x)
+
+
+def arctan_backward(x, dy):
+    """dy / (1 + x^2)."""
+    return dy / (1 + x**2)
+
+
+def gelu(x):
+    """x times the normal distribution up to x."""
+    return x * erfc(-x / np.sqrt(2)) / 2
+
+
+def gelu_backward(x, dy):
+    """dy * (distribution + x * density)."""
+    return dy * ((1 + erf(x / np.sqrt(2))) / 2 + x * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi))
+
+
 def log_softmax(x):
-    """x - log(sum of e^x), shifted by the largest."""
+    """x - log(sum of e^x) over the channels, shifted by the largest."""
     shifted = x - x.max(axis=1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+def log_softmax_backward(x, dy):
+    """dy - softmax * sum of dy."""
+    return dy - softmax(x) * dy.sum(axis=1, keepdims=True)
 
 
 def softmax(x):
     """e^x over its sum."""
     return np.exp(log_softmax(x))
+
+
+def softmax_backward(x, dy):
+    """softmax * (dy - sum of dy * softmax)."""
+    y = softmax(x)
+    return y * (dy - (dy * y).sum(axis=1, keepdims=True))
 
 
 def spread_targets(target, n_outputs, smoothing, middle):

@@ -14,11 +14,12 @@ from skconvnet.layers.activation import (
     Tanh,
 )
 from skconvnet.layers.base import Layer, ShapeError
-from skconvnet.layers.conv import Conv2D
+from skconvnet.layers.conv import Conv2D, LocallyConnected2D
 from skconvnet.layers.dense import Dense, Flatten, Output
 from skconvnet.layers.dropout import Dropout
-from skconvnet.layers.normalization import BatchNorm, Standardize
-from skconvnet.layers.pool import AvgPool2D, MaxPool2D
+from skconvnet.layers.normalization import BatchNorm, LayerNorm, Standardize
+from skconvnet.layers.pool import AvgPool2D, GlobalAvgPool2D, GlobalMaxPool2D, MaxPool2D
+from skconvnet.layers.rescaling import Rescaling, ZeroPad2D
 from skconvnet.layers.residual import Residual
 
 __all__ = [
@@ -31,13 +32,18 @@ __all__ = [
     "Dense",
     "Dropout",
     "Flatten",
+    "GlobalAvgPool2D",
+    "GlobalMaxPool2D",
     "Identity",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
+    "LocallyConnected2D",
     "LogSoftmax",
     "MaxPool2D",
     "Output",
     "ReLU",
+    "Rescaling",
     "Residual",
     "ShapeError",
     "Sigmoid",
@@ -45,4 +51,5 @@ __all__ = [
     "Softplus",
     "Standardize",
     "Tanh",
+    "ZeroPad2D",
 ]

@@ -106,6 +106,20 @@ class Layer(Value):
         """
         return sum(int(np.prod(s)) for s in self.parameter_shapes(shape).values())
 
+    def list_decaying(self, shape):
+        """Name the parameters that weight decay acts on: kernels, not biases or scales.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            (channels, height, width) or (features,).
+
+        Returns
+        -------
+        names : list of str
+        """
+        return [name for name in self.parameter_shapes(shape) if name == "weight"]
+
     def initialize(self, shape, rng):
         """Draw initial parameters, and give initial statistics.
 

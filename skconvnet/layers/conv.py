@@ -1,4 +1,4 @@
-"""Convolution."""
+"""Convolution, with shared weights and without."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,13 +7,43 @@ import numpy as np
 
 from skconvnet.initializers import check_initializer, draw
 from skconvnet.kernels.calls import Convolution, Product
+from skconvnet.kernels.local import LocalConvolution
 from skconvnet.layers.activation import resolve_activation
 from skconvnet.layers.base import Layer, ShapeError, check_count, check_flag, check_image, check_pair
 from skconvnet.layers.window import check_padding, pad_image, slide
 
 
 @dataclass(frozen=True, repr=False)
-class Conv2D(Layer):
+class _Convolution2D(Layer):
+    """What the convolutions share; `_sizes` are the fields that are sizes."""
+
+    filters: int
+    kernel_size: int | tuple = 3
+    stride: int | tuple = field(default=1, kw_only=True)
+    padding: int | str | tuple = field(default="valid", kw_only=True)
+    activation: str | Layer | None = field(default=None, kw_only=True)
+    bias: bool = field(default=True, kw_only=True)
+    init: str | Callable = field(default="he_uniform", kw_only=True)
+    _sizes = "kernel_size", "stride"
+
+    def __post_init__(self):
+        super().__post_init__()
+        owner = type(self).__name__
+        check_count(owner, "filters", self.filters)
+        self._pairs()
+        check_padding(owner, self.padding)
+        check_flag(owner, "bias", self.bias)
+        resolve_activation(owner, self.activation)
+        check_initializer(owner, self.init)
+
+    def _pairs(self):
+        """Kernel size, stride and what other sizes there are, as pairs."""
+        owner = type(self).__name__
+        return [check_pair(owner, what, getattr(self, what), 1) for what in self._sizes]
+
+
+@dataclass(frozen=True, repr=False)
+class Conv2D(_Convolution2D):
     """Two-dimensional convolution (cross-correlation, as in every framework).
 
     ``y[o, i, j] = bias[o] + sum_{c, u, v} weight[o, c, u, v] * x[c, i * s + u - p, j * s + v - p]``
@@ -66,27 +96,13 @@ class Conv2D(Layer):
     (6, 28, 28)
     """
 
-    filters: int
-    kernel_size: int | tuple = 3
-    stride: int | tuple = field(default=1, kw_only=True)
-    padding: int | str | tuple = field(default="valid", kw_only=True)
-    activation: str | Layer | None = field(default=None, kw_only=True)
-    bias: bool = field(default=True, kw_only=True)
     connections: tuple | None = field(default=None, kw_only=True)
     groups: int = field(default=1, kw_only=True)
     dilation: int | tuple = field(default=1, kw_only=True)
-    init: str | Callable = field(default="he_uniform", kw_only=True)
+    _sizes = "kernel_size", "stride", "dilation"
 
     def __post_init__(self):
         super().__post_init__()
-        check_count("Conv2D", "filters", self.filters)
-        check_pair("Conv2D", "kernel_size", self.kernel_size, 1)
-        check_pair("Conv2D", "stride", self.stride, 1)
-        check_pair("Conv2D", "dilation", self.dilation, 1)
-        check_padding("Conv2D", self.padding)
-        check_flag("Conv2D", "bias", self.bias)
-        resolve_activation("Conv2D", self.activation)
-        check_initializer("Conv2D", self.init)
         check_count("Conv2D", "groups", self.groups)
         if self.filters % self.groups:
             raise ValueError(
@@ -107,13 +123,6 @@ class Conv2D(Layer):
                     f"type {table.dtype}."
                 )
             object.__setattr__(self, "connections", tuple(tuple(map(bool, row)) for row in self.connections))
-
-    def _pairs(self):
-        """Kernel size, stride and dilation as pairs."""
-        return [
-            check_pair("Conv2D", what, getattr(self, what), 1)
-            for what in ("kernel_size", "stride", "dilation")
-        ]
 
     def _span(self):
         """Height and width from a kernel's first to its last pixel."""
@@ -188,3 +197,78 @@ class Conv2D(Layer):
             connected = self._connect(x.shape[0])[: self.filters // self.groups]  # all groups have the same
             plan.add_call(Convolution(x, y, weight, bias, kernel, stride, dilation, padding, connected))
         return resolve_activation("Conv2D", self.activation).lower(plan, y, {})
+
+
+@dataclass(frozen=True, repr=False)
+class LocallyConnected2D(_Convolution2D):
+    """A convolution whose weights are not shared: every position has a kernel of its own.
+
+    ``y[o, i, j] = bias[o, i, j]
+    + sum_{c, u, v} weight[o, i, j, c, u, v] * x[c, i * s + u - p, j * s + v - p]``
+    for stride s and padding p.
+
+    Parameters
+    ----------
+    filters : int
+        Number of output channels.
+    kernel_size : int or (int, int), default=3
+        Height and width of the kernels, in pixels.
+    stride : int or (int, int), default=1
+        Step of the kernels, down and to the right.
+    padding : "valid", "same", int, (int, int) or ((int, int), (int, int)), default="valid"
+        Rows and columns of zeros around the image, as for Conv2D.
+    activation : str or layer, default=None
+        Applied to the output, as for Conv2D.
+    bias : bool, default=True
+        Whether every output adds a number of its own.
+    init : str or callable, default="he_uniform"
+        How weights start: see :mod:`skconvnet.initializers`. Biases start at zero.
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    Raises
+    ------
+    ValueError
+        If a value is not of the kinds above.
+
+    Notes
+    -----
+    Among ``network_.weights``, "weight" has shape (filters, h_out, w_out, channels, kh, kw) and "bias"
+    (filters, h_out, w_out). Weights that only meet padding never get a gradient.
+
+    References
+    ----------
+    LeCun, "Generalization and network design strategies", 1989.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import LocallyConnected2D
+    >>> LocallyConnected2D(6, 5).parameter_shapes((1, 32, 32))["weight"]
+    (6, 28, 28, 1, 5, 5)
+    """
+
+    def output_shape(self, shape):
+        check_image(shape)
+        remedy = 'Use a smaller kernel_size, padding="same", or pool later.'
+        return (self.filters, *slide(shape, *self._pairs(), self.padding, remedy))
+
+    def parameter_shapes(self, shape):
+        y_shape = self.output_shape(shape)
+        shapes = {"weight": (*y_shape, shape[0], *self._pairs()[0])}
+        return {**shapes, "bias": y_shape} if self.bias else shapes
+
+    def initialize(self, shape, rng):
+        shapes = self.parameter_shapes(shape)
+        fan_in = int(np.prod(shapes["weight"][3:]))
+        fan_out = self.filters * int(np.prod(shapes["weight"][4:]))
+        parameters = {"weight": draw(self.init, shapes["weight"], fan_in, fan_out, rng)}
+        return {**parameters, "bias": np.zeros(shapes["bias"])} if self.bias else parameters
+
+    def lower(self, plan, x, places):
+        y = plan.add_image(self.output_shape(x.shape), x, trains=True)
+        kernel, stride = self._pairs()
+        padding = pad_image(x.shape, kernel, stride, self.padding)
+        plan.add_call(
+            LocalConvolution(x, y, places["weight"], places.get("bias", -1), kernel, stride, padding)
+        )
+        return resolve_activation("LocallyConnected2D", self.activation).lower(plan, y, {})

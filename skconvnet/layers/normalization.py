@@ -6,11 +6,19 @@ from numbers import Real
 
 import numpy as np
 
-from skconvnet.kernels.calls import BatchNormalization
+from skconvnet.kernels.calls import BatchNormalization, LayerNormalization
 from skconvnet.layers.base import Layer, check_flag
 
 # Samples that are converted to float64 at a time.
 SAMPLES_AT_ONCE = 512
+
+
+def _check_affine(owner, layer):
+    """Check the fields that both normalisations have."""
+    if not isinstance(layer.epsilon, Real) or not 0 < layer.epsilon < math.inf:
+        raise ValueError(f"{owner}: epsilon must be a number above 0, got {layer.epsilon!r}.")
+    check_flag(owner, "scale", layer.scale)
+    check_flag(owner, "center", layer.center)
 
 
 @dataclass(frozen=True, repr=False)
@@ -61,14 +69,14 @@ class BatchNorm(Layer):
         super().__post_init__()
         if not isinstance(self.momentum, Real) or not 0 <= self.momentum <= 1:
             raise ValueError(f"BatchNorm: momentum must be a number from 0 to 1, got {self.momentum!r}.")
-        if not isinstance(self.epsilon, Real) or not 0 < self.epsilon < math.inf:
-            raise ValueError(f"BatchNorm: epsilon must be a number above 0, got {self.epsilon!r}.")
-        check_flag("BatchNorm", "scale", self.scale)
-        check_flag("BatchNorm", "center", self.center)
+        _check_affine("BatchNorm", self)
 
     def parameter_shapes(self, shape):
         names = {"weight": self.scale, "bias": self.center}
         return {name: (shape[0],) for name, learnt in names.items() if learnt}
+
+    def list_decaying(self, shape):
+        return []
 
     def statistic_shapes(self, shape):
         return {"running_mean": (shape[0],), "running_var": (shape[0],)}
@@ -149,4 +157,63 @@ class Standardize(Layer):
     def lower(self, plan, x, places):
         y = plan.add_twin(x)
         plan.add_call(BatchNormalization("normalize", x, y, -1, -1, places["running_mean"], -1, 0.0, 0.0))
+        return y
+
+
+@dataclass(frozen=True, repr=False)
+class LayerNorm(Layer):
+    """Normalise each sample by the mean and variance of all its numbers.
+
+    ``y = gamma * (x - mean) / sqrt(var + epsilon) + beta``, where gamma and beta have one number for
+    each of the input's. Samples do not see each other, and training does as prediction.
+
+    Parameters
+    ----------
+    epsilon : float, default=1e-5
+        Added to the variance.
+    scale : bool, default=True
+        Whether gamma is learnt, from 1; it is 1 otherwise.
+    center : bool, default=True
+        Whether beta is learnt, from 0; it is 0 otherwise.
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    Raises
+    ------
+    ValueError
+        If a value is not of the kinds above.
+
+    Notes
+    -----
+    Among ``network_.weights``, gamma and beta are called "weight" and "bias" and have the input's
+    shape, as those of PyTorch's layer for that shape.
+
+    References
+    ----------
+    Ba, Kiros and Hinton, "Layer normalization", 2016.
+    """
+
+    epsilon: float = field(default=1e-5, kw_only=True)
+    scale: bool = field(default=True, kw_only=True)
+    center: bool = field(default=True, kw_only=True)
+
+    def __post_init__(self):
+        super().__post_init__()
+        _check_affine("LayerNorm", self)
+
+    def parameter_shapes(self, shape):
+        names = {"weight": self.scale, "bias": self.center}
+        return {name: tuple(shape) for name, learnt in names.items() if learnt}
+
+    def list_decaying(self, shape):
+        return []
+
+    def initialize(self, shape, rng):
+        values = {"weight": 1.0, "bias": 0.0}
+        return {name: np.full(shape, values[name]) for name in self.parameter_shapes(shape)}
+
+    def lower(self, plan, x, places):
+        y = plan.add_twin(x, trains=self.scale or self.center)
+        gamma, beta = places.get("weight", -1), places.get("bias", -1)
+        plan.add_call(LayerNormalization(x, y, gamma, beta, float(self.epsilon)))
         return y

@@ -108,3 +108,55 @@ class AvgPool2D(_Pool2D):
 
     def lower(self, plan, x, places):
         return self._lower(plan, x, "avg_pool")
+
+
+@dataclass(frozen=True, repr=False)
+class _GlobalPool2D(Layer):
+    """What the poolings over whole images share: `_kernel` is the machine's word."""
+
+    def output_shape(self, shape):
+        check_image(shape)
+        return shape[:1]
+
+    def lower(self, plan, x, places):
+        y = plan.add_image(self.output_shape(x.shape), x)
+        plan.add_call(Pooling(self._kernel, x, y, x.shape[1:], (1, 1), ((0, 0), (0, 0))))
+        return y
+
+
+@dataclass(frozen=True, repr=False)
+class GlobalMaxPool2D(_GlobalPool2D):
+    """Maximum over each whole channel: a vector of as many features as there are channels.
+
+    The gradient goes to the first of the channel's pixels that equals the maximum.
+
+    Parameters
+    ----------
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import GlobalMaxPool2D
+    >>> GlobalMaxPool2D().output_shape((32, 26, 26))
+    (32,)
+    """
+
+    _kernel = "max_pool"
+
+
+@dataclass(frozen=True, repr=False)
+class GlobalAvgPool2D(_GlobalPool2D):
+    """Average over each whole channel: a vector of as many features as there are channels.
+
+    Parameters
+    ----------
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    References
+    ----------
+    Lin, Chen and Yan, "Network in network", ICLR 2014.
+    """
+
+    _kernel = "avg_pool"

@@ -94,6 +94,14 @@ class Residual(Layer):
     def parameter_shapes(self, shape):
         return self._collect("parameter_shapes", shape)
 
+    def list_decaying(self, shape):
+        branch, shortcut, _ = self._arrange(shape)
+        return [
+            f"{key}.{name}"
+            for key, layer, inner_shape in branch + shortcut
+            for name in layer.list_decaying(inner_shape)
+        ]
+
     def statistic_shapes(self, shape):
         return self._collect("statistic_shapes", shape)
 

@@ -10,7 +10,24 @@ from skconvnet._losses import CROSS_ENTROPY, Loss
 from skconvnet._network import Network
 from skconvnet._training import Trainer
 from skconvnet.kernels import reference
-from skconvnet.layers import Conv2D, Dense, LeakyReLU, ReLU, Sigmoid, Tanh
+from skconvnet.layers import (
+    ELU,
+    GELU,
+    Arctan,
+    Conv2D,
+    Dense,
+    LayerNorm,
+    LeakyReLU,
+    LocallyConnected2D,
+    LogSoftmax,
+    ReLU,
+    Rescaling,
+    Sigmoid,
+    Softmax,
+    Softplus,
+    Tanh,
+    ZeroPad2D,
+)
 from skconvnet.layers.window import pad_image, slide
 from skconvnet.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, RMSprop
 
@@ -151,6 +168,123 @@ def test_conv2d_with_fewer_products(isa, dtype, case):
     check([network.split(dparams)["1.weight"].reshape(y.shape)], [y], [scale], dtype, False)
 
 
+# n, channels, height, width, filters, groups, kernel, stride, dilation, padding
+GROUPS = [
+    (3, 4, 6, 6, 4, 4, 3, 1, 1, "same"),
+    (17, 6, 7, 5, 9, 3, (2, 3), (2, 1), 1, "valid"),
+    (2, 18, 5, 6, 27, 9, 3, 1, 1, 1),
+    (5, 32, 8, 8, 32, 2, 3, 1, 1, "same"),
+    (4, 2, 9, 8, 10, 2, 2, 3, (2, 1), ((1, 0), (2, 1))),
+    (4, 8, 3, 3, 4, 2, 3, 1, 1, "valid"),
+]
+
+
+@pytest.mark.parametrize("integers", [True, False], ids=["integers", "normal"])
+@pytest.mark.parametrize("case", GROUPS, ids=str)
+def test_grouped_conv2d(isa, dtype, case, integers):
+    n, channels, height, width, filters, groups, kernel, stride, dilation, padding = case
+    rng = np.random.default_rng(0)
+    kernel, stride, dilation = as_pair(kernel), as_pair(stride), as_pair(dilation)
+    span = [(k - 1) * d + 1 for k, d in zip(kernel, dilation)]
+    sides = pad_image((channels, height, width), span, stride, padding)
+    size = slide((channels, height, width), span, stride, padding, "")
+    x = draw(rng, (n, channels, height, width), dtype, integers)
+    weight = draw(rng, (filters, channels // groups, *kernel), dtype, integers)
+    bias, dy = draw(rng, filters, dtype, integers), draw(rng, (n, filters, *size), dtype, integers)
+    geometry = groups, stride, dilation, sides
+
+    def run_twin(x, weight, bias, dy):
+        backward = reference.grouped_conv2d_backward(x, weight, dy, *geometry)
+        return [reference.grouped_conv2d(x, weight, bias, *geometry), *backward]
+
+    wide = [a.astype(np.float64) for a in (x, weight, bias, dy)]
+    twins, scales = run_twin(*wide), run_twin(*map(np.abs, wide))
+    for n_threads in (1, 2, 3, 4):
+        options = {"stride": stride, "padding": padding, "dilation": dilation}
+        options.update(groups=groups, n_threads=n_threads)
+        results = [
+            functional.conv2d(x, weight, bias, **options),
+            *functional.conv2d_backward(x, weight, dy, **options),
+        ]
+        check(results, twins, scales, dtype, integers)
+
+
+# n, channels, height, width, filters, kernel, stride, padding
+LOCAL = [
+    (1, 1, 1, 1, 1, 1, 1, "valid"),
+    (17, 2, 6, 5, 3, 3, 1, "valid"),
+    (3, 5, 4, 7, 14, (2, 3), (1, 2), "same"),
+    (5, 1, 8, 8, 4, 2, 3, ((1, 0), (2, 3))),
+    (40, 3, 5, 5, 2, (5, 4), 1, 1),
+    (2, 2, 3, 3, 2, 2, 1, 3),
+]
+
+
+@pytest.mark.parametrize("integers", [True, False], ids=["integers", "normal"])
+@pytest.mark.parametrize("case", LOCAL, ids=str)
+def test_local_conv2d(isa, dtype, case, integers):
+    n, channels, height, width, filters, kernel, stride, padding = case
+    rng = np.random.default_rng(0)
+    kernel, stride, shape = as_pair(kernel), as_pair(stride), (channels, height, width)
+    sides = pad_image(shape, kernel, stride, padding)
+    network = Network(
+        [LocallyConnected2D(filters, kernel, stride=stride, padding=padding)], shape, None, dtype
+    )
+    size = network.output_shape
+    x, dy = draw(rng, (n, *shape), dtype, integers), draw(rng, (n, *size), dtype, integers)
+    weight = draw(rng, (*size, channels, *kernel), dtype, integers)
+    bias = draw(rng, size, dtype, integers)
+    network.set_weights({"0.weight": weight, "0.bias": bias})
+
+    def run_twin(x, weight, bias, dy):
+        backward = reference.local_conv2d_backward(x, weight, dy, stride, sides)
+        return [reference.local_conv2d(x, weight, bias, stride, sides), *backward]
+
+    wide = [a.astype(np.float64) for a in (x, weight, bias, dy)]
+    twins, scales = run_twin(*wide), run_twin(*map(np.abs, wide))
+    for n_threads in (1, 2, 3, 4):
+        dx, dparams = network.backward(x, dy, n_threads)
+        results = [network.forward(x, n_threads).reshape(dy.shape), dx, *network.split(dparams).values()]
+        check(results, twins, scales, dtype, integers)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (17, 5), (3, 2, 5, 7), (20, 40), (33, 3, 4, 4)], ids=str)
+def test_layer_norm(isa, dtype, shape):
+    rng = np.random.default_rng(6)
+    x, dy = (rng.standard_normal((2, *shape)) * 3).astype(dtype)
+    gamma, beta = rng.standard_normal((2, *shape[1:])).astype(dtype)
+    network = Network([LayerNorm(epsilon=0.01)], shape[1:], None, dtype)
+    network.set_weights({"0.weight": gamma, "0.bias": beta})
+    wide = [a.astype(np.float64) for a in (x, dy, gamma, beta)]
+    twins = [
+        reference.layer_norm(wide[0], *wide[2:], 0.01),
+        *reference.layer_norm_backward(*wide[:3], 0.01),
+    ]
+    for n_threads in (1, 2, 3):
+        dx, dparams = network.backward(x, dy, n_threads)
+        results = [network.forward(x, n_threads).reshape(shape), dx, *network.split(dparams).values()]
+        for result, twin in zip(results, twins, strict=True):
+            assert result.dtype == dtype
+            np.testing.assert_allclose(result, twin, rtol=0, atol=300 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (17, 3, 5, 4)], ids=str)
+def test_rescaling_and_zero_padding(isa, dtype, shape):
+    rng = np.random.default_rng(7)
+    x, dy = rng.standard_normal((2, *shape)).astype(dtype)
+    network = Network([Rescaling(-2.5, 4)], shape[1:], None, dtype)
+    y = network.forward(x).reshape(shape)
+    np.testing.assert_allclose(y, -2.5 * x + 4, rtol=0, atol=16 * np.finfo(dtype).eps)
+    np.testing.assert_array_equal(network.backward(x, dy)[0], dtype(-2.5) * dy)
+    for padding, sides in ((2, ((2, 2), (2, 2))), ((0, 1), ((0, 0), (1, 1))), (((1, 0), (3, 2)),) * 2):
+        network = Network([ZeroPad2D(padding)], shape[1:], None, dtype)
+        twin = reference.zero_pad2d(x, sides)
+        np.testing.assert_array_equal(network.forward(x).reshape(twin.shape), twin)
+        slope = rng.standard_normal(twin.shape).astype(dtype)
+        dx, _ = network.backward(x, slope)
+        np.testing.assert_array_equal(dx, reference.zero_pad2d_backward(slope, sides))
+
+
 @pytest.mark.parametrize("integers", [True, False], ids=["integers", "normal"])
 @pytest.mark.parametrize("case", POOLINGS, ids=str)
 @pytest.mark.parametrize("kind", ["max", "avg", "avg_with_padding"])
@@ -211,25 +345,40 @@ def test_dense(isa, dtype, n, inputs, units, integers):
         check(results, twins, scales, dtype, integers)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (17, 5), (3, 2, 5, 7)], ids=str)
-@pytest.mark.parametrize("name", ["relu", "leaky_relu", "sigmoid", "tanh"])
+# what functional calls it: the layer, its parameter, and the twin's name if another
+ACTIVATIONS = {
+    "relu": (ReLU(), {}, (0.0,), "leaky_relu"),
+    "leaky_relu": (LeakyReLU(0.1), {"slope": 0.1}, (0.1,), None),
+    "elu": (ELU(0.7), {"alpha": 0.7}, (0.7,), None),
+    "gelu": (GELU(), {}, (), None),
+    "sigmoid": (Sigmoid(), {}, (), None),
+    "tanh": (Tanh(), {}, (), None),
+    "softplus": (Softplus(), {}, (), None),
+    "arctan": (Arctan(), {}, (), None),
+    "softmax": (Softmax(), {}, (), None),
+    "log_softmax": (LogSoftmax(), {}, (), None),
+}
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (17, 5), (3, 2, 5, 7), (2, 600)], ids=str)
+@pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activations(isa, dtype, name, shape):
     rng = np.random.default_rng(3)
+    layer, options, slope, twin = ACTIVATIONS[name]
+    twin = twin or name
     x = (rng.standard_normal(shape) * 10).astype(dtype)
     dy = rng.standard_normal(shape).astype(dtype)
     x.flat[0] = 0
-    slope = {"relu": (0.0,), "leaky_relu": (0.1,)}.get(name, ())
-    twin = "leaky_relu" if slope else name
     y_twin = getattr(reference, twin)(x.astype(np.float64), *slope)
     dx_twin = getattr(reference, twin + "_backward")(x.astype(np.float64), dy.astype(np.float64), *slope)
-    layer = {"relu": ReLU(), "leaky_relu": LeakyReLU(0.1), "sigmoid": Sigmoid(), "tanh": Tanh()}[name]
     network = Network([layer], shape[1:], dtype=dtype)
-    eps = np.finfo(dtype).eps
+    # a sum of exponentials has the error of the largest exponent
+    many = 10 if "softmax" in name else 1
+    eps = many * np.finfo(dtype).eps
     for n_threads in (1, 2, 3, 4):
-        options = {"slope": 0.1} if name == "leaky_relu" else {}
         y = getattr(functional, name)(x, **options, n_threads=n_threads)
         assert y.dtype == dtype
-        np.testing.assert_allclose(y, y_twin, rtol=4 * eps, atol=1e-37)
+        np.testing.assert_allclose(y, y_twin, rtol=4 * eps, atol=1e-37 if many == 1 else eps)
         dx, _ = network.backward(x, dy, n_threads)
         # 1 - y and 1 - y^2 cancel near saturation: their error is that of y
         np.testing.assert_allclose(dx, dx_twin, rtol=8 * eps, atol=8 * eps * np.abs(dy).max())
@@ -240,6 +389,29 @@ def test_activations_at_the_edges(isa, dtype):
     with np.errstate(all="raise"):
         np.testing.assert_allclose(functional.sigmoid(x)[0], [0, 0, 0, 0.5, 0.5, 0.5, 1, 1, 1], atol=1e-37)
         np.testing.assert_allclose(functional.tanh(x)[0], [-1, -1, -1, -1e-30, 0, 1e-30, 1, 1, 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name, low, high", [("softplus", 0, 1e4), ("elu", -1, 1e4), ("gelu", 0, 1e4)])
+def test_one_sided_activations_at_the_edges(isa, dtype, name, low, high):
+    x = np.array([[-1e4, 1e4, -1e30, 1e30, np.inf, np.nan]], dtype)
+    with np.errstate(all="raise"):
+        y = getattr(functional, name)(x)[0]
+    np.testing.assert_allclose(y, [low, high, low, 1e30, np.inf, np.nan], rtol=1e-6, atol=1e-37)
+    x = np.array([[-1e-30, 0, 1e-30]], dtype)
+    half = {"softplus": np.log(2) * np.ones(3), "elu": x[0], "gelu": x[0] / 2}[name]
+    np.testing.assert_allclose(getattr(functional, name)(x)[0], half, rtol=1e-6)
+
+
+def test_arctan_at_the_edges(isa, dtype):
+    x = np.array([[-np.inf, -1e30, -1e4, -1e-30, 0, 1e-30, 1e4, 1e30, np.inf, np.nan]], dtype)
+    np.testing.assert_allclose(functional.arctan(x), np.arctan(x), rtol=1e-6)
+
+
+def test_gelu_keeps_its_digits_where_the_distribution_vanishes(isa, dtype):
+    x = np.linspace(-12.5 if dtype == np.float32 else -36, 0, 500, dtype=dtype)[None, :-1]
+    np.testing.assert_allclose(
+        functional.gelu(x), reference.gelu(x.astype(np.float64)), rtol=8 * np.finfo(dtype).eps
+    )
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e4])

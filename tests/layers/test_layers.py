@@ -10,19 +10,31 @@ import pytest
 from skconvnet import layers as all_layers
 from skconvnet import optimizers, schedules
 from skconvnet.layers import (
+    ELU,
+    GELU,
+    Arctan,
     AvgPool2D,
     BatchNorm,
     Conv2D,
     Dense,
     Flatten,
+    GlobalAvgPool2D,
+    GlobalMaxPool2D,
     Identity,
+    LayerNorm,
     LeakyReLU,
+    LocallyConnected2D,
+    LogSoftmax,
     MaxPool2D,
     Output,
     ReLU,
+    Rescaling,
     ShapeError,
     Sigmoid,
+    Softmax,
+    Softplus,
     Tanh,
+    ZeroPad2D,
 )
 from skconvnet.optimizers import OPTIMIZERS, SGD, Adadelta, Adagrad, Adam, AdamW, Lion, RMSprop
 from skconvnet.schedules import CosineDecay, ExponentialDecay, OneCycle, ReduceOnPlateau, StepDecay, Warmup
@@ -37,14 +49,32 @@ VALUES = [
     AvgPool2D(3, stride=(1, 2), padding="same", name="pool"),
     BatchNorm(),
     BatchNorm(momentum=0.5, epsilon=0.1, scale=False, center=False, name="norm"),
+    Conv2D(6, groups=3, activation="gelu"),
+    LocallyConnected2D(6),
+    LocallyConnected2D(6, (2, 3), stride=2, padding="same", activation=ELU(2.0), bias=False, name="local"),
+    GlobalAvgPool2D(),
+    GlobalMaxPool2D(name="top"),
+    LayerNorm(),
+    LayerNorm(epsilon=0.1, scale=False, center=False, name="layer"),
+    Rescaling(0.5),
+    Rescaling(1 / 255, -0.5, name="bytes"),
+    ZeroPad2D(1),
+    ZeroPad2D(((0, 1), (2, 3)), name="pad"),
     Flatten(),
     Dense(10, activation="tanh", bias=False),
     Output(bias=False, init="zeros"),
     ReLU(),
     LeakyReLU(),
     LeakyReLU(0.5, name="leak"),
+    ELU(),
+    ELU(0.5, name="unit"),
+    GELU(),
     Sigmoid(),
     Tanh(),
+    Softplus(),
+    Arctan(),
+    Softmax(),
+    LogSoftmax(name="log"),
     Identity(),
     SGD(),
     SGD(momentum=0.9, nesterov=True),
@@ -94,6 +124,14 @@ def test_arrays_and_lists_become_comparable():
         (ReLU(), (3, 9, 7), (3, 9, 7)),
         (BatchNorm(), (3, 9, 7), (3, 9, 7)),
         (BatchNorm(), (189,), (189,)),
+        (Conv2D(6, groups=3), (9, 9, 7), (6, 7, 5)),
+        (LocallyConnected2D(6, (2, 3), stride=(1, 2), padding="same"), (3, 9, 7), (6, 9, 4)),
+        (GlobalAvgPool2D(), (3, 9, 7), (3,)),
+        (GlobalMaxPool2D(), (3, 9, 7), (3,)),
+        (LayerNorm(), (3, 9, 7), (3, 9, 7)),
+        (Rescaling(2), (189,), (189,)),
+        (ZeroPad2D((1, 0)), (3, 9, 7), (3, 11, 7)),
+        (Softmax(), (3, 9, 7), (3, 9, 7)),
     ],
     ids=str,
 )
@@ -117,7 +155,19 @@ def test_sizes_follow_the_formula_or_are_refused(size, kernel, stride, padding):
     assert same.output_shape((1, size, size))[1] == -(-size // stride)
 
 
-@pytest.mark.parametrize("layer", [Conv2D(2), MaxPool2D(), AvgPool2D()], ids=repr)
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Conv2D(2),
+        LocallyConnected2D(2),
+        MaxPool2D(),
+        AvgPool2D(),
+        GlobalAvgPool2D(),
+        GlobalMaxPool2D(),
+        ZeroPad2D(1),
+    ],
+    ids=repr,
+)
 def test_images_are_needed(layer):
     with pytest.raises(ShapeError) as error:
         layer.output_shape((64,))
@@ -153,6 +203,23 @@ def test_images_are_needed(layer):
         (lambda: AvgPool2D(2, stride=0), "AvgPool2D: stride must be"),
         (lambda: Dense(-3), "Dense: units must be"),
         (lambda: LeakyReLU(-0.1), "slope must be a number of at least 0"),
+        (lambda: ELU(-1), "ELU: alpha must be a number of at least 0, got -1"),
+        (lambda: ELU(np.inf), "ELU: alpha must be"),
+        (lambda: Conv2D(2, activation="geul"), "Did you mean 'gelu'"),
+        (lambda: Conv2D(4, groups=0), "Conv2D: groups must be an int of at least 1, got 0"),
+        (lambda: Conv2D(4, groups=3), "filters must be a multiple of groups, got filters=4 and groups=3"),
+        (lambda: Conv2D(2, groups=2, connections=[[1], [1]]), "both groups and connections"),
+        (lambda: Conv2D(4, groups=2).output_shape((3, 9, 9)), "channels make 2 equal groups"),
+        (lambda: LocallyConnected2D(0), "LocallyConnected2D: filters must be"),
+        (lambda: LocallyConnected2D(2, stride=0), "LocallyConnected2D: stride must be"),
+        (lambda: LocallyConnected2D(2, 9).output_shape((1, 5, 5)), "an input of at least 9x9 pixels"),
+        (lambda: LayerNorm(epsilon=0), "LayerNorm: epsilon must be a number above 0"),
+        (lambda: LayerNorm(scale=1), "LayerNorm: scale must be True or False"),
+        (lambda: Rescaling("2"), "Rescaling: scale must be a finite number, got '2'"),
+        (lambda: Rescaling(1, np.nan), "Rescaling: offset must be a finite number"),
+        (lambda: ZeroPad2D("same"), "ZeroPad2D: padding must be an int, a pair"),
+        (lambda: ZeroPad2D(-1), "ZeroPad2D: padding must be"),
+        (lambda: ZeroPad2D(2**18).output_shape((1, 9, 9)), "at most 268435456 pixels"),
         (lambda: Output(init=3), "unknown init 3"),
         (lambda: SGD(momentum=1), r"SGD: momentum must be a number in \[0, 1\), got 1"),
         (lambda: SGD(nesterov="yes"), "SGD: nesterov must be True or False, got 'yes'"),
@@ -199,6 +266,15 @@ def test_initial_weights_of_a_connection_table():
     assert not weight[~table].any()
     assert weight[:100, :2].var() == pytest.approx(2 / 50, rel=0.05)
     assert weight[100:].var() == pytest.approx(2 / 150, rel=0.05)
+
+
+def test_initial_weights_of_groups_and_of_unshared_kernels():
+    weight = Conv2D(200, 5, groups=2).initialize((12, 9, 9), np.random.RandomState(0))["weight"]
+    assert weight.shape == (200, 6, 5, 5)
+    assert weight.var() == pytest.approx(2 / 150, rel=0.03)
+    parameters = LocallyConnected2D(8, 5).initialize((6, 9, 9), np.random.RandomState(0))
+    assert parameters["weight"].shape == (8, 5, 5, 6, 5, 5) and parameters["bias"].shape == (8, 5, 5)
+    assert parameters["weight"].var() == pytest.approx(2 / 150, rel=0.03)
 
 
 def test_initial_weights_from_a_callable():

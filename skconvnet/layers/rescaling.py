@@ -1,0 +1,91 @@
+"""Layers that move or scale an image's numbers."""
+
+import math
+from dataclasses import dataclass
+from numbers import Real
+
+from skconvnet.kernels import calls
+from skconvnet.layers.base import Layer, check_image
+from skconvnet.layers.window import check_padding, pad_image, slide
+
+
+@dataclass(frozen=True, repr=False)
+class Rescaling(Layer):
+    """Scale and shift every number: ``y = scale * x + offset``.
+
+    Parameters
+    ----------
+    scale : float
+        ``Rescaling(1 / 255)`` turns bytes into numbers from 0 to 1.
+    offset : float, default=0
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    Raises
+    ------
+    ValueError
+        If a value is not a finite number.
+    """
+
+    scale: float
+    offset: float = 0
+
+    def __post_init__(self):
+        super().__post_init__()
+        for what, value in (("scale", self.scale), ("offset", self.offset)):
+            if not isinstance(value, Real) or not math.isfinite(value):
+                raise ValueError(f"Rescaling: {what} must be a finite number, got {value!r}.")
+
+    def lower(self, plan, x, places):
+        y = plan.add_twin(x)
+        plan.add_call(calls.Rescaling(x, y, float(self.scale), float(self.offset)))
+        return y
+
+
+@dataclass(frozen=True, repr=False)
+class ZeroPad2D(Layer):
+    """Put rows and columns of zeros around an image.
+
+    A convolution or pooling pads by itself with `padding`; this layer serves where zeros are to count
+    as pixels, as in an average or a maximum.
+
+    Parameters
+    ----------
+    padding : int, (int, int) or ((int, int), (int, int))
+        Rows above and below and columns left and right; (rows, columns); or ((top, bottom),
+        (left, right)).
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    Raises
+    ------
+    ValueError
+        If padding is not of these kinds.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import ZeroPad2D
+    >>> ZeroPad2D(((0, 1), (2, 2))).output_shape((3, 8, 8))
+    (3, 9, 12)
+    """
+
+    padding: int | tuple
+
+    def __post_init__(self):
+        super().__post_init__()
+        if isinstance(self.padding, str):
+            raise ValueError(
+                f"ZeroPad2D: padding must be an int, a pair (height, width) or "
+                f"((top, bottom), (left, right)), got {self.padding!r}."
+            )
+        check_padding("ZeroPad2D", self.padding)
+
+    def output_shape(self, shape):
+        check_image(shape)
+        return (shape[0], *slide(shape, (1, 1), (1, 1), self.padding, "Use less padding."))
+
+    def lower(self, plan, x, places):
+        y = plan.add_image(self.output_shape(x.shape), x)
+        (top, _), (left, _) = pad_image(x.shape, (1, 1), (1, 1), self.padding)
+        plan.add_call(calls.Rescaling(x, y, top=top, left=left))
+        return y
