@@ -372,13 +372,13 @@ def test_activations(isa, dtype, name, shape):
     y_twin = getattr(reference, twin)(x.astype(np.float64), *slope)
     dx_twin = getattr(reference, twin + "_backward")(x.astype(np.float64), dy.astype(np.float64), *slope)
     network = Network([layer], shape[1:], dtype=dtype)
-    # a sum of exponentials has the error of the largest exponent
-    many = 10 if "softmax" in name else 1
+    # a sum of many exponentials has the errors of their exponents and of all additions
+    many = 40 if "softmax" in name else 1
     eps = many * np.finfo(dtype).eps
     for n_threads in (1, 2, 3, 4):
         y = getattr(functional, name)(x, **options, n_threads=n_threads)
         assert y.dtype == dtype
-        np.testing.assert_allclose(y, y_twin, rtol=4 * eps, atol=1e-37 if many == 1 else eps)
+        np.testing.assert_allclose(y, y_twin, rtol=6 * eps, atol=1e-37 if many == 1 else eps)
         dx, _ = network.backward(x, dy, n_threads)
         # 1 - y and 1 - y^2 cancel near saturation: their error is that of y
         np.testing.assert_allclose(dx, dx_twin, rtol=8 * eps, atol=8 * eps * np.abs(dy).max())
