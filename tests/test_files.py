@@ -20,15 +20,22 @@ from sklearn.preprocessing import StandardScaler
 import skconvnet
 from skconvnet import ConvNetClassifier, ConvNetRegressor, _files, load
 from skconvnet.layers import (
+    ELU,
     AvgPool2D,
     BatchNorm,
     Conv2D,
     Dense,
     Flatten,
+    GlobalAvgPool2D,
+    LayerNorm,
     LeakyReLU,
+    LocallyConnected2D,
     MaxPool2D,
     Output,
+    Rescaling,
+    Softmax,
     Tanh,
+    ZeroPad2D,
 )
 from skconvnet.optimizers import SGD, Adam
 
@@ -46,8 +53,18 @@ CONVOLUTIONS = [
     Dense(7, activation=Tanh(), init="lecun_normal"),
     Output(bias=False),
 ]
+OTHERS = [
+    Rescaling(0.5, offset=-1),
+    ZeroPad2D(((1, 0), (2, 1))),
+    Conv2D(6, groups=3, activation=ELU(0.5)),
+    LayerNorm(center=False, name="norm"),
+    LocallyConnected2D(3, (2, 3), stride=2, padding="same", activation="gelu"),
+    Softmax(),
+    GlobalAvgPool2D(),
+]
 PARAMS = {
     "default": {},
+    "others": {"layers": OTHERS},
     "convolutions": {"layers": CONVOLUTIONS, "optimizer": SGD(momentum=0.9, nesterov=True)},
     "fields": {"layers": CONVOLUTIONS, "optimizer": Adam(beta_1=0.8, epsilon=1e-7), "batch_size": 7},
     "float32": {"layers": CONVOLUTIONS, "dtype": "float32", "learning_rate": np.float32(0.01)},
