@@ -166,15 +166,15 @@ cdef inline void normalize_forward(const batch_norm_t* g, const block_t* b) noex
 cdef inline void scale_slopes(const batch_norm_t* g, const block_t* b) noexcept nogil:
     """Put dx in the place of dy for moments that do not depend on x."""
     cdef Py_ssize_t c, i, j
+    cdef const lanes_t* y
     cdef lanes_t* dy
     cdef real_t scale
     for c in range(g.channels):
         scale = find_affine(g, b, c).scale
         for i in range(g.ho):
+            y = locate(b, &g.y) + c * g.y.plane + i * g.y.row
             dy = locate(b, &g.dy) + c * g.dy.plane + i * g.dy.row
-            slope_row(
-                locate(b, &g.y) + c * g.y.plane + i * g.y.row, dy, g.wo, g.activation, g.slope
-            )
+            slope_row(y, y, dy, g.wo, g.activation, g.slope)
             for j in range(g.wo):
                 dy[j] = scale * dy[j]
 

@@ -65,12 +65,13 @@ cdef inline void addition_forward(const branch_t* g, const block_t* b) noexcept 
             y = find_row(b, &g.y, c, i)
             for j in range(g.wo):
                 y[j] = x[j] + z[j]
-            activate_row(y, g.wo, g.activation, g.slope)
+            activate_row(y, y, g.wo, g.activation, g.slope)
 
 
 cdef inline void addition_backward(const branch_t* g, const block_t* b) noexcept nogil:
     """Bring dy, which is dx, before the activation, and write dz, if anybody wants it."""
     cdef Py_ssize_t c, i, j
+    cdef const lanes_t* y
     cdef lanes_t* dy
     cdef lanes_t* dz
     if g.dy.offset < 0:
@@ -78,7 +79,8 @@ cdef inline void addition_backward(const branch_t* g, const block_t* b) noexcept
     for c in range(g.channels):
         for i in range(g.ho):
             dy = find_row(b, &g.dy, c, i)
-            slope_row(find_row(b, &g.y, c, i), dy, g.wo, g.activation, g.slope)
+            y = find_row(b, &g.y, c, i)
+            slope_row(y, y, dy, g.wo, g.activation, g.slope)
             if g.dz.offset >= 0:
                 dz = find_row(b, &g.dz, c, i)
                 for j in range(g.wo):
