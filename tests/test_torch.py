@@ -294,7 +294,7 @@ def train_torch(network, parameters, X, y, optimizer, n_epochs):
 def test_three_epochs(pair, name):
     network, parameters, X, y = pair
     ours, theirs, options = OPTIMIZERS[name]
-    run_epoch = Trainer(network, ours, None).prepare(X, y, np.ones(70), 32, 0.01, False, 2)
+    run_epoch = Trainer(network, ours, np.random.RandomState(0)).prepare(X, y, np.ones(70), 32, 0.01, False, 2)
     for _ in range(3):
         run_epoch()
     optimizer = theirs([p for p in parameters.values() if p.requires_grad], lr=0.01, **options)
@@ -309,7 +309,7 @@ def test_fifty_steps(name, weight_decay):
     shape, layers = (2, 6, 6), [Conv2D(5, activation="tanh"), BatchNorm(), Dense(7, activation="tanh")]
     network, parameters, X, y = make_pair(shape, layers)
     ours, theirs, options = OPTIMIZERS[name]
-    trainer = Trainer(network, ours, None)
+    trainer = Trainer(network, ours, np.random.RandomState(0))
     run_epoch = trainer.prepare(X[:64], y[:64], np.ones(64), 32, 0.01, False, 2, weight_decay)
     for _ in range(25):
         run_epoch()

@@ -41,11 +41,16 @@ cdef inline void linear_forward(const linear_t* g, const block_t* b) noexcept no
                 bias + k * g.co if bias != NULL else NULL,
                 y + k * g.co * g.y.plane, g.y.plane, g.activation == RELU, NULL, 0,
             )
-    if fast or g.activation != RELU and g.activation != IDENTITY:
-        for o in range(g.groups * g.co):
-            for i in range(g.ho):
-                y = locate(b, &g.y) + o * g.y.plane + i * g.y.row
-                activate_row(y, y, g.wo, g.activation, g.slope)
+    if not fast and (g.activation == RELU or g.activation == IDENTITY):
+        return
+    y = locate(b, &g.y)
+    if g.y.row == g.wo and g.y.plane == g.ho * g.wo:        # as one row
+        activate_row(y, y, g.groups * g.co * g.y.plane, g.activation, g.slope)
+        return
+    for o in range(g.groups * g.co):
+        for i in range(g.ho):
+            y = locate(b, &g.y) + o * g.y.plane + i * g.y.row
+            activate_row(y, y, g.wo, g.activation, g.slope)
 
 
 cdef inline void settle_dy(
