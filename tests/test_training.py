@@ -75,6 +75,7 @@ def test_nothing_is_allocated_in_a_training_step():
         Adam().fields(machine.optimizer_kinds, 0.1, 1e-3),
         network.list_decaying(),
         np.full(100, 1e-3),
+        0,
         network.params,
         np.zeros((2, network.n_params), np.float32),
         np.zeros(1, np.intp),
