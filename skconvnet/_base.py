@@ -1,10 +1,14 @@
 """What the estimators share: parameters, images, the life of a fitted network."""
 
+import copy
 from contextlib import contextmanager
+from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, is_classifier
+from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
 
 from skconvnet import kernels
@@ -13,10 +17,21 @@ from skconvnet._images import channels_first, flatten_images, settle_input_shape
 from skconvnet._network import Network
 from skconvnet._params import NestedParamsMixin
 from skconvnet._sklearn_compat import Interval, StrOptions, check_sample_weight, validate_params
-from skconvnet._training import Trainer, train
+from skconvnet._training import Patience, Trainer, train
 from skconvnet.layers import Conv2D, Dense, Flatten, MaxPool2D
 from skconvnet.optimizers import OPTIMIZERS, Optimizer, resolve_optimizer
 from skconvnet.schedules import Schedule
+
+
+@dataclass
+class Validation:
+    """What a network is validated on: rows of images, their y and targets, and the weights of all."""
+
+    X: np.ndarray
+    rows: np.ndarray
+    y: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray
 
 
 class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
@@ -37,6 +52,12 @@ class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "shuffle": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+        "warm_start": ["boolean"],
         "random_state": ["random_state"],
         "dtype": [StrOptions({"auto", "float32", "float64"})],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
@@ -48,8 +69,8 @@ class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
         tags.input_tags.three_d_array = True
         return tags
 
-    def fit(self, X, y, sample_weight=None):
-        """Train a new network.
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+        """Train a new network, or, with `warm_start`, go on with the old one.
 
         Parameters
         ----------
@@ -60,6 +81,11 @@ class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
             ``loss="binary_cross_entropy"``; for a regressor, one or several numbers a sample.
         sample_weight : array-like of shape (n,), default=None
             Weights in the loss; a weight of 0 leaves the sample out.
+        X_val, y_val : array-like, default=None
+            Samples to validate on after each epoch, like X and y. Without them, `early_stopping` splits
+            some off.
+        sample_weight_val : array-like of shape (n_val,), default=None
+            Their weights in the validation loss and score.
 
         Returns
         -------
@@ -72,11 +98,31 @@ class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
             for or has a single class, or the loss does not stay finite. An earlier model stays as it was.
         """
         with self._change_model():
-            self._train_on(X, y, sample_weight, self.max_iter, interruptible=True)
+            if (X_val is None) != (y_val is None):
+                raise ValueError("X_val and y_val belong together: give both or neither.")
+            if X_val is None and sample_weight_val is not None:
+                raise ValueError("sample_weight_val has no samples to weigh: give X_val and y_val, too.")
+            go_on = self.warm_start and hasattr(self, "network_")
+            images, y, weight = self._prepare(X, y, sample_weight, go_on)
+            target = self._encode(y, self.network_)
+            if X_val is not None:
+                validation = self._check_validation(X_val, y_val, sample_weight_val)
+            elif self.early_stopping:
+                validation = self._split_off(images, y, target, weight, sample_weight)
+                weight = weight.copy()
+                weight[validation.rows] = 0
+            else:
+                validation = None
+            self._train(images, target, weight, self.max_iter, validation, interruptible=True)
         return self
 
-    def _train_on(self, X, y, sample_weight, n_epochs, *, interruptible, go_on=False, classes=None):
-        """Train a new network, or go on with a copy of the old one."""
+    def _fit_one_epoch(self, X, y, sample_weight, go_on, classes=None):
+        """Train a new network for an epoch, or go on with the old one."""
+        images, y, weight = self._prepare(X, y, sample_weight, go_on, classes)
+        self._train(images, self._encode(y, self.network_), weight, 1, None, interruptible=False)
+
+    def _prepare(self, X, y, sample_weight, go_on, classes=None):
+        """Check what to train on; make a new network, or a copy of the old one to go on with."""
         if go_on:
             images, y = self._check_images(X, y=y, multi_output=True)
         else:
@@ -84,16 +130,86 @@ class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
         y = self._check_y(y)
         weight = self._weigh(images, y, sample_weight)
         if go_on:
-            trainer, history = self._trainer.copy(), list(self.history_)
-            if y.shape[1:] != self._y_shape:
-                raise ValueError(
-                    f"y must have shape {('n', *self._y_shape)}, as it had before, got {y.shape}."
-                )
+            self._check_y_shape("y", y)
+            self._check_unchanged()
+            self._trainer = self._trainer.copy()
+            self._trainer.use(resolve_optimizer(self.optimizer), self._make_loss())
+            self.history_ = list(self.history_)
         else:
             self._y_shape = y.shape[1:]
-            trainer, history = self._build_trainer(self._learn_outputs(y, weight, classes), dtype), []
-        target = self._encode(y, trainer.network)
-        self._train(trainer, images, target, weight, n_epochs, history, interruptible)
+            self._trainer = self._build_trainer(self._learn_outputs(y, weight, classes), dtype)
+            self._trainer.network.learn(images, np.flatnonzero(weight > 0))
+            self.history_ = []
+        self.network_ = self._trainer.network
+        return images, y, weight
+
+    def _check_y_shape(self, name, y):
+        """Require as many outputs as before."""
+        if y.shape[1:] != self._y_shape:
+            raise ValueError(
+                f"{name} must have shape {('n', *self._y_shape)}, as y had before, got {y.shape}."
+            )
+
+    def _check_unchanged(self):
+        """Refuse to go on with a network that the parameters no longer describe."""
+        network = self.network_
+        layers = make_default_layers(network.input_shape) if self.layers is None else self.layers
+        dtype = network.dtype.name if self.dtype == "auto" else self.dtype
+        for name, old, new in (
+            ("layers", list(network.layers), list(layers)),
+            ("dtype", network.dtype.name, dtype),
+            ("loss", self._trainer.loss.name, self._make_loss().name),
+        ):
+            if old != new:
+                raise ValueError(
+                    f"{name} is {new!r}, but the fitted network has {old!r}, and partial_fit and "
+                    f"warm_start go on with that. Set it back, or fit a new network."
+                )
+
+    def _check_validation(self, X, y, sample_weight):
+        """Check what the user wants to validate on."""
+        images, y = self._check_images(X, y=y, multi_output=True)
+        y = self._check_y(y)
+        self._check_y_shape("y_val", y)
+        weight = check_sample_weight(sample_weight, images)
+        return Validation(images, np.arange(len(y)), y, self._encode(y, self.network_), weight)
+
+    def _split_off(self, images, y, target, weight, sample_weight):
+        """Choose samples to validate on: of a classifier, with each class' share in it."""
+        used = np.flatnonzero(weight > 0)
+        stratify = y[used] if is_classifier(self) and y.ndim == 1 else None
+        try:
+            _, rows = train_test_split(
+                used, test_size=self.validation_fraction, stratify=stratify, random_state=self._trainer.rng
+            )
+        except ValueError as error:
+            raise ValueError(
+                f"early_stopping could not split off validation_fraction={self.validation_fraction} of the "
+                f"{len(used)} samples: {error} Give X_val and y_val, more samples, or another fraction."
+            ) from None
+        return Validation(images, rows, y[rows], target, check_sample_weight(sample_weight, images))
+
+    def _prepare_validation(self, validation):
+        """Give what evaluates the network after each epoch, by `scoring` if there is any."""
+        evaluate = self._trainer.prepare_validation(
+            validation.X,
+            validation.rows,
+            validation.target,
+            validation.weight,
+            kernels.count_threads(self.n_threads),
+        )
+        if self.scoring is None:
+            return evaluate
+        scorer, model = check_scoring(self, self.scoring), copy.copy(self)
+        vars(model).pop("feature_names_in_", None)  # the scorer gets plain arrays
+        X = validation.X[validation.rows]
+        if X.ndim == 4 and self._data_format == "channels_last":
+            X = np.moveaxis(X, 1, -1)
+
+        def score():
+            return {**evaluate(), "valid_score": float(scorer(model, X, validation.y))}
+
+        return score
 
     @contextmanager
     def _change_model(self):
@@ -148,8 +264,9 @@ class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
         network.initialize(rng)
         return Trainer(network, resolve_optimizer(self.optimizer), rng, self._make_loss())
 
-    def _train(self, trainer, X, target, weight, n_epochs, history, interruptible):
+    def _train(self, X, target, weight, n_epochs, validation, interruptible):
         """Train, and publish what was learnt."""
+        trainer, history = self._trainer, self.history_
         batch_size = min(64, len(X)) if self.batch_size == "auto" else self.batch_size
         run_epoch = trainer.prepare(
             X,
@@ -162,13 +279,23 @@ class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
             self.weight_decay,
             self.clip_norm,
         )
-        train(trainer, run_epoch, n_epochs, history, self.verbose, interruptible)
-        self._trainer = trainer
-        self.network_ = trainer.network
-        self.history_ = history
+        evaluate = patience = None
+        if validation is not None:
+            evaluate = self._prepare_validation(validation)
+        if self.early_stopping and validation is not None:
+            watched, sign = ("valid_loss", -1) if self.scoring is None else ("valid_score", 1)
+            patience = Patience(lambda record: sign * record[watched], self.n_iter_no_change, self.tol)
+        train(trainer, run_epoch, n_epochs, history, self.verbose, interruptible, evaluate, patience)
+        self.n_iter_ = len(history)
+        self.best_iter_ = patience.best_iter if patience else self.n_iter_
         self.loss_curve_ = [record["train_loss"] for record in history]
         self.loss_ = self.loss_curve_[-1] if history else float("nan")
-        self.n_iter_ = len(history)
+        self.validation_loss_curve_ = self.validation_scores_ = None
+        if validation is not None:
+            self.validation_loss_curve_, self.validation_scores_ = (
+                [record.get(name, float("nan")) for record in history]
+                for name in ("valid_loss", "valid_score")
+            )
         self.t_ = int(trainer.steps[0])
 
     def _run_network(self, X, head=None):

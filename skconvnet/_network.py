@@ -7,16 +7,8 @@ import numpy as np
 
 from skconvnet import kernels
 from skconvnet._losses import CROSS_ENTROPY, measure_precisions
-from skconvnet.kernels.calls import (
-    NO_ACTIVATION,
-    NOT_IN_PLACE,
-    Activation,
-    Buffer,
-    FlatBuffer,
-    Flattening,
-    Image,
-    Tables,
-)
+from skconvnet.kernels.calls import NO_ACTIVATION, NOT_IN_PLACE, Activation, Flattening
+from skconvnet.kernels.memory import Buffer, FlatBuffer, Image, Tables
 from skconvnet.kernels.pixels import compile_for_pixels
 from skconvnet.layers import Layer, Output, ShapeError, Standardize
 from skconvnet.layers.base import describe_shape
@@ -103,12 +95,15 @@ class Plan:
         predicting_lanes = 0
         for image in self._images:
             predicting_lanes = image.value.place(predicting_lanes)
+        if not self.training:  # a loss writes its gradient, even if only its value is wanted
+            buffer = getattr(output.gradient, "base", output.gradient)
+            predicting_lanes = buffer.place(predicting_lanes)
         # what blocks keep while they meet: all values, and the gradients that cross a meeting
         scratch = predicting_lanes
         meetings = [call.y for call in self.calls if call.name == "moments"]
         for image in meetings + self._crossing:
             buffer = getattr(image.gradient, "base", image.gradient)
-            if buffer.offset < 0:
+            if image.needs_gradient and buffer.offset < 0:
                 scratch = buffer.place(scratch)
         kept_lanes = scratch if meetings else 0
         for image in self._images:
@@ -230,15 +225,17 @@ class Network:
             for name, value in stage.layer.initialize(stage.input_shape, rng).items():
                 self._view(self.params, stage, name)[...] = value
 
-    def learn(self, X):
+    def learn(self, X, rows):
         """Let the first layer learn what it learns from the training data itself.
 
         Parameters
         ----------
         X : ndarray of shape (n, channels, height, width) or (n, features)
+        rows : ndarray of intp of shape (k,)
+            Which of the samples.
         """
         for stage in self.stages[:1]:
-            for name, value in stage.layer.learn(X).items():
+            for name, value in stage.layer.learn(X, rows).items():
                 self._view(self.params, stage, name)[...] = value
 
     @staticmethod

@@ -58,6 +58,21 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         Number of epochs: how often each sample is used.
     shuffle : bool, default=True
         Whether each epoch takes the samples in an order of its own.
+    early_stopping : bool, default=False
+        Whether to stop when the validation loss, or what `scoring` says, no longer improves, and to keep the
+        weights of the best epoch. Without it, training takes exactly `max_iter` epochs.
+    validation_fraction : float, default=0.1
+        Share of the training data that `early_stopping` splits off to validate on, if `fit` gets no
+        `X_val`.
+    n_iter_no_change : int, default=10
+        Epochs in a row without improvement after which `early_stopping` ends training.
+    tol : float, default=1e-4
+        What an epoch has to be better by than the best one before to be an improvement.
+    scoring : str, callable or None, default=None
+        What `early_stopping` watches, a scorer as scikit-learn has them, and what is recorded as
+        `valid_score`; None watches the validation loss and records R^2.
+    warm_start : bool, default=False
+        Whether `fit` goes on with the network and the optimizer's state of the last one.
     random_state : int, RandomState instance or None, default=None
         Draws the initial weights and the order of the samples. On one machine, the same int gives
         the same bits for any number of threads.
@@ -83,16 +98,20 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         ``network_.set_weights(mapping)`` sets them.
     n_iter_ : int
         Epochs trained.
+    best_iter_ : int
+        Epoch that the weights come from: with `early_stopping` the best one, else the last.
     t_ : int
         Optimizer steps taken.
     loss_ : float
         Training loss of the last epoch.
     loss_curve_ : list of float
         Training loss of each epoch, averaged while the epoch ran.
+    validation_loss_curve_, validation_scores_ : list of float or None
+        Validation loss and score after each epoch; None without validation.
     history_ : list of dict
         One dict an epoch: epoch, train_loss, train_score (R^2 while the epoch ran, the mean over
-        outputs; 0 for an output whose targets are all the same), learning_rate (of its last
-        step), duration in seconds.
+        outputs; 0 for an output whose targets are all the same), valid_loss and valid_score if there
+        is something to validate on, learning_rate (of its last step), duration of training in seconds.
 
     See Also
     --------
@@ -133,6 +152,12 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         batch_size="auto",
         max_iter=50,
         shuffle=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        scoring=None,
+        warm_start=False,
         random_state=None,
         dtype="auto",
         n_threads=None,
@@ -149,6 +174,12 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         self.batch_size = batch_size
         self.max_iter = max_iter
         self.shuffle = shuffle
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.scoring = scoring
+        self.warm_start = warm_start
         self.random_state = random_state
         self.dtype = dtype
         self.n_threads = n_threads
@@ -183,7 +214,7 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         """
         with self._change_model():
             go_on = hasattr(self, "network_")
-            self._train_on(X, y, sample_weight, 1, interruptible=False, go_on=go_on)
+            self._fit_one_epoch(X, y, sample_weight, go_on)
         return self
 
     def _make_loss(self):

@@ -3,6 +3,8 @@
 import copy
 import time
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,6 +28,7 @@ class Trainer:
     ----------
     network : Network
     loss : Loss
+    rng : RandomState
     steps : ndarray of shape (1,)
         Steps taken so far.
     """
@@ -34,7 +37,7 @@ class Trainer:
         self.network = network
         self.loss = loss
         self._optimizer = optimizer
-        self._rng = rng
+        self.rng = rng
         self._state = np.zeros((2, network.n_params), network.dtype)
         self.steps = np.zeros(1, np.intp)
         self._schedule = self._memory = None
@@ -42,6 +45,19 @@ class Trainer:
     def copy(self):
         """Give a trainer that can go on while this one stays as it is."""
         return copy.deepcopy(self)
+
+    def use(self, optimizer, loss):
+        """Go on with another optimizer and loss.
+
+        Parameters
+        ----------
+        optimizer : Optimizer
+            One of another class starts with a fresh state.
+        loss : Loss
+        """
+        if type(optimizer) is not type(self._optimizer):
+            self._state[...] = 0
+        self._optimizer, self.loss = optimizer, loss
 
     def prepare(
         self,
@@ -95,7 +111,7 @@ class Trainer:
 
         def run_epoch():
             start = time.perf_counter()
-            order = self._rng.permutation(rows) if shuffle else rows
+            order = self.rng.permutation(rows) if shuffle else rows
             rates = schedule.rates(self.steps[0] + batches, self._memory)
             loss, score, total = program.train(
                 samples,
@@ -106,7 +122,7 @@ class Trainer:
                 optimizer,
                 decaying,
                 rates,
-                self._rng.randint(2**63, dtype=np.uint64),
+                self.rng.randint(2**63, dtype=np.uint64),
                 network.params,
                 self._state,
                 self.steps,
@@ -121,6 +137,38 @@ class Trainer:
 
         return run_epoch
 
+    def prepare_validation(self, X, rows, target, weight, n_threads):
+        """Settle what to validate on.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, channels, height, width) or (n, features)
+        rows : ndarray of intp of shape (k,)
+            Which of the samples; those of weight 0 are left out.
+        target : ndarray of intp of shape (n,), or of shape (n, n_outputs)
+        weight : ndarray of float64 of shape (n,)
+        n_threads : int
+
+        Returns
+        -------
+        evaluate : callable () -> dict
+            Gives the loss and the score of the network as it is then.
+        """
+        network = self.network
+        program = network.compile()
+        samples = network.wrap(X)
+        rows = rows[weight[rows] > 0]
+        used = np.zeros(len(weight))
+        used[rows] = weight[rows]
+        targets = network.wrap_target(target, used, self.loss)
+        workspace = network.make_workspace(program, n_threads)
+
+        def evaluate():
+            loss, score, total = program.evaluate(samples, rows, targets, used, network.params, workspace)
+            return {"valid_loss": loss / total, "valid_score": score / total}
+
+        return evaluate
+
     def follow(self, record):
         """Show the schedule a whole epoch.
 
@@ -132,7 +180,42 @@ class Trainer:
         self._memory = self._schedule.follow(self._memory, record.get("valid_loss", record["train_loss"]))
 
 
-def train(trainer, run_epoch, n_epochs, history, verbose, interruptible):
+@dataclass
+class Patience:
+    """Early stopping: watches a value an epoch and keeps the weights of the best one.
+
+    Parameters
+    ----------
+    watch : callable (dict) -> float
+        What should grow, of an epoch's record.
+    n_iter_no_change : int
+        Epochs in a row without improvement that end the training.
+    tol : float
+        By how much a value has to be above the best one to be an improvement.
+
+    References
+    ----------
+    Prechelt, "Early stopping - but when?", in Neural Networks: Tricks of the Trade, 1998.
+    """
+
+    watch: Callable
+    n_iter_no_change: int
+    tol: float
+    best: float = -np.inf
+    best_iter: int = 0
+    best_params: np.ndarray | None = None
+    waited: int = 0
+
+    def follow(self, record, params):
+        """See an epoch's record and the weights then; say whether to stop."""
+        value = self.watch(record)
+        self.waited = 0 if value > self.best + self.tol else self.waited + 1
+        if value > self.best or self.best_params is None:
+            self.best, self.best_iter, self.best_params = value, record["epoch"], params.copy()
+        return self.waited >= self.n_iter_no_change
+
+
+def train(trainer, run_epoch, n_epochs, history, verbose, interruptible, evaluate=None, patience=None):
     """Run epochs and append their records to history.
 
     Parameters
@@ -148,6 +231,10 @@ def train(trainer, run_epoch, n_epochs, history, verbose, interruptible):
         Above 0, print a line an epoch.
     interruptible : bool
         Whether Ctrl-C ends the training with a warning; it goes through otherwise.
+    evaluate : callable () -> dict, default=None
+        What it gives after an epoch goes into the record.
+    patience : Patience, default=None
+        When to stop early, with the best weights.
 
     Raises
     ------
@@ -157,20 +244,26 @@ def train(trainer, run_epoch, n_epochs, history, verbose, interruptible):
     Warns
     -----
     UserWarning
-        If Ctrl-C ended the training; the network then is at the last complete step.
+        If Ctrl-C ended the training; the network then is at the last complete step, or, with patience, at
+        the best whole epoch.
     """
+    network = trainer.network
     try:
         for _ in range(n_epochs):
             record = {"epoch": len(history) + 1, **run_epoch()}
-            if not np.isfinite(record["train_loss"]) or not np.isfinite(trainer.network.params).all():
+            if not np.isfinite(record["train_loss"]) or not np.isfinite(network.params).all():
                 raise ValueError(
                     f"The training loss is no longer finite in epoch {record['epoch']}. Use a smaller "
                     f"learning_rate (it is {record['learning_rate']:g}), or scale X to small numbers."
                 )
+            if evaluate is not None:
+                record.update(evaluate())
             history.append(record)
             trainer.follow(record)
             if verbose:
                 print_record(record, first=len(history) == 1)
+            if patience is not None and patience.follow(record, network.params):
+                break
     except KeyboardInterrupt:
         if not interruptible:
             raise
@@ -179,6 +272,8 @@ def train(trainer, run_epoch, n_epochs, history, verbose, interruptible):
             f"complete step.",
             stacklevel=4,
         )
+    if patience is not None and patience.best_params is not None:
+        network.params = patience.best_params
 
 
 # column of the table: width, format
@@ -186,6 +281,8 @@ _COLUMNS = {
     "epoch": (5, "d"),
     "train_loss": (10, ".4f"),
     "train_score": (11, ".4f"),
+    "valid_loss": (10, ".4f"),
+    "valid_score": (11, ".4f"),
     "learning_rate": (13, ".2e"),
     "duration": (8, ".3f"),
 }
@@ -193,7 +290,8 @@ _COLUMNS = {
 
 def print_record(record, first):
     """Print a line of the epoch table, under its head if it is the first."""
+    columns = {name: column for name, column in _COLUMNS.items() if name in record}
     if first:
-        print("  ".join(f"{name:>{width}}" for name, (width, _) in _COLUMNS.items()))
-    cells = (f"{record[name]:>{width}{form}}" for name, (width, form) in _COLUMNS.items())
+        print("  ".join(f"{name:>{width}}" for name, (width, _) in columns.items()))
+    cells = (f"{record[name]:>{width}{form}}" for name, (width, form) in columns.items())
     print("  ".join(cells), flush=True)

@@ -11,12 +11,14 @@ from skconvnet.layers import (
     Conv2D,
     Dense,
     Flatten,
+    GlobalAvgPool2D,
     LeakyReLU,
     MaxPool2D,
     ReLU,
+    Residual,
 )
 
-__all__ = ["annt_cifar10", "annt_mnist", "kajda_mnist", "lenet5", "numpy_cnn", "vgg"]
+__all__ = ["annt_cifar10", "annt_mnist", "kajda_mnist", "lenet5", "numpy_cnn", "resnet", "vgg"]
 
 # Which of the 6 maps each of the 16 filters of LeNet-5's second convolution sees: the 16 columns of
 # Table I in LeCun et al. 1998, as rows.
@@ -34,6 +36,7 @@ INPUT_SHAPES = {
     "kajda_mnist": (1, 28, 28),
     "lenet5": (1, 32, 32),
     "numpy_cnn": (1, 28, 28),
+    "resnet": (3, 32, 32),
     "vgg": (3, 32, 32),
 }
 
@@ -186,3 +189,36 @@ def vgg(*, filters=(64, 128, 256), units=256):
             layers += [Conv2D(n, 3, padding="same", bias=False), BatchNorm(), ReLU()]
         layers.append(MaxPool2D(2))
     return [*layers, Flatten(), Dense(units, activation="relu")]
+
+
+def resnet(*, blocks=3, filters=(16, 32, 64)):
+    """Make a residual network for small images, of 6 * blocks + 2 layers with weights.
+
+    Parameters
+    ----------
+    blocks : int, default=3
+        Residual connections in each stage; each has two 3x3 convolutions with batch normalisation.
+    filters : tuple of int, default=(16, 32, 64)
+        Of each stage; all but the first halve the image.
+
+    Returns
+    -------
+    layers : list of layer
+        By default, for three channels and with an output layer of 10 classes, 272,474 parameters.
+
+    References
+    ----------
+    He, Zhang, Ren and Sun, "Deep residual learning for image recognition", CVPR 2016, section 4.2;
+    with projections where the shape changes.
+    """
+
+    def convolve(n, kernel_size, stride=1):
+        return [Conv2D(n, kernel_size, stride=stride, padding="same", bias=False), BatchNorm()]
+
+    layers = [*convolve(filters[0], 3), ReLU()]
+    for stage, n in enumerate(filters):
+        for block in range(blocks):
+            stride = 2 if stage > 0 and block == 0 else 1
+            branch = [*convolve(n, 3, stride), ReLU(), *convolve(n, 3)]
+            layers += [Residual(branch, convolve(n, 1, stride) if stride == 2 else "auto"), ReLU()]
+    return [*layers, GlobalAvgPool2D()]

@@ -25,6 +25,7 @@ def test_architectures(name):
         ("annt_cifar10", 145578),
         ("numpy_cnn", 105634),
         ("kajda_mnist", 3864),
+        ("resnet", 272474),
         ("vgg", 2197706),
     ],
 )

@@ -18,6 +18,7 @@ from skconvnet.layers import (
     BatchNorm,
     Conv2D,
     Dense,
+    Dropout,
     Flatten,
     GlobalAvgPool2D,
     GlobalMaxPool2D,
@@ -30,9 +31,11 @@ from skconvnet.layers import (
     Output,
     ReLU,
     Rescaling,
+    Residual,
     Sigmoid,
     Softmax,
     Softplus,
+    Standardize,
     Tanh,
     ZeroPad2D,
 )
@@ -154,6 +157,40 @@ NETWORKS = [
         ],
     ),
     ((2, 5, 5), [Conv2D(3, 5, activation="tanh"), ZeroPad2D(1), LocallyConnected2D(3, 2), Tanh()]),
+    ((2, 6, 6), [Residual([]), Conv2D(3)]),
+    ((2, 6, 6), [Residual([Tanh(), Conv2D(2, padding="same")]), Sigmoid(), MaxPool2D()]),
+    (
+        (3, 7, 6),
+        [
+            Conv2D(4, padding="same", activation="tanh"),
+            Residual([Conv2D(4, padding="same", activation="tanh"), Conv2D(4, padding="same")], name="first"),
+            Tanh(),
+            Residual([Conv2D(6, stride=2, padding="same"), Tanh(), Conv2D(6, 1)]),
+            GELU(),
+        ],
+    ),
+    (
+        (3, 7, 6),
+        [
+            BatchNorm(),
+            Residual(
+                [Conv2D(5, stride=2, padding="same", bias=False), BatchNorm(), Tanh(), Conv2D(5, padding=1)],
+                shortcut=[AvgPool2D(2, padding="same"), Conv2D(5, 1, bias=False), BatchNorm(center=False)],
+            ),
+            Softplus(),
+            Residual([BatchNorm(), Tanh(), Conv2D(5, padding="same")]),
+            GlobalAvgPool2D(),
+        ],
+    ),
+    ((2, 6, 6), [Residual([Residual([Conv2D(2, padding=1), BatchNorm()]), Tanh()], shortcut=[Sigmoid()])]),
+    ((5,), [Dense(8), Residual([Dense(8, activation="tanh"), LayerNorm()]), Residual([Dense(4), Tanh()])]),
+    ((5,), [Residual([Dense(5, activation="tanh"), Dropout(0.3)]), Tanh()]),
+    (
+        (2, 6, 6),
+        [Dropout(0.2), Conv2D(4, activation="tanh"), Dropout(), MaxPool2D(), Dense(30), Dropout(0.1)],
+    ),
+    ((2, 6, 6), [Standardize(), Conv2D(4, activation="tanh")]),
+    ((5,), [Standardize(), Tanh(), Dense(4)]),
 ]
 
 
@@ -268,7 +305,8 @@ def test_single_images_have_a_program_of_their_own_where_that_can_be():
     assert find((5,), [Dense(5)]) is None
     assert find((3, 7, 6), [Rescaling(2), Conv2D(6, groups=3), GELU(), GlobalAvgPool2D()]).pixels
     assert find((3, 7, 6), [Softmax(), MaxPool2D(), LogSoftmax(), Flatten(), LayerNorm(), ELU()]).pixels
-    for layer in (ZeroPad2D(1), LayerNorm(), LocallyConnected2D(2)):
+    assert find((3, 7, 6), [Standardize(), Conv2D(4), Dropout(), MaxPool2D()]).pixels
+    for layer in (ZeroPad2D(1), LayerNorm(), LocallyConnected2D(2), Residual([Tanh()])):
         assert find((3, 7, 6), [layer]) is None
 
 
@@ -322,6 +360,55 @@ def test_inputs_are_untouched_and_read_where_they_lie():
         np.testing.assert_array_equal(network.forward(view), y)
         network.loss(view, np.zeros(20, np.intp))
         np.testing.assert_array_equal(view, X)
+
+
+def test_dropout_follows_its_twin(isa, dtype):
+    network = Network([Dropout(0.3), Dropout(0.6)], (3, 5, 4), dtype=dtype)
+    X = np.random.RandomState(0).standard_normal((37, 3, 5, 4)).astype(dtype)
+    np.testing.assert_array_equal(network.forward(X), X.reshape(37, -1))
+    dx, _ = network.backward(X, np.ones((37, 60), dtype))
+    key = 0
+    masks = [reference.dropout_mask(key, number, 37, 60, rate) for number, rate in enumerate((0.3, 0.6))]
+    np.testing.assert_allclose(dx.reshape(37, -1), masks[0] * masks[1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 0.9])
+def test_dropout_keeps_the_expected_value(rate):
+    masks = np.stack([reference.dropout_mask(key, 3, 100, 500, rate) for key in range(20)])
+    kept = masks > 0
+    assert abs(kept.mean() - (1 - rate)) < 0.002
+    assert np.allclose(masks[kept], 1 / (1 - rate))
+    # across steps, samples and places there is no more in common than chance gives
+    for axis in range(3):
+        first, second = (np.delete(kept, k, axis).ravel() for k in (0, -1))
+        if 0 < rate:
+            assert abs(np.corrcoef(first, second)[0, 1]) < 0.01
+
+
+def test_dropout_draws_anew_for_each_step_and_layer():
+    masks = [reference.dropout_mask(key, number, 20, 50, 0.5) for key in (1, 2) for number in (0, 1)]
+    for k, mask in enumerate(masks):
+        for other in masks[:k]:
+            assert 0.4 < (mask == other).mean() < 0.6
+
+
+@pytest.mark.parametrize("shape", [(3, 6, 5), (4,)])
+def test_standardize_learns_moments(dtype, shape):
+    rng = np.random.RandomState(0)
+    X = (rng.standard_normal((700, *shape)) * 3 + 100).astype(dtype)
+    X[:, 1] = 0.1  # a constant channel
+    network = Network([Standardize()], shape, dtype=dtype)
+    network.initialize(rng)
+    rows = np.arange(10, 690)
+    network.learn(X, rows)
+    axes = (0, 2, 3)[: len(shape)]
+    expected = X[rows].astype(np.float64).mean(axis=axes), X[rows].astype(np.float64).var(axis=axes)
+    expected[1][1] = 1
+    for name, value in zip(("mean", "var"), expected):
+        np.testing.assert_allclose(network.weights[f"0.running_{name}"], value, rtol=1e-6)
+    y = network.forward(X).reshape(X.shape)[rows].astype(np.float64)
+    np.testing.assert_allclose(y.mean(axis=axes), 0, atol=1e-4)
+    np.testing.assert_allclose(np.delete(y.std(axis=axes), 1), 1, atol=1e-4)
 
 
 def test_weights():

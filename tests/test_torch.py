@@ -25,9 +25,11 @@ from skconvnet.layers import (
     MaxPool2D,
     ReLU,
     Rescaling,
+    Residual,
     Sigmoid,
     Softmax,
     Softplus,
+    Standardize,
     Tanh,
     ZeroPad2D,
 )
@@ -112,6 +114,25 @@ NETWORKS = {
             GlobalMaxPool2D(),
         ],
     ),
+    "residual connections": (
+        (3, 8, 8),
+        [
+            Standardize(),
+            Conv2D(6, padding="same", bias=False),
+            BatchNorm(),
+            ReLU(),
+            Residual(
+                [Conv2D(6, padding=1, bias=False), BatchNorm(), ReLU(), Conv2D(6, padding=1), BatchNorm()]
+            ),
+            ReLU(),
+            Residual(
+                [Conv2D(9, padding="same", stride=2), BatchNorm(), Tanh(), Conv2D(9, 1)],
+                shortcut=[Conv2D(9, 1, stride=2, bias=False), BatchNorm(scale=False)],
+            ),
+            Residual([Tanh(), Conv2D(12, padding="same")], name="projected"),
+            GlobalAvgPool2D(),
+        ],
+    ),
     "dense": ((10,), [Dense(33, activation="relu"), Dense(12, activation="tanh")]),
 }
 
@@ -147,53 +168,69 @@ def activate(layer, x):
 def run_torch(network, parameters, x, training):
     """The same network, written with PyTorch's functions."""
     for stage in network.stages:
-        layer, key = stage.layer, stage.key
-        weight, bias = parameters.get(f"{key}.weight"), parameters.get(f"{key}.bias")
-        if isinstance(layer, Conv2D):
-            kernel, stride, dilation = map(as_pair, (layer.kernel_size, layer.stride, layer.dilation))
-            span = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation))
-            sides = as_sides(pad_image(stage.input_shape, span, stride, layer.padding))
-            if layer.connections is not None:
-                weight = weight * torch.tensor(layer.connections)[:, :, None, None]
-            x = F.conv2d(F.pad(x, sides), weight, bias, stride, 0, dilation, layer.groups)
-        elif isinstance(layer, LocallyConnected2D):
-            kernel, stride = as_pair(layer.kernel_size), as_pair(layer.stride)
-            sides = as_sides(pad_image(stage.input_shape, kernel, stride, layer.padding))
-            filters, ho, wo = stage.output_shape
-            patches = F.unfold(F.pad(x, sides), kernel, stride=stride).unflatten(2, (ho, wo))
-            x = torch.einsum("oijk,nkij->noij", weight.flatten(3), patches)
-            x = x if bias is None else x + bias
-        elif isinstance(layer, Dense):
-            x = F.linear(x.flatten(1), weight, bias)
-        elif isinstance(layer, BatchNorm):
-            running = (parameters[f"{key}.running_{name}"] for name in ("mean", "var"))
-            x = F.batch_norm(x, *running, weight, bias, training, 1 - layer.momentum, layer.epsilon)
-        elif isinstance(layer, LayerNorm):
-            x = F.layer_norm(x, stage.input_shape, weight, bias, layer.epsilon)
-        elif isinstance(layer, Rescaling):
-            x = x * layer.scale + layer.offset
-        elif isinstance(layer, ZeroPad2D):
-            x = F.pad(x, as_sides(layer.padding))
-        elif isinstance(layer, GlobalAvgPool2D):
-            x = x.mean((2, 3))
-        elif isinstance(layer, GlobalMaxPool2D):
-            x = x.amax((2, 3))
-        elif isinstance(layer, Flatten):
-            x = x.flatten(1)
-        elif isinstance(layer, MaxPool2D):
-            x = F.max_pool2d(x, layer.pool_size, layer.stride)
-        elif isinstance(layer, AvgPool2D):
-            x = F.avg_pool2d(
-                x,
-                layer.pool_size,
-                layer.stride,
-                0 if layer.padding == "valid" else layer.padding,
-                count_include_pad=False,
-            )
-        else:
-            x = activate(layer, x)
-        if isinstance(layer, (Conv2D, Dense, LocallyConnected2D)):
-            x = activate(resolve_activation(key, layer.activation), x)
+        x = run_layer(stage.key, stage.layer, stage.input_shape, parameters, x, training)
+    return x
+
+
+def run_layer(key, layer, input_shape, parameters, x, training):
+    """A layer, written with PyTorch's functions."""
+    if isinstance(layer, Residual):
+        total = 0
+        for chain in layer._arrange(input_shape)[:2]:
+            y = x
+            for inner_key, inner, inner_shape in chain:
+                y = run_layer(f"{key}.{inner_key}", inner, inner_shape, parameters, y, training)
+            total = total + y
+        return total
+    weight, bias = parameters.get(f"{key}.weight"), parameters.get(f"{key}.bias")
+    if isinstance(layer, Conv2D):
+        kernel, stride, dilation = map(as_pair, (layer.kernel_size, layer.stride, layer.dilation))
+        span = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation))
+        sides = as_sides(pad_image(input_shape, span, stride, layer.padding))
+        if layer.connections is not None:
+            weight = weight * torch.tensor(layer.connections)[:, :, None, None]
+        x = F.conv2d(F.pad(x, sides), weight, bias, stride, 0, dilation, layer.groups)
+    elif isinstance(layer, LocallyConnected2D):
+        kernel, stride = as_pair(layer.kernel_size), as_pair(layer.stride)
+        sides = as_sides(pad_image(input_shape, kernel, stride, layer.padding))
+        _, ho, wo = layer.output_shape(input_shape)
+        patches = F.unfold(F.pad(x, sides), kernel, stride=stride).unflatten(2, (ho, wo))
+        x = torch.einsum("oijk,nkij->noij", weight.flatten(3), patches)
+        x = x if bias is None else x + bias
+    elif isinstance(layer, Dense):
+        x = F.linear(x.flatten(1), weight, bias)
+    elif isinstance(layer, BatchNorm):
+        running = (parameters[f"{key}.running_{name}"] for name in ("mean", "var"))
+        x = F.batch_norm(x, *running, weight, bias, training, 1 - layer.momentum, layer.epsilon)
+    elif isinstance(layer, Standardize):
+        mean, variance = (parameters[f"{key}.running_{name}"][:, None, None] for name in ("mean", "var"))
+        x = (x - mean) / variance.sqrt()
+    elif isinstance(layer, LayerNorm):
+        x = F.layer_norm(x, input_shape, weight, bias, layer.epsilon)
+    elif isinstance(layer, Rescaling):
+        x = x * layer.scale + layer.offset
+    elif isinstance(layer, ZeroPad2D):
+        x = F.pad(x, as_sides(layer.padding))
+    elif isinstance(layer, GlobalAvgPool2D):
+        x = x.mean((2, 3))
+    elif isinstance(layer, GlobalMaxPool2D):
+        x = x.amax((2, 3))
+    elif isinstance(layer, Flatten):
+        x = x.flatten(1)
+    elif isinstance(layer, MaxPool2D):
+        x = F.max_pool2d(x, layer.pool_size, layer.stride)
+    elif isinstance(layer, AvgPool2D):
+        x = F.avg_pool2d(
+            x,
+            layer.pool_size,
+            layer.stride,
+            0 if layer.padding == "valid" else layer.padding,
+            count_include_pad=False,
+        )
+    else:
+        x = activate(layer, x)
+    if isinstance(layer, (Conv2D, Dense, LocallyConnected2D)):
+        x = activate(resolve_activation(key, layer.activation), x)
     return x
 
 
@@ -294,7 +331,9 @@ def train_torch(network, parameters, X, y, optimizer, n_epochs):
 def test_three_epochs(pair, name):
     network, parameters, X, y = pair
     ours, theirs, options = OPTIMIZERS[name]
-    run_epoch = Trainer(network, ours, np.random.RandomState(0)).prepare(X, y, np.ones(70), 32, 0.01, False, 2)
+    run_epoch = Trainer(network, ours, np.random.RandomState(0)).prepare(
+        X, y, np.ones(70), 32, 0.01, False, 2
+    )
     for _ in range(3):
         run_epoch()
     optimizer = theirs([p for p in parameters.values() if p.requires_grad], lr=0.01, **options)

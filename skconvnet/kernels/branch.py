@@ -1,6 +1,7 @@
 """The calls of a network that branches: see branch.pxd."""
 
-from skconvnet.kernels.calls import NO_ACTIVATION, NOWHERE, Call
+from skconvnet.kernels.calls import NO_ACTIVATION, Call
+from skconvnet.kernels.memory import NOWHERE
 
 
 class Branch(Call):

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from skconvnet.kernels.calls import NO_ACTIVATION, Call, reach_fields, share_evenly
+from skconvnet.kernels.calls import NO_ACTIVATION, Call
+from skconvnet.kernels.walk import reach_fields, share_evenly
 
 
 class LocalConvolution(Call):

@@ -317,7 +317,7 @@ cdef void run_block(const job_t* job, const block_t* b) noexcept nogil:
             note_time(job, 1 + k, &since)
         if job.end == job.n_ops and job.y != NULL:
             scatter(b, job.output, &job.output.value, start, b.n, job.y)
-    if job.forward and job.backward:
+    if job.forward and job.end == job.n_ops and (job.labels != NULL or job.dy != NULL):
         if job.labels != NULL:
             labels.target = job.labels.target
             labels.rows = job.labels.rows + start
@@ -712,28 +712,35 @@ cdef class Program:
                 sum_gradients(&job, 0, &dparams[0], job.n_params)
 
     cdef double run_batch(
-        self, job_t* job, Targets targets, const double[::1] weight, Workspace workspace, double* totals
+        self, job_t* job, Targets targets, const double[::1] weight, double[:, ::1] batch, int n_threads,
+        bint training, double* totals,
     ):
-        """Get a batch's groups' gradients; return its mean loss, add loss, score and weight to totals."""
+        """Return a batch's mean loss, add loss, score and weight to totals; if training, get gradients.
+
+        batch: room for 3 numbers a sample.
+        """
         cdef Py_ssize_t i
         cdef double total = 0, loss = 0, score = 0
         cdef labels_t labels
         labels.target = &targets.target
         labels.rows = job.rows
-        labels.weight = &workspace.batch[0, 0]
-        labels.loss = &workspace.batch[1, 0]
-        labels.score = &workspace.batch[2, 0]
+        labels.weight = &batch[0, 0]
+        labels.loss = &batch[1, 0]
+        labels.score = &batch[2, 0]
         labels.n = job.n
         job.labels = &labels
         for i in range(job.n):
             total += weight[job.rows[i]]
         for i in range(job.n):
-            workspace.batch[0, i] = weight[job.rows[i]] / total
+            batch[0, i] = weight[job.rows[i]] / total
         with nogil:
-            run_training(job, workspace.n_threads)
+            if training:
+                run_training(job, n_threads)
+            else:
+                run_prediction(job, n_threads)
         for i in range(job.n):
-            loss += workspace.batch[0, i] * workspace.batch[1, i]
-            score += weight[job.rows[i]] * workspace.batch[2, i]
+            loss += batch[0, i] * batch[1, i]
+            score += weight[job.rows[i]] * batch[2, i]
         totals[0] += loss * total
         totals[1] += score
         totals[2] += total
@@ -756,10 +763,33 @@ cdef class Program:
         job.dx = &dx[0, 0]
         cdef double loss
         memset(totals, 0, sizeof(totals))
-        loss = self.run_batch(&job, targets, weight, workspace, totals)
+        loss = self.run_batch(&job, targets, weight, workspace.batch, workspace.n_threads, True, totals)
         if self.n_params:
             sum_gradients(&job, 0, &dparams[0], job.n_params)
         return loss
+
+    def evaluate(
+        self,
+        Samples X,
+        const Py_ssize_t[::1] rows,     # IN   which samples, of a weight above 0
+        Targets targets,                # IN   of every sample of X
+        const double[::1] weight,       # IN   weight of every sample of X
+        const real_t[::1] params,       # IN
+        Workspace workspace,            # for prediction
+    ):
+        """Return the sums of weighted loss, weighted score and weight over some samples."""
+        cdef double[3] totals
+        cdef Py_ssize_t n = len(rows), start = 0
+        cdef Py_ssize_t step = BLOCKS_AT_ONCE * workspace.n_threads * LANES
+        cdef double[:, ::1] batch = np.empty((3, max(min(step, n), 1)))
+        cdef job_t job
+        memset(totals, 0, sizeof(totals))
+        while start < n:
+            job = self.describe_job(X, &rows[start], min(step, n - start), params, workspace)
+            self.run_batch(&job, targets, weight, batch, workspace.n_threads, False, totals)
+            PyErr_CheckSignals()
+            start += step
+        return totals[0], totals[1], totals[2]
 
     def profile(
         self,
@@ -775,7 +805,7 @@ cdef class Program:
         cdef double[3] totals
         cdef job_t job = self.describe_job(X, &rows[0], len(rows), params, workspace)
         job.seconds = &seconds[0]
-        self.run_batch(&job, targets, weight, workspace, totals)
+        self.run_batch(&job, targets, weight, workspace.batch, workspace.n_threads, True, totals)
 
     def train(
         self,
@@ -799,6 +829,7 @@ cdef class Program:
         Ctrl-C ends it after a whole step.
         """
         cdef double[3] totals
+        cdef double loss
         cdef Py_ssize_t n = len(rows), start = 0, k
         cdef job_t job
         cdef step_t step
@@ -814,7 +845,10 @@ cdef class Program:
                 X, &rows[start], min(batch_size, n - start), params, workspace
             )
             job.key = derive_key(key, <unsigned int> steps[0])
-            if not isfinite(self.run_batch(&job, targets, weight, workspace, totals)):
+            loss = self.run_batch(
+                &job, targets, weight, workspace.batch, workspace.n_threads, True, totals
+            )
+            if not isfinite(loss):
                 break
             steps[0] += 1
             step.t = steps[0]

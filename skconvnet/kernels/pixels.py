@@ -5,21 +5,17 @@ import numpy as np
 from skconvnet.kernels.branch import Branch
 from skconvnet.kernels.calls import (
     NO_POOL,
-    NO_TERMS,
-    NOWHERE,
     Activation,
     BatchNormalization,
     Call,
     Convolution,
-    FlatBuffer,
     Flattening,
-    Image,
     Pooling,
     Rescaling,
-    Tables,
-    reach_fields,
-    share_evenly,
 )
+from skconvnet.kernels.memory import NOWHERE, FlatBuffer, Image, Tables
+from skconvnet.kernels.walk import reach_fields, share_evenly
+from skconvnet.kernels.winograd import NO_TERMS
 
 
 class Rows:

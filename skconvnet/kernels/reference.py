@@ -406,3 +406,20 @@ def clip(gradient, norm):
     """The gradient, no longer than a norm (Pascanu, Mikolov and Bengio 2013)."""
     length = np.sqrt((gradient**2).sum())
     return gradient * norm / length if length > norm else gradient
+
+
+def mix_bits(x):
+    """The hash of noise.h, of uint32."""
+    x = (x ^ (x >> 16)) * np.uint32(0x7FEB352D)
+    x = (x ^ (x >> 15)) * np.uint32(0x846CA68B)
+    return x ^ (x >> 16)
+
+
+def dropout_mask(key, number, n, size, rate):
+    """What multiplies the numbers of n samples in the dropout layer of that number; key: the step's."""
+    low, high = (np.array([half], np.uint32) for half in (key & 0xFFFFFFFF, key >> 32))
+    low = mix_bits(low + np.uint32(number) * np.array([0x9E3779B9], np.uint32))
+    high = mix_bits(high ^ low)
+    element, sample = np.arange(size, dtype=np.uint32), np.arange(n, dtype=np.uint32)
+    drawn = mix_bits(mix_bits(low ^ element) + (high ^ sample[:, None]))
+    return np.where(drawn < rate * 2**32, 0, 1 / (1 - rate))

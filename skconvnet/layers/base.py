@@ -135,12 +135,14 @@ class Layer(Value):
         """
         return {}
 
-    def learn(self, X):
+    def learn(self, X, rows):
         """Learn statistics from the training data, if this is the first layer.
 
         Parameters
         ----------
         X : ndarray of shape (n, channels, height, width) or (n, features)
+        rows : ndarray of intp of shape (k,)
+            Which of the samples.
 
         Returns
         -------

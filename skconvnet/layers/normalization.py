@@ -135,11 +135,11 @@ class Standardize(Layer):
     def initialize(self, shape, rng):
         return {"running_mean": np.zeros(shape[0]), "running_var": np.ones(shape[0])}
 
-    def learn(self, X):
+    def learn(self, X, rows):
         mean, variance, n = 0.0, 0.0, 0
         axes = (0, *range(2, X.ndim))
-        for start in range(0, len(X), SAMPLES_AT_ONCE):  # Chan, Golub and LeVeque 1979
-            part = X[start : start + SAMPLES_AT_ONCE].astype(np.float64)
+        for start in range(0, len(rows), SAMPLES_AT_ONCE):  # Chan, Golub and LeVeque 1979
+            part = X[rows[start : start + SAMPLES_AT_ONCE]].astype(np.float64)
             shift, total = part.mean(axis=axes) - mean, n + len(part)
             mean = mean + shift * len(part) / total
             variance = (

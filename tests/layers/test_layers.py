@@ -17,6 +17,7 @@ from skconvnet.layers import (
     BatchNorm,
     Conv2D,
     Dense,
+    Dropout,
     Flatten,
     GlobalAvgPool2D,
     GlobalMaxPool2D,
@@ -29,10 +30,12 @@ from skconvnet.layers import (
     Output,
     ReLU,
     Rescaling,
+    Residual,
     ShapeError,
     Sigmoid,
     Softmax,
     Softplus,
+    Standardize,
     Tanh,
     ZeroPad2D,
 )
@@ -60,6 +63,11 @@ VALUES = [
     Rescaling(1 / 255, -0.5, name="bytes"),
     ZeroPad2D(1),
     ZeroPad2D(((0, 1), (2, 3)), name="pad"),
+    Dropout(),
+    Dropout(0.25, name="drop"),
+    Standardize(),
+    Residual([Conv2D(8, padding="same"), ReLU()]),
+    Residual([Conv2D(8, 1, name="inner"), None], shortcut=[Conv2D(8, 1, stride=1)], name="outer"),
     Flatten(),
     Dense(10, activation="tanh", bias=False),
     Output(bias=False, init="zeros"),
@@ -132,6 +140,10 @@ def test_arrays_and_lists_become_comparable():
         (Rescaling(2), (189,), (189,)),
         (ZeroPad2D((1, 0)), (3, 9, 7), (3, 11, 7)),
         (Softmax(), (3, 9, 7), (3, 9, 7)),
+        (Dropout(), (189,), (189,)),
+        (Standardize(), (3, 9, 7), (3, 9, 7)),
+        (Residual([Conv2D(5, stride=2, padding="same")]), (3, 9, 7), (5, 5, 4)),
+        (Residual([Dense(4)]), (189,), (4,)),
     ],
     ids=str,
 )
@@ -221,6 +233,17 @@ def test_images_are_needed(layer):
         (lambda: ZeroPad2D(-1), "ZeroPad2D: padding must be"),
         (lambda: ZeroPad2D(2**18).output_shape((1, 9, 9)), "at most 268435456 pixels"),
         (lambda: Output(init=3), "unknown init 3"),
+        (lambda: Dropout(1), "Dropout: rate must be a number of at least 0 and below 1, got 1"),
+        (lambda: Dropout(-0.1), "Dropout: rate must be"),
+        (lambda: Residual([ReLU()], shortcut="no"), 'Residual: shortcut must be "auto" or a list'),
+        (lambda: Residual([ReLU(name="a"), ReLU(name="a")]), "the same name 'a'"),
+        (lambda: Residual([ReLU(name="shortcut")]), 'the name "shortcut" is taken'),
+        (lambda: Residual([Output()]), "Residual: Output belongs into the network itself"),
+        (lambda: Residual([Standardize()]), "Residual: Standardize belongs into the network itself"),
+        (lambda: Residual([Conv2D(2, 9)]).output_shape((1, 5, 5)), "Conv2D '0' an input of at least 9x9"),
+        (lambda: Residual([Conv2D(2)]).output_shape((1, 9, 5)), "which no stride gives"),
+        (lambda: Residual([Flatten()]).output_shape((1, 9, 5)), "which no stride gives"),
+        (lambda: Residual([ReLU()], [Conv2D(2, 1)]).output_shape((1, 9, 5)), "a shortcut that gives 9x5"),
         (lambda: SGD(momentum=1), r"SGD: momentum must be a number in \[0, 1\), got 1"),
         (lambda: SGD(nesterov="yes"), "SGD: nesterov must be True or False, got 'yes'"),
         (lambda: AdamW(beta_2=1.0), r"AdamW: beta_2 must be a number in \[0, 1\), got 1.0"),
@@ -296,3 +319,23 @@ def test_wrong_initial_weights_from_a_callable(layer, wrong, message):
     layer = dataclasses.replace(layer, init=lambda shape, fan_in, fan_out, rng: wrong(shape))
     with pytest.raises(ValueError, match=message):
         layer.initialize((2, 3, 3), None)
+
+
+def test_a_residual_connection_names_its_parameters():
+    layer = Residual([Conv2D(5, name="a"), BatchNorm()], shortcut=[Conv2D(5), BatchNorm(scale=False)])
+    assert layer.parameter_shapes((3, 9, 9)) == {
+        "a.weight": (5, 3, 3, 3),
+        "a.bias": (5,),
+        "1.weight": (5,),
+        "1.bias": (5,),
+        "shortcut.0.weight": (5, 3, 3, 3),
+        "shortcut.0.bias": (5,),
+        "shortcut.1.bias": (5,),
+    }
+    assert set(layer.statistic_shapes((3, 9, 9))) == {
+        f"{owner}1.running_{name}" for owner in ("", "shortcut.") for name in ("mean", "var")
+    }
+    assert layer.list_decaying((3, 9, 9)) == ["a.weight", "shortcut.0.weight"]
+    assert layer.count_parameters((3, 9, 9)) == 2 * (5 * 27 + 5) + 15
+    with pytest.raises(TypeError, match="must be a layer or None, got 3"):
+        Residual([3])

@@ -1,0 +1,76 @@
+"""What the training benchmarks share: seeds in turn, the best epoch's weights kept, a table."""
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from skconvnet import ConvNetClassifier
+
+
+@dataclass
+class Task:
+    """A network with its settings, and images split in three: to train, to pick an epoch, to test."""
+
+    layers: list
+    params: dict
+    n_epochs: int
+    train: tuple
+    valid: tuple
+    test: tuple
+
+
+def train(seed, task):
+    """Train, a line an epoch; give classifier and best epoch's weights."""
+    clf = ConvNetClassifier(task.layers, random_state=seed, dtype="float32", **task.params)
+    classes, best = np.unique(task.train[1]), {"score": 0}
+    print("epoch  train_loss  train_score  valid_score  seconds")
+    for epoch in range(1, task.n_epochs + 1):
+        clf.partial_fit(*task.train, classes=classes)
+        record, score = clf.history_[-1], clf.score(*task.valid)
+        if score > best["score"]:
+            best = {"epoch": epoch, "score": score, "weights": dict(clf.network_.weights)}
+        print(
+            f"{epoch:5d}  {record['train_loss']:10.4f}  {record['train_score']:11.4f}  {score:11.4f}  "
+            f"{record['duration']:7.2f}",
+            flush=True,
+        )
+    return clf, best
+
+
+def measure(name, task, seeds):
+    """Train with each seed; give a Markdown table."""
+    rows, kept, last = [], [], []
+    for seed in seeds:
+        print(f"{name}, seed {seed}")
+        clf, best = train(seed, task)
+        last.append(clf.score(*task.test))
+        clf.network_.set_weights(best["weights"])
+        start = time.perf_counter()
+        kept.append(clf.score(*task.test))
+        predicted = len(task.test[1]) / (time.perf_counter() - start)
+        seconds = sum(record["duration"] for record in clf.history_)
+        trained = len(task.train[1]) * task.n_epochs / seconds
+        print(f"test accuracy {kept[-1]:.4f} (epoch {best['epoch']}), {last[-1]:.4f} (last epoch)\n")
+        rows.append(
+            f"| {seed} | {best['score']:.4f} | {best['epoch']} | {kept[-1]:.4f} | {last[-1]:.4f} | "
+            f"{seconds:.1f} s | {trained:,.0f} | {predicted:,.0f} |"
+        )
+    return "\n".join(
+        [
+            f"| {name}, seed | best validation | in epoch | test, that epoch | test, last epoch | "
+            f"{task.n_epochs} epochs of training | trained, samples/s | predicted, samples/s |",
+            "|---|---|---|---|---|---|---|---|",
+            *rows,
+            f"| median | | | **{statistics.median(kept):.4f}** | **{statistics.median(last):.4f}** | | | |",
+        ]
+    )
+
+
+def report(tables, output):
+    """Print the tables, and write them to a file if one is named."""
+    text = "\n\n".join(tables) + "\n"
+    print(text, end="")
+    if output:
+        output.write_text(text)

@@ -1,0 +1,231 @@
+"""Validation sets, early stopping, and going on with a fitted network."""
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_diabetes, load_digits
+from sklearn.metrics import log_loss, make_scorer, mean_absolute_error, mean_squared_error, r2_score
+
+from skconvnet import ConvNetClassifier, ConvNetRegressor
+from skconvnet.layers import BatchNorm, Conv2D, Dense, Dropout, MaxPool2D, Standardize
+from skconvnet.optimizers import SGD, Adam
+from skconvnet.schedules import ReduceOnPlateau
+
+DIGITS = load_digits(return_X_y=True)
+X, y = DIGITS[0][:400].reshape(-1, 8, 8) / 16, DIGITS[1][:400]
+X_val, y_val = DIGITS[0][400:600].reshape(-1, 8, 8) / 16, DIGITS[1][400:600]
+LAYERS = [Conv2D(8, activation="relu"), BatchNorm(), MaxPool2D(), Dropout(0.2), Dense(16, activation="relu")]
+
+
+def make(**params):
+    return ConvNetClassifier(
+        LAYERS, **{"max_iter": 4, "learning_rate": 0.01, "random_state": 0, "dtype": "float64", **params}
+    )
+
+
+def test_a_given_validation_set_is_looked_at_after_each_epoch():
+    weight = np.random.default_rng(0).random(200) * (np.arange(200) % 5 > 0)
+    clf = make().fit(X, y, X_val=X_val, y_val=y_val, sample_weight_val=weight)
+    last = clf.history_[-1]
+    assert last["valid_loss"] == pytest.approx(
+        log_loss(y_val, clf.predict_proba(X_val), sample_weight=weight), rel=1e-9
+    )
+    assert last["valid_score"] == pytest.approx(clf.score(X_val, y_val, weight), rel=1e-9)
+    assert clf.validation_loss_curve_ == [record["valid_loss"] for record in clf.history_]
+    assert clf.validation_scores_ == [record["valid_score"] for record in clf.history_]
+    assert clf.best_iter_ == clf.n_iter_ == 4
+    # looking changes nothing
+    np.testing.assert_array_equal(clf.network_.params, make().fit(X, y).network_.params)
+    assert make().fit(X, y).validation_scores_ is None
+
+
+@pytest.mark.parametrize(
+    "loss, metric",
+    [("squared_error", mean_squared_error), ("absolute_error", mean_absolute_error)],
+)
+def test_regressors_are_validated_by_their_loss_and_r2(loss, metric):
+    data, target = load_diabetes(return_X_y=True)
+    target = np.stack([target, -2 * target + 5], axis=1) / 100
+    reg = ConvNetRegressor([Dense(10, activation="tanh")], loss=loss, max_iter=3, random_state=0)
+    reg.fit(data[:300], target[:300], X_val=data[300:], y_val=target[300:])
+    predicted = reg.predict(data[300:])
+    assert reg.history_[-1]["valid_loss"] == pytest.approx(metric(target[300:], predicted), rel=1e-6)
+    assert reg.history_[-1]["valid_score"] == pytest.approx(r2_score(target[300:], predicted), rel=1e-6)
+
+
+def test_several_labels_are_validated():
+    labels = np.stack([y % 2, y > 4], axis=1).astype(int)
+    clf = make(loss="binary_cross_entropy", early_stopping=True, label_smoothing=0.1)
+    clf.fit(X, labels, X_val=X[:100], y_val=labels[:100])
+    best = clf.best_iter_ - 1
+    assert clf.history_[best]["valid_score"] == pytest.approx(clf.score(X[:100], labels[:100]))
+
+
+def test_early_stopping_keeps_the_best_weights():
+    clf = make(early_stopping=True, n_iter_no_change=3, max_iter=200, learning_rate=0.1)
+    clf.fit(X, y, X_val=X_val, y_val=y_val)
+    curve = clf.validation_loss_curve_
+    assert 4 <= clf.n_iter_ == len(curve) < 200
+    assert clf.best_iter_ == np.argmin(curve) + 1
+    assert log_loss(y_val, clf.predict_proba(X_val)) == pytest.approx(min(curve), rel=1e-9)
+
+
+def test_tol_and_patience():
+    clf = make(early_stopping=True, n_iter_no_change=2, max_iter=50, tol=100.0).fit(X, y)
+    assert clf.n_iter_ == 3  # the first is an improvement on nothing
+
+
+@pytest.mark.parametrize("scoring", ["balanced_accuracy", make_scorer(lambda a, b: -np.abs(a - b).mean())])
+@pytest.mark.parametrize("form", ["images", "rows", "channels_first", "frame"])
+def test_any_scorer_can_be_watched(scoring, form):
+    data, options = X, {}
+    if form == "channels_first":
+        data, options = X[:, None], {"data_format": "channels_first"}
+    elif form == "rows":
+        data, options = X.reshape(-1, 64), {"input_shape": (8, 8)}
+    elif form == "frame":
+        pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+        data = pandas.DataFrame(X.reshape(-1, 64), columns=[f"pixel {k}" for k in range(64)])
+        options = {"input_shape": (8, 8)}
+    clf = make(early_stopping=True, scoring=scoring, n_iter_no_change=2, max_iter=8, **options)
+    clf.fit(data, y, X_val=data[:100], y_val=y[:100])
+    scorer = make_scorer(lambda a, b: -np.abs(a - b).mean()) if callable(scoring) else None
+    if scorer:
+        assert max(clf.validation_scores_) == scorer(clf, data[:100], y[:100])
+    assert clf.best_iter_ == np.argmax(clf.validation_scores_) + 1
+    split = make(early_stopping=True, scoring=scoring, max_iter=2, **options).fit(data, y)
+    assert len(split.validation_scores_) == 2
+
+
+def test_the_split_is_stratified_drawn_from_random_state_and_not_trained_on(monkeypatch):
+    splits, split_off = [], ConvNetClassifier._split_off
+
+    def spy(self, *args):
+        splits.append(split_off(self, *args))
+        return splits[-1]
+
+    monkeypatch.setattr(ConvNetClassifier, "_split_off", spy)
+    options = {"early_stopping": True, "validation_fraction": 0.25, "n_iter_no_change": 10}
+    first, second = (make(**options).fit(X, y) for _ in range(2))
+    rows = splits[0].rows
+    np.testing.assert_array_equal(rows, splits[1].rows)
+    assert len(np.unique(rows)) == 100
+    assert np.abs(np.bincount(y[rows]) - np.bincount(y) / 4).max() <= 1
+    changed = X.copy()
+    changed[rows] = 0.5
+    third = make(**options).fit(changed, y)
+    assert third.loss_curve_ == first.loss_curve_ == second.loss_curve_
+    assert third.validation_loss_curve_ != first.validation_loss_curve_
+    # samples without weight are in neither part
+    weight = (np.arange(400) % 2).astype(float)
+    make(**options).fit(X, y, weight)
+    assert (splits[-1].rows % 2 == 1).all() and len(splits[-1].rows) == 50
+
+
+def test_plateaus_are_those_of_the_validation_loss():
+    schedule = ReduceOnPlateau(0.05, factor=0.5, patience=1)
+    clf = make(learning_rate=schedule, max_iter=30).fit(X, y, X_val=X_val, y_val=y_val)
+    rates = [record["learning_rate"] for record in clf.history_]
+    curve = clf.validation_loss_curve_
+    drops = [k for k in range(1, 30) if rates[k] < rates[k - 1]]
+    assert drops and all(curve[k - 1] > min(curve[: k - 1]) for k in drops)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", SGD(momentum=0.9)])
+def test_going_on_equals_going_through(optimizer):
+    options = {"optimizer": optimizer, "dtype": "float32"}
+    through = make(**options).fit(X, y)
+    warm = make(max_iter=2, warm_start=True, **options).fit(X, y)
+    warm.fit(X, y)
+    parts = make(**options)
+    for _ in range(4):
+        parts = pickle.loads(pickle.dumps(parts.partial_fit(X, y, classes=np.arange(10))))
+    for clf in (warm, parts):
+        np.testing.assert_array_equal(clf.network_.params, through.network_.params)
+        assert clf.loss_curve_ == through.loss_curve_ and clf.t_ == through.t_
+    again = make(max_iter=2, **options).fit(X, y)
+    assert again.fit(X, y).n_iter_ == 2
+
+
+def test_what_cannot_be_gone_on_with_is_refused():
+    clf = make(warm_start=True).fit(X, y)
+    before = clf.network_.params.copy()
+    for params, message in (
+        ({"layers__0__filters": 9}, "layers is .* but the fitted network has"),
+        ({"dtype": "float32"}, "dtype is 'float32', but the fitted network has 'float64'"),
+        ({"loss": "squared_error"}, "loss is 'squared_error', but the fitted network has 'cross_entropy'"),
+    ):
+        old = clf.get_params()
+        clf.set_params(**params)
+        for method in (clf.fit, clf.partial_fit):
+            with pytest.raises(ValueError, match=message):
+                method(X, y)
+        clf.set_params(**old)
+    with pytest.raises(ValueError, match=r"y has labels \[11\], which are not among the classes"):
+        clf.fit(X, np.where(y == 3, 11, y))
+    np.testing.assert_array_equal(clf.network_.params, before)
+
+
+def test_another_optimizer_starts_afresh_and_other_settings_go_on():
+    clf = make(warm_start=True, max_iter=1).fit(X, y)
+    state = clf._trainer._state.copy()
+    clf.set_params(optimizer=Adam(beta_1=0.8), label_smoothing=0.1).fit(X, y)
+    assert (clf._trainer._state != 0).any() and clf._trainer.loss.label_smoothing == 0.1
+    clf.set_params(optimizer=SGD(), learning_rate=1e-30).fit(X, y)
+    assert clf.n_iter_ == 3 and state.shape == clf._trainer._state.shape
+    assert not clf._trainer._state[1].any()
+
+
+def test_standardize_learns_in_the_first_call_from_samples_of_weight():
+    layers = [Standardize(), Dense(8)]
+    data = X * 50 + 1000
+    weight = (np.arange(400) < 300).astype(float)
+    clf = make(layers=layers).fit(data, y, weight)
+    assert clf.network_.weights["0.running_mean"][0] == pytest.approx(data[:300].mean(), rel=1e-9)
+    again = make().set_params(layers=layers).partial_fit(data[:100], y[:100], classes=np.arange(10))
+    again.partial_fit(data[100:], y[100:])
+    assert again.network_.weights["0.running_mean"][0] == pytest.approx(data[:100].mean(), rel=1e-9)
+    assert clf.score(data, y) > 0.5
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"X_val": X_val}, "X_val and y_val belong together"),
+        ({"y_val": y_val}, "X_val and y_val belong together"),
+        ({"sample_weight_val": np.ones(200)}, "sample_weight_val has no samples to weigh"),
+        ({"X_val": X_val, "y_val": y_val + 5}, r"y has labels \[10, 11, 12, 13, 14\], which are not"),
+        ({"X_val": X_val, "y_val": y_val[:9]}, "inconsistent numbers of samples"),
+        ({"X_val": X_val[:, 1:], "y_val": y_val}, "56 features, but ConvNetClassifier is expecting 64"),
+        ({"X_val": X_val, "y_val": y_val, "sample_weight_val": np.zeros(200)}, "weight"),
+    ],
+)
+def test_a_wrong_validation_set_is_refused(given, message):
+    clf = make().fit(X, y)
+    before = clf.network_.params.copy()
+    with pytest.raises(ValueError, match=message):
+        clf.fit(X, y, **given)
+    np.testing.assert_array_equal(clf.network_.params, before)
+
+
+def test_too_few_samples_to_split():
+    with pytest.raises(
+        ValueError, match="early_stopping could not split off validation_fraction=0.1 of the 12"
+    ):
+        make(early_stopping=True).fit(X[:12], y[:12])
+
+
+def test_the_table_has_columns_of_the_validation(capsys):
+    make(verbose=1, max_iter=2).fit(X, y, X_val=X_val, y_val=y_val)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == [
+        "epoch",
+        "train_loss",
+        "train_score",
+        "valid_loss",
+        "valid_score",
+        "learning_rate",
+        "duration",
+    ]
+    assert len(lines) == 3 and len({len(line) for line in lines}) == 1
