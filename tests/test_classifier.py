@@ -293,7 +293,7 @@ class TestSeveralLabels:
         parts.partial_fit(self.X, self.Y, classes=range(3)).partial_fit(self.X, self.Y)
         np.testing.assert_array_equal(parts.network_.params, whole.network_.params)
         for wrong in (self.y, self.Y[:, :2]):
-            with pytest.raises(ValueError, match=r"y must have shape \('n', 3\), as it had before, got"):
+            with pytest.raises(ValueError, match=r"y must have shape \('n', 3\), as y had before, got"):
                 parts.partial_fit(self.X, wrong)
         with pytest.raises(ValueError, match=r"classes must be range\(3\)"):
             clone(parts).partial_fit(self.X, self.Y, classes=["a", "b", "c"])
@@ -491,7 +491,7 @@ def test_interrupted_partial_fit_goes_through_and_changes_nothing():
             raise KeyboardInterrupt
 
     trainer = clf._trainer.copy()
-    trainer._rng = Interrupting(0)
+    trainer.rng = Interrupting(0)
     clf._trainer.copy = lambda: trainer
     with pytest.raises(KeyboardInterrupt):
         clf.partial_fit(X, y)

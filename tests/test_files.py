@@ -166,10 +166,10 @@ class TestRoundTrip:
         for random_state in (None, 7, np.random.RandomState(7)):
             clf = make_classifier(layers=[], random_state=random_state).fit(X, y)
             again = renew(clf)
-            if random_state is not clf._trainer._rng:
+            if random_state is not clf._trainer.rng:
                 assert again.random_state == random_state
             else:  # one generator draws weights and orders, and still does
-                assert again.random_state is again._trainer._rng
+                assert again.random_state is again._trainer.rng
             clf.partial_fit(X, y), again.partial_fit(X, y)
             np.testing.assert_array_equal(again.network_.params, clf.network_.params)
             if random_state is not None:
@@ -202,7 +202,9 @@ class TestRoundTrip:
         again = renew(clf)
         assert again.get_params() == clf.get_params()
         np.testing.assert_array_equal(again.predict_proba(X), clf.predict_proba(X))
-        clf.partial_fit(X, y), again.partial_fit(X, y)
+        with pytest.raises(ValueError, match="the fitted network has"):
+            again.partial_fit(X, y)
+        clf.fit(X, y), again.fit(X, y)
         np.testing.assert_array_equal(again.network_.params, clf.network_.params)
 
     def test_numbers_that_are_not_finite(self, renew):

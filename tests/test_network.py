@@ -182,7 +182,10 @@ NETWORKS = [
             GlobalAvgPool2D(),
         ],
     ),
-    ((2, 6, 6), [Residual([Residual([Conv2D(2, padding=1), BatchNorm()]), Tanh()], shortcut=[Sigmoid()])]),
+    (
+        (2, 6, 6),
+        [Residual([Residual([Conv2D(2, padding=1, bias=False), BatchNorm()]), Tanh()], shortcut=[Sigmoid()])],
+    ),
     ((5,), [Dense(8), Residual([Dense(8, activation="tanh"), LayerNorm()]), Residual([Dense(4), Tanh()])]),
     ((5,), [Residual([Dense(5, activation="tanh"), Dropout(0.3)]), Tanh()]),
     (
@@ -366,9 +369,8 @@ def test_dropout_follows_its_twin(isa, dtype):
     network = Network([Dropout(0.3), Dropout(0.6)], (3, 5, 4), dtype=dtype)
     X = np.random.RandomState(0).standard_normal((37, 3, 5, 4)).astype(dtype)
     np.testing.assert_array_equal(network.forward(X), X.reshape(37, -1))
-    dx, _ = network.backward(X, np.ones((37, 60), dtype))
-    key = 0
-    masks = [reference.dropout_mask(key, number, 37, 60, rate) for number, rate in enumerate((0.3, 0.6))]
+    dx, _ = network.backward(X, np.ones_like(X))
+    masks = [reference.dropout_mask(0, number, 37, 60, rate) for number, rate in enumerate((0.3, 0.6))]
     np.testing.assert_allclose(dx.reshape(37, -1), masks[0] * masks[1], rtol=1e-6)
 
 

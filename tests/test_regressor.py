@@ -100,7 +100,7 @@ def test_partial_fit():
     assert parts.loss_curve_ == whole.loss_curve_ and parts.n_iter_ == 3 and parts.t_ == whole.t_
     fitted = dict(vars(parts))
     for wrong in (y[:, 0], np.repeat(y, 2, axis=1)):
-        with pytest.raises(ValueError, match=r"y must have shape \('n', 2\), as it had before, got"):
+        with pytest.raises(ValueError, match=r"y must have shape \('n', 2\), as y had before, got"):
             parts.partial_fit(X, wrong)
     assert vars(parts) == fitted
 

@@ -122,11 +122,17 @@ NETWORKS = {
             BatchNorm(),
             ReLU(),
             Residual(
-                [Conv2D(6, padding=1, bias=False), BatchNorm(), ReLU(), Conv2D(6, padding=1), BatchNorm()]
+                [
+                    Conv2D(6, padding=1, bias=False),
+                    BatchNorm(),
+                    ReLU(),
+                    Conv2D(6, padding=1, bias=False),
+                    BatchNorm(),
+                ]
             ),
             ReLU(),
             Residual(
-                [Conv2D(9, padding="same", stride=2), BatchNorm(), Tanh(), Conv2D(9, 1)],
+                [Conv2D(9, padding="same", stride=2, bias=False), BatchNorm(), Tanh(), Conv2D(9, 1)],
                 shortcut=[Conv2D(9, 1, stride=2, bias=False), BatchNorm(scale=False)],
             ),
             Residual([Tanh(), Conv2D(12, padding="same")], name="projected"),

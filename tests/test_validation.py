@@ -20,7 +20,14 @@ LAYERS = [Conv2D(8, activation="relu"), BatchNorm(), MaxPool2D(), Dropout(0.2), 
 
 def make(**params):
     return ConvNetClassifier(
-        LAYERS, **{"max_iter": 4, "learning_rate": 0.01, "random_state": 0, "dtype": "float64", **params}
+        **{
+            "layers": LAYERS,
+            "max_iter": 4,
+            "learning_rate": 0.01,
+            "random_state": 0,
+            "dtype": "float64",
+            **params,
+        }
     )
 
 
@@ -183,7 +190,7 @@ def test_standardize_learns_in_the_first_call_from_samples_of_weight():
     weight = (np.arange(400) < 300).astype(float)
     clf = make(layers=layers).fit(data, y, weight)
     assert clf.network_.weights["0.running_mean"][0] == pytest.approx(data[:300].mean(), rel=1e-9)
-    again = make().set_params(layers=layers).partial_fit(data[:100], y[:100], classes=np.arange(10))
+    again = make(layers=layers).partial_fit(data[:100], y[:100], classes=np.arange(10))
     again.partial_fit(data[100:], y[100:])
     assert again.network_.weights["0.running_mean"][0] == pytest.approx(data[:100].mean(), rel=1e-9)
     assert clf.score(data, y) > 0.5

@@ -146,8 +146,8 @@ class Standardize(Layer):
                 variance * n + part.var(axis=axes) * len(part) + shift**2 * (n * len(part) / total)
             ) / total
             n = total
-        # rounding leaves a constant channel a variance of about (mean * eps)^2
-        constant = variance <= (10 * np.finfo(np.float64).eps * mean) ** 2
+        # rounding leaves a constant channel a variance, of at most (n * eps * mean)^2
+        constant = variance <= (n * np.finfo(np.float64).eps * mean) ** 2
         return {"running_mean": mean, "running_var": np.where(constant, 1.0, variance)}
 
     def check_parameters(self, shape, parameters):

@@ -156,8 +156,9 @@ def _lower_chain(plan, x, chain, places):
 
 def _select(named, key):
     """Give what belongs to one inner layer, by its own names."""
-    own = ((name.rpartition("."), value) for name, value in named.items())
-    return {name: value for (owner, _, name), value in own if owner == key}
+    return {
+        name.removeprefix(f"{key}."): value for name, value in named.items() if name.startswith(f"{key}.")
+    }
 
 
 def _project(shape, output_shape):
