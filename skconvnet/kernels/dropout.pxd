@@ -2,8 +2,9 @@
 
     y = mask * x / (1 - rate)           mask: 0 with probability rate, else 1
 
-In prediction it is not called.  A mask is a hash of the step's key, the layer, the sample's place in the batch and the number's place in
-the sample: the same for any number of threads, and drawn again backward.
+In prediction it is not called.  A mask is a hash of the step's key, the layer, the sample's place in
+the batch and the number's place in the sample: the same for any number of threads, and drawn again
+backward.
 """
 
 from libc.stdint cimport uint32_t, uint64_t

@@ -105,7 +105,7 @@ cdef inline void take_cross_entropy(
     const target_t* g, const lanes_t* z, Py_ssize_t z_plane, lanes_t* dz, Py_ssize_t dz_plane,
     Py_ssize_t channels, lanes_t scale, lanes_t* loss
 ) noexcept nogil:
-    """Add up the loss and put the gradient in the place of t; nothing overflows, as the largest z counts 0."""
+    """Add up the loss and put the gradient in the place of t; less the largest z, nothing overflows."""
     cdef Py_ssize_t k
     cdef real_t low = <real_t> g.low, span = <real_t> g.span
     cdef lanes_t x, t, top = z[0], total = splat(0), explained = splat(0)

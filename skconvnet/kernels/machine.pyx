@@ -89,10 +89,8 @@ cdef enum op_kind:
 OP_KINDS = {
     "conv": CONV, "dense": DENSE, "max_pool": MAX_POOL, "avg_pool": AVG_POOL,
     "flatten": FLATTEN, "activation": ACTIVATION,
-    "moments": MOMENTS, "normalize": NORMALIZE, "fork": FORK, "addition": ADDITION,
-    "dropout": DROPOUT,
     "moments": MOMENTS, "normalize": NORMALIZE, "layer_norm": LAYER_NORM, "rescale": RESCALE,
-    "local": LOCAL,
+    "local": LOCAL, "fork": FORK, "addition": ADDITION, "dropout": DROPOUT,
     "clear_gaps": CLEAR_GAPS, "plane_max_pool": PLANE_MAX_POOL, "plane_avg_pool": PLANE_AVG_POOL,
     "spread": SPREAD,
 }
