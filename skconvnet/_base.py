@@ -7,8 +7,6 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, is_classifier
-from sklearn.metrics import check_scoring, get_scorer_names
-from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
 
 from skconvnet import kernels
@@ -56,7 +54,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
-        "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+        "scoring": [str, callable, None],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
         "dtype": [StrOptions({"auto", "float32", "float64"})],
@@ -176,6 +174,8 @@ class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
 
     def _split_off(self, images, y, target, weight, sample_weight):
         """Choose samples to validate on: of a classifier, with each class' share in it."""
+        from sklearn.model_selection import train_test_split  # late: longer to import than this package
+
         used = np.flatnonzero(weight > 0)
         stratify = y[used] if is_classifier(self) and y.ndim == 1 else None
         try:
@@ -200,6 +200,8 @@ class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
         )
         if self.scoring is None:
             return evaluate
+        from sklearn.metrics import check_scoring  # late: longer to import than this package
+
         scorer, model = check_scoring(self, self.scoring), copy.copy(self)
         vars(model).pop("feature_names_in_", None)  # the scorer gets plain arrays
         X = validation.X[validation.rows]
