@@ -164,10 +164,10 @@ class Network:
         None leaves its position empty.
     input_shape : tuple of int
         (channels, height, width), or (features,) for vectors.
-    n_outputs : int or None
+    n_outputs : int, default=None
         Number of outputs: an `Output` is added or, if it is the last layer, resolved. None for a
         stack that ends where it ends.
-    dtype : dtype
+    dtype : dtype, default=np.float32
         float32 or float64.
 
     Attributes
@@ -366,11 +366,11 @@ class Network:
 
         Parameters
         ----------
-        head : {None, "softmax", "log_softmax"}
+        head : {None, "softmax", "log_softmax"}, default=None
             What follows the last layer.
-        training : bool
+        training : bool, default=False
             Whether the program trains: then it has calls, such as dropout, that prediction has not.
-        input_gradient : bool
+        input_gradient : bool, default=False
             Whether `Program.backward` gives the gradient to the input.
 
         Returns
@@ -389,7 +389,7 @@ class Network:
 
         Parameters
         ----------
-        head : {None, "softmax", "log_softmax"}
+        head : {None, "softmax", "log_softmax"}, default=None
             What follows the last layer.
 
         Returns
@@ -454,6 +454,11 @@ class Network:
         Returns
         -------
         workspace : Workspace
+
+        Raises
+        ------
+        ValueError
+            If n_threads is below 1.
         """
         if n_threads < 1:
             raise ValueError(f"n_threads must be at least 1, got {n_threads}.")
@@ -499,6 +504,11 @@ class Network:
         dx : ndarray of the shape of X
         dparams : ndarray of shape (n_params,)
             Summed over samples, not averaged.
+
+        Raises
+        ------
+        ValueError
+            If X or dy has another shape than the network's, or another number of samples than the other.
         """
         if len(dy) != len(X):
             raise ValueError(f"dy must have the {len(X)} samples of X, got {len(dy)}.")

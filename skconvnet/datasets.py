@@ -10,6 +10,8 @@ import numpy as np
 from sklearn.datasets import fetch_openml
 from sklearn.utils import Bunch
 
+__all__ = ["fetch_mnist", "read_cifar10", "read_idx"]
+
 # third byte of an IDX file: type of its numbers
 _IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _CIFAR_SHAPE = (3, 32, 32)  # as stored; a record of the binary form is a label and an image

@@ -17,6 +17,8 @@ of weights that one filter has, fan_out the kernel's area times the filters.
 
 import numpy as np
 
+__all__ = ["INITIALIZERS", "draw"]
+
 _VARIANCES = {
     "he": lambda fan_in, fan_out: 2 / fan_in,
     "glorot": lambda fan_in, fan_out: 2 / (fan_in + fan_out),

@@ -24,6 +24,8 @@ from typing import ClassVar
 
 from skconvnet._values import Value, check_numbers, suggest
 
+__all__ = ["OPTIMIZERS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Lion", "Optimizer", "RMSprop"]
+
 
 @dataclass(frozen=True, repr=False)
 class Optimizer(Value):

@@ -10,6 +10,8 @@ import numpy as np
 from skconvnet import architectures, kernels
 from skconvnet._network import Network
 
+__all__ = ["main", "profile"]
+
 
 def profile(layers, input_shape, *, n_outputs=10, batch_size=64, dtype="float32", repeats=50):
     """Time the parts of a training step on one thread.

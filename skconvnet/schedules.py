@@ -12,6 +12,16 @@ import numpy as np
 
 from skconvnet._values import Value, check_numbers
 
+__all__ = [
+    "CosineDecay",
+    "ExponentialDecay",
+    "OneCycle",
+    "ReduceOnPlateau",
+    "Schedule",
+    "StepDecay",
+    "Warmup",
+]
+
 
 @dataclass(frozen=True, repr=False)
 class Schedule(Value):

@@ -31,6 +31,11 @@ class Layer(Value):
 
     A layer holds no array and no mode: `fit` compiles it, with its input's shape, into kernel
     calls. Shapes are (channels, height, width) for images and (features,) for vectors.
+
+    Parameters
+    ----------
+    name : str, default=None
+        Makes the layer searchable by name.
     """
 
     name: str | None = field(default=None, kw_only=True)

@@ -1,0 +1,101 @@
+"""Docstrings of all that is public: numpydoc, with every parameter, its default, and what comes of it."""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import re
+import sys
+import textwrap
+
+import pytest
+
+import skconvnet
+from skconvnet._network import Network
+
+
+def list_public():
+    """Names and objects: of every `__all__`, with the methods and properties that are skconvnet's own."""
+    rooms = [m.name for m in pkgutil.iter_modules(skconvnet.__path__) if not m.name.startswith("_")]
+    found = {"Network": Network}  # what an estimator's `network_` is
+    for module in map(importlib.import_module, ["skconvnet", *(f"skconvnet.{room}" for room in rooms)]):
+        for name in module.__all__:
+            thing = getattr(module, name)
+            if callable(thing):
+                found[f"{module.__name__}.{name}"] = thing
+    for name, thing in list(found.items()):
+        if inspect.isclass(thing):
+            for key in dir(thing):
+                member = inspect.getattr_static(thing, key)
+                if not isinstance(member, property):
+                    member = getattr(thing, key)
+                owner = getattr(member, "fget", member)
+                if not key.startswith("_") and getattr(owner, "__module__", "").startswith("skconvnet"):
+                    found[f"{name}.{key}"] = member
+    return found
+
+
+PUBLIC = list_public()
+
+
+def read_sections(doc):
+    """Titles and bodies of the sections of a numpydoc docstring; the text before them has the title ''."""
+    lines = doc.splitlines()
+    starts = [k for k in range(len(lines) - 1) if lines[k] and re.fullmatch("-{3,}", lines[k + 1])]
+    sections = {"": lines[: starts[0] if starts else None]}
+    for start, end in zip(starts, [*starts[1:], len(lines)]):
+        assert len(lines[start]) == len(lines[start + 1]), f"underline {lines[start]!r} at its length"
+        sections[lines[start]] = lines[start + 2 : end]
+    return sections
+
+
+def read_parameters(section):
+    """Names of parameters, and the description of the kind that each has on its line."""
+    kinds = {}
+    for line in section:
+        if line and not line.startswith(" "):
+            names, _, kind = line.partition(" : ")
+            kinds.update(dict.fromkeys(names.replace("*", "").split(", "), kind))
+    return kinds
+
+
+def list_statements(function):
+    """The statements of a function's body, without those of functions in it."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function))))
+    waiting = list(tree.body[0].body)
+    while waiting:
+        node = waiting.pop()
+        if not isinstance(node, (ast.FunctionDef, ast.Lambda, ast.ClassDef)):
+            yield node
+            waiting += ast.iter_child_nodes(node)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_docstring(name):
+    thing = PUBLIC[name]
+    sections = read_sections(inspect.getdoc(thing) or "")
+    assert sections[""] and sections[""][0].endswith((".", ":")), "a sentence on the first line"
+    if isinstance(thing, property):
+        return
+    parameters = dict(inspect.signature(thing).parameters)
+    parameters.pop("self", None)
+    kinds = read_parameters(sections.get("Parameters", []))
+    assert set(kinds) == set(parameters)
+    for key, parameter in parameters.items():
+        if kinds[key] and parameter.default is not parameter.empty:
+            kind, _, default = kinds[key].rpartition("default=")
+            assert kind and repr(eval(default, vars(sys.modules[thing.__module__]))) == repr(parameter.default)
+    if not inspect.isclass(thing):
+        statements = list(list_statements(thing))
+        returns = any(isinstance(node, ast.Return) and node.value for node in statements)
+        yields = any(isinstance(node, ast.Yield) for node in statements)
+        assert ("Returns" in sections) >= returns and ("Yields" in sections) >= yields
+        raised = [node.exc for node in statements if isinstance(node, ast.Raise) and node.exc]
+        for error in (getattr(exc, "func", exc) for exc in raised):
+            if isinstance(error, ast.Name) and error.id != "NotImplementedError":
+                assert any(line == error.id for line in sections.get("Raises", [])), error.id
+
+
+def test_what_is_public():
+    assert {"skconvnet.ConvNetClassifier.partial_fit", "skconvnet.layers.Conv2D", "skconvnet.load"} <= set(PUBLIC)
+    assert not any("sklearn" in getattr(thing, "__module__", "") for thing in PUBLIC.values())
