@@ -84,7 +84,9 @@ def test_docstring(name):
     for key, parameter in parameters.items():
         if kinds[key] and parameter.default is not parameter.empty:
             kind, _, default = kinds[key].rpartition("default=")
-            assert kind and repr(eval(default, vars(sys.modules[thing.__module__]))) == repr(parameter.default)
+            assert kind and repr(eval(default, vars(sys.modules[thing.__module__]))) == repr(
+                parameter.default
+            )
     if not inspect.isclass(thing):
         statements = list(list_statements(thing))
         returns = any(isinstance(node, ast.Return) and node.value for node in statements)
@@ -97,5 +99,7 @@ def test_docstring(name):
 
 
 def test_what_is_public():
-    assert {"skconvnet.ConvNetClassifier.partial_fit", "skconvnet.layers.Conv2D", "skconvnet.load"} <= set(PUBLIC)
+    assert {"skconvnet.ConvNetClassifier.partial_fit", "skconvnet.layers.Conv2D", "skconvnet.load"} <= set(
+        PUBLIC
+    )
     assert not any("sklearn" in getattr(thing, "__module__", "") for thing in PUBLIC.values())

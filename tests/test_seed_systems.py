@@ -1,17 +1,45 @@
-"""Worked examples and parameter counts of the texts on hand-made networks that this began with.
+"""Worked examples, parameter counts and mistakes of the texts on hand-made networks that this began with.
 
 The labels T1 to T16 number the examples; where a text's own figure is wrong, the test has the right one
-and says so.
+and says so. The mistakes have a test each that fails if they were made here; doc/seed-systems.md lists them,
+with those that tests elsewhere cover.
 """
+
+import warnings
 
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import sliding_window_view
 
-from skconvnet import functional
+from skconvnet import ConvNetClassifier, ConvNetRegressor, functional
+from skconvnet._losses import Loss
 from skconvnet._network import Network
-from skconvnet.architectures import LENET_CONNECTIONS, annt_mnist, kajda_mnist, lenet5, numpy_cnn
-from skconvnet.layers import AvgPool2D, Conv2D, Dense, MaxPool2D, ReLU, ShapeError
+from skconvnet._training import Trainer
+from skconvnet.architectures import (
+    LENET_CONNECTIONS,
+    annt_cifar10,
+    annt_mnist,
+    kajda_mnist,
+    lenet5,
+    numpy_cnn,
+)
+from skconvnet.layers import (
+    AvgPool2D,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    LogSoftmax,
+    MaxPool2D,
+    Output,
+    ReLU,
+    ShapeError,
+    Sigmoid,
+    Softmax,
+    Standardize,
+)
 from skconvnet.layers.window import pad_image
+from skconvnet.optimizers import SGD, Adam
+from skconvnet.schedules import ExponentialDecay
 
 F = np.array(
     [
@@ -169,8 +197,6 @@ def test_t13_sigmoid():
     y = functional.sigmoid(z)
     np.testing.assert_allclose(y[0], [0.98201379, 0.99330715, 0.99752738], atol=5e-9)
     # at z, where the notebook evaluates it at the activation
-    from skconvnet.layers import Sigmoid
-
     dx, _ = Network([Sigmoid()], (3,), dtype=np.float64).backward(z, np.ones((1, 3)))
     np.testing.assert_allclose(dx[0], [0.01766271, 0.00664806, 0.00246651], atol=5e-9)
 
@@ -184,6 +210,15 @@ def test_t14_untrained_loss():
     assert loss == pytest.approx(np.log(10), abs=0.05)
     loss, _ = functional.cross_entropy(np.zeros((5, 10)), [0, 1, 2, 3, 4])
     assert loss == pytest.approx(2.302585, abs=5e-7)
+
+
+def test_t15_windows_of_a_series():
+    series = np.array([0.0, 1, 4, 9, 16, 25, 16, 9, 4, 1])
+    windows = sliding_window_view(series[:-3], 3)  # the last three numbers are to be predicted
+    assert windows.tolist() == [[0, 1, 4], [1, 4, 9], [4, 9, 16], [9, 16, 25], [16, 25, 16]]
+    X, y = windows[:, :2] / 25, windows[:, 2] / 25
+    reg = ConvNetRegressor([Dense(10, activation="tanh")], learning_rate=0.01, max_iter=3000, random_state=0)
+    np.testing.assert_allclose(reg.fit(X, y).predict(X), y, atol=0.02)
 
 
 def test_t16_connection_table():
@@ -243,13 +278,238 @@ def test_network_parameters(layers, shape, expected):
 
 
 def test_annt_cifar10_parameters():
-    layers = []
-    for filters in (32, 32, 64):
-        layers += [Conv2D(filters, 5, padding="same"), MaxPool2D()]
-    counts = [s.n_parameters for s in Network([*layers, Dense(64)], (3, 32, 32), 10).stages]
+    counts = [stage.n_parameters for stage in Network(annt_cifar10(), (3, 32, 32), 10).stages]
     assert [n for n in counts if n] == [2432, 25632, 51264, 65600, 650]
 
 
 def test_a_kernel_larger_than_its_input_is_refused():
+    for layer in (Conv2D(1, 5), MaxPool2D(5), AvgPool2D((1, 5))):
+        with pytest.raises(ShapeError, match="an input of at least"):
+            layer.output_shape((1, 4, 4))
+
+
+def test_a_connection_table_for_other_channels_is_refused():
     with pytest.raises(ShapeError):
-        Conv2D(1, 5).output_shape((1, 4, 4))
+        Conv2D(16, 5, connections=LENET_CONNECTIONS).output_shape((5, 14, 14))
+
+
+def test_even_kernels_reach_to_the_bottom_and_right():
+    y = functional.conv2d(np.arange(1.0, 10).reshape(1, 1, 3, 3), np.ones((1, 1, 2, 2)), padding="same")
+    np.testing.assert_array_equal(y[0, 0], [[12, 16, 9], [24, 28, 15], [15, 17, 9]])
+    assert pad_image((1, 8, 8), (4, 4), (1, 1), "same") == ((1, 2), (1, 2))
+    assert pad_image((1, 8, 8), (5, 4), (2, 3), "same") == ((1, 2), (1, 1))
+
+
+def test_an_edge_filter_is_not_divided_by_its_sum():
+    y = functional.conv2d(F, [[[[-1.0, 0, 1]] * 3]])
+    sums = [[6, 10, 2, -6], [14, -4, -5, -5], [12, -1, -8, -7], [8, 4, -2, -9]]
+    np.testing.assert_array_equal(y[0, 0], sums)
+
+
+def test_a_bias_is_added_once_however_many_maps_a_filter_sees():
+    bias = np.arange(1.0, 17)
+    x, weight = np.ones((1, 6, 5, 5)), np.zeros((16, 6, 3, 3))
+    for connections in (None, LENET_CONNECTIONS):
+        y = functional.conv2d(x, weight, bias, connections=connections)
+        np.testing.assert_array_equal(y, np.broadcast_to(bias[:, None, None], (1, 16, 3, 3)))
+        dbias = functional.conv2d_backward(x, weight, np.ones((1, 16, 3, 3)), connections=connections)[2]
+        np.testing.assert_array_equal(dbias, np.full(16, 9))
+
+
+def test_all_maps_count_forward_and_all_filters_backward():
+    x = np.array([1.0, 10, 100]).reshape(1, 3, 1, 1)
+    weight = np.array([[1.0, 2, 3], [4, 5, 6]]).reshape(2, 3, 1, 1)
+    assert functional.conv2d(x, weight).ravel().tolist() == [321, 654]
+    dx, dweight, _ = functional.conv2d_backward(x, weight, np.array([1.0, 10]).reshape(1, 2, 1, 1))
+    assert dx.ravel().tolist() == [41, 52, 63]
+    assert dweight.ravel().tolist() == [1, 10, 100, 10, 100, 1000]
+
+
+def test_gradients_of_earlier_batches_leave_nothing_behind():
+    layers = [Conv2D(4, 5, padding="same"), MaxPool2D(3, stride=2), Conv2D(5, 5, padding="same"), AvgPool2D()]
+    network, twin = (Network(layers, (3, 9, 9), 3, np.float64) for _ in range(2))
+    rng = np.random.RandomState(0)
+    network.initialize(rng)
+    twin.params = network.params.copy()
+    X, y = rng.standard_normal((30, 3, 9, 9)), rng.randint(0, 3, 30)
+    run_epoch = Trainer(network, SGD(), rng).prepare(X, y, np.ones(30), 8, 0.1, False, 2)
+    for _ in range(2):
+        run_epoch()  # in one workspace for all steps
+        for start in range(0, 30, 8):
+            batch = slice(start, start + 8)
+            twin.params = twin.params - 0.1 * twin.loss(X[batch], y[batch])[2]  # in a new one each
+    np.testing.assert_allclose(network.params, twin.params, rtol=1e-11, atol=1e-13)
+
+
+def test_overlapping_windows_add_up_their_gradients():
+    peak = np.zeros((1, 1, 5, 5))
+    peak[..., 2, 2] = 1
+    dy = np.arange(1.0, 10).reshape(1, 1, 3, 3)
+    dx = functional.max_pool2d_backward(peak, dy, 3, stride=1)
+    assert dx[0, 0, 2, 2] == dx.sum() == 45  # all nine windows see the peak
+    dx = functional.avg_pool2d_backward(peak, 9 * dy, 3, stride=1)[0, 0]
+    seen = [
+        [1, 3, 6, 5, 3],
+        [5, 12, 21, 16, 9],
+        [12, 27, 45, 33, 18],
+        [11, 24, 39, 28, 15],
+        [7, 15, 24, 17, 9],
+    ]
+    np.testing.assert_array_equal(dx, seen)
+
+
+def test_of_equal_pixels_the_first_gets_the_gradient():
+    dx = functional.max_pool2d_backward(np.ones((1, 1, 4, 4)), np.ones((1, 1, 2, 2)), 2)
+    np.testing.assert_array_equal(dx[0, 0], np.kron(np.ones((2, 2)), [[1, 0], [0, 0]]))
+
+
+def test_padding_never_counts_in_pooling():
+    ones = np.ones((1, 1, 5, 5))
+    for padding in ("same", 1):
+        np.testing.assert_array_equal(
+            functional.avg_pool2d(ones, 3, stride=2, padding=padding), ones[..., :3, :3]
+        )
+        y = functional.max_pool2d(-ones, 3, stride=2, padding=padding)
+        np.testing.assert_array_equal(y, -ones[..., :3, :3])
+
+
+def test_relu_has_no_slope_at_zero():
+    x = np.array([[-1.0, 0, 1]])
+    dx, _ = Network([ReLU()], (3,), dtype=np.float64).backward(x, np.ones((1, 3)))
+    np.testing.assert_array_equal(dx, [[0, 0, 1]])
+
+
+def test_the_softmaxes_have_their_whole_jacobian():
+    p = np.array([[0.3, 0.35, 0.25, 0.1]])
+    dy = np.array([[0.0, 2, 0, 1]])  # whose sum is not -1
+    dx, _ = Network([LogSoftmax()], (4,), dtype=np.float64).backward(np.log(p), dy)
+    np.testing.assert_allclose(dx, dy - 3 * p, rtol=1e-14)
+    dx, _ = Network([Softmax()], (4,), dtype=np.float64).backward(np.log(p), dy)
+    np.testing.assert_allclose(dx, p * (dy - 0.8), rtol=1e-14)
+
+
+def test_gradients_have_the_share_that_losses_have():
+    z, t = np.array([[1.0, 4], [2, -2], [0, 3]]), np.zeros((3, 2))
+    network = Network([], (2,), dtype=np.float64)
+    mean, dz, _ = network.loss(z, t, loss=Loss("squared_error"))
+    assert mean == pytest.approx(34 / 6)
+    np.testing.assert_allclose(dz, 2 * z / 6, rtol=1e-14)
+    mean, dz, _ = network.loss(z, t, loss=Loss("absolute_error"))
+    assert mean == pytest.approx(2)
+    np.testing.assert_allclose(dz, np.sign(z) / 6, rtol=1e-14)
+
+
+def test_losses_of_certain_and_wrong_outputs_are_finite():
+    z, network = np.array([[1000.0, -1000]]), Network([], (2,), dtype=np.float64)
+    assert functional.cross_entropy(z, [1])[0] == 2000
+    mean, dz, _ = network.loss(z, np.array([[0.0, 1]]), loss=Loss("binary_cross_entropy"))
+    assert mean == 1000
+    np.testing.assert_array_equal(dz, [[0.5, -0.5]])
+
+
+def make_line(optimizer):
+    """A trainer of one weight, y = w x; its w is 0, its gradient under absolute error is -x."""
+    network = Network([Output(bias=False, init="zeros")], (1,), 1, np.float64)
+    return Trainer(network, optimizer, np.random.RandomState(0), Loss("absolute_error"))
+
+
+def test_adam_corrects_its_bias_keeps_its_state_and_adds_epsilon_to_the_root():
+    trainer = make_line(Adam(beta_1=0.95, beta_2=0.99, epsilon=1.0))
+    X, y = np.array([[1.0], [0], [0]]), np.full((3, 1), 100.0)
+    expected = 0
+    for t in (1, 2, 3):  # the gradient is -1, then 0 twice
+        trainer.prepare(X[t - 1 : t], y[:1], np.ones(1), 1, 0.1, False, 1)()
+        mean = 0.95 ** (t - 1) * 0.05 / (1 - 0.95**t)
+        square = 0.99 ** (t - 1) * 0.01 / (1 - 0.99**t)
+        expected += 0.1 * mean / (np.sqrt(square) + 1)
+        assert trainer.network.params[0] == pytest.approx(expected, rel=1e-12)
+        assert t > 1 or expected == pytest.approx(0.1 / 2)  # 0.1 / sqrt(2) with epsilon in the root
+
+
+def test_every_order_of_the_samples_is_as_likely():
+    # each step at half the rate of the one before: an input's weight tells when its sample came
+    n, n_epochs = 8, 2000
+    network = Network([Output(bias=False, init="zeros")], (n,), 1, np.float64)
+    trainer = Trainer(network, SGD(), np.random.RandomState(0), Loss("absolute_error"))
+    run_epoch = trainer.prepare(
+        np.eye(n), np.full((n, 1), 1e6), np.ones(n), 1, ExponentialDecay(1.0, 1, 0.5), True, 1
+    )
+    counts = np.zeros((n, n))
+    for _ in range(n_epochs):
+        trainer.steps[0] = 0
+        network.params = np.zeros(n)
+        run_epoch()
+        places = -np.log2(network.params).round().astype(int)
+        assert sorted(places) == list(range(n))  # every sample once
+        counts[np.arange(n), places] += 1
+    chance = n_epochs / n
+    assert ((counts - chance) ** 2 / chance).sum() < 90  # 49 degrees of freedom: 3e-4 beyond
+
+
+def test_every_layer_is_trained_and_starts_with_weights_of_its_own():
+    rng = np.random.RandomState(0)
+    layers = [
+        Conv2D(4, padding="same", activation="tanh"),
+        Conv2D(4, padding="same"),
+        Conv2D(4, padding="same"),
+    ]
+    network = Network([*layers, BatchNorm(), Dense(5, activation="tanh"), Dense(5)], (4, 6, 6), 3)
+    network.initialize(rng)
+    before = {name: weight.copy() for name, weight in network.weights.items()}
+    starts = [before[f"{k}.weight"] for k in range(3)]
+    assert not any((a == b).any() for a, b in zip(starts, [*starts[1:], starts[0]]))
+    X = rng.standard_normal((40, 4, 6, 6)).astype(np.float32)
+    Trainer(network, SGD(), rng).prepare(X, rng.randint(0, 3, 40), np.ones(40), 20, 0.1, True, 2)()
+    # a bias before batch normalisation has no effect
+    assert all((network.weights[name] != before[name]).all() for name in before if name != "2.bias")
+
+
+def test_each_feature_is_normalised_by_itself_and_in_its_own_batch():
+    X = np.arange(12.0).reshape(4, 3) * [1, 10, 100] + [0, 1000, -1000]
+    network = Network([BatchNorm(momentum=0.0)], (3,), 2, np.float64)
+    network.initialize(np.random.RandomState(0))
+    trainer = Trainer(network, SGD(), np.random.RandomState(0))
+    for batch in (X, X[:2], X[:3]):  # the sizes of batches leave nothing behind
+        trainer.prepare(
+            batch, np.zeros(len(batch), np.intp), np.ones(len(batch)), len(batch), 0.1, False, 1
+        )()
+        np.testing.assert_allclose(network.weights["0.running_mean"], batch.mean(axis=0), rtol=1e-12)
+        np.testing.assert_allclose(network.weights["0.running_var"], batch.var(axis=0, ddof=1), rtol=1e-12)
+
+
+def test_test_images_are_standardized_by_the_training_images():
+    rng = np.random.default_rng(0)
+    X, y = rng.random((40, 4, 4)) + np.arange(40).reshape(-1, 1, 1) % 2, np.arange(40) % 2
+    clf = ConvNetClassifier([Standardize(), Dense(5)], max_iter=20, learning_rate=0.01, random_state=0).fit(
+        X, y
+    )
+    bright = X[y == 1]  # by their own mean, half of them would be dark
+    assert (clf.predict(bright) == 1).all()
+
+
+def test_accuracy_counts_samples():
+    X, y = np.eye(10), np.arange(10)
+    clf = ConvNetClassifier([], learning_rate=1e-300, max_iter=1, random_state=0).fit(X, y)
+    clf.network_.set_weights({"output.weight": np.roll(np.eye(10), 1, axis=0), "output.bias": np.zeros(10)})
+    # all wrong, though of ten outputs eight are as they should be
+    assert clf.score(X, y) == 0
+    assert clf.partial_fit(X, y).history_[-1]["train_score"] == 0
+
+
+def test_what_others_are_warned_of_stays():
+    filters = list(warnings.filters)
+    ConvNetClassifier([], max_iter=1).fit(np.eye(4), np.arange(4)).predict(np.eye(4))
+    assert list(warnings.filters) == filters
+
+
+def test_exclusive_or():
+    X, y = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), [0, 1, 1, 0]
+    clf = ConvNetClassifier(
+        [Dense(4, activation="tanh")],
+        loss="binary_cross_entropy",
+        optimizer=SGD(momentum=0.9, nesterov=True),
+        learning_rate=0.1,
+        max_iter=1000,
+        random_state=0,
+    ).fit(X, y)
+    np.testing.assert_allclose(clf.predict_proba(X)[:, 1], y, atol=0.05)
