@@ -5,11 +5,14 @@ and says so. The mistakes have a test each that fails if they were made here; do
 with those that tests elsewhere cover.
 """
 
+import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
+from sklearn.metrics import classification_report
 
 from skconvnet import ConvNetClassifier, ConvNetRegressor, functional
 from skconvnet._losses import Loss
@@ -513,3 +516,63 @@ def test_exclusive_or():
         random_state=0,
     ).fit(X, y)
     np.testing.assert_allclose(clf.predict_proba(X)[:, 1], y, atol=0.05)
+
+
+X = np.random.default_rng(0).random((90, 5, 4))
+y = np.arange(90) % 3
+X += y.reshape(-1, 1, 1) / 2
+
+LAYERS = [Conv2D(4, 2, activation="tanh")]
+
+
+def make(layers=LAYERS, **params):
+    return ConvNetClassifier(layers, **{"random_state": 0, "max_iter": 1, "batch_size": 20, **params})
+
+
+def test_log_softmax_before_the_loss_changes_nothing():
+    outputs = make([Dense(3), Output(dense=False)]).fit(X, y).predict_proba(X)
+    logarithms = make([Dense(3), LogSoftmax(), Output(dense=False)]).fit(X, y).predict_proba(X)
+    np.testing.assert_allclose(logarithms, outputs, rtol=1e-12)
+
+
+def test_the_learning_rate_can_be_changed_in_between():
+    clf = make(optimizer="sgd", learning_rate=0.1).fit(X, y)
+    before = clf.network_.params.copy()
+    clf.set_params(learning_rate=1e-300).partial_fit(X, y)
+    np.testing.assert_array_equal(clf.network_.params, before)
+    assert [record["learning_rate"] for record in clf.history_] == [0.1, 1e-300]
+
+
+def test_an_epoch_of_samples_picked_with_replacement():
+    rows = np.random.default_rng(1).integers(90, size=90)
+    picked = make(batch_size=90).partial_fit(X[rows], y[rows], classes=range(3))
+    counted = make(batch_size=90).partial_fit(X, y, range(3), np.bincount(rows, minlength=90))
+    np.testing.assert_allclose(picked.network_.params, counted.network_.params, rtol=1e-7)
+
+
+def test_the_loss_of_every_batch():
+    whole, parts, losses = make(shuffle=False).fit(X, y), make(), []
+    batches = [slice(start, start + 20) for start in range(0, 90, 20)]
+    for batch in batches:
+        losses.append(parts.partial_fit(X[batch], y[batch], classes=range(3)).loss_)
+    np.testing.assert_allclose(parts.network_.params, whole.network_.params, rtol=1e-12)
+    assert whole.loss_ == pytest.approx(np.average(losses, weights=[20, 20, 20, 20, 10]), rel=1e-12)
+
+
+def test_recall_of_each_class():
+    names = np.array(["bright", "dark", "middling"])[y]
+    clf = make(max_iter=5).fit(X, names)
+    report = classification_report(names, clf.predict(X), output_dict=True, zero_division=0)
+    for name in clf.classes_:
+        assert report[name]["recall"] == clf.score(X[names == name], names[names == name])
+
+
+def test_the_document_names_tests_that_are_there():
+    folder = Path(__file__).parent
+    text = (folder.parent / "doc" / "seed-systems.md").read_text()
+    named = set(re.findall(r"`(\S+\.py)::(\S+)`", text))
+    assert len(named) > 50
+    for file, test in named:
+        source = (folder / file).read_text()
+        for part in test.split("::"):
+            assert re.search(rf"^ *(def|class) {part}\b", source, re.M), f"{file}::{test}"
