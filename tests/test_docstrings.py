@@ -19,6 +19,9 @@ def list_public():
     rooms = [m.name for m in pkgutil.iter_modules(skconvnet.__path__) if not m.name.startswith("_")]
     found = {"Network": Network}  # what an estimator's `network_` is
     for module in map(importlib.import_module, ["skconvnet", *(f"skconvnet.{room}" for room in rooms)]):
+        assert hasattr(module, "__all__"), (
+            f"{module.__name__} has a public name: say with __all__ what is public"
+        )
         for name in module.__all__:
             thing = getattr(module, name)
             if callable(thing):
