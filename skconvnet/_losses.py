@@ -10,7 +10,7 @@ CLASS_LOSSES = {"cross_entropy", "binary_cross_entropy", "squared_error", "absol
 NUMBER_LOSSES = {"squared_error", "absolute_error", "huber"}
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Loss(Value):
     """A loss by its name, of those of `kernels/loss.pxd`.
 

@@ -27,7 +27,7 @@ from skconvnet._values import Value, check_numbers, suggest
 __all__ = ["OPTIMIZERS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Lion", "Optimizer", "RMSprop"]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Optimizer(Value):
     """Base class of optimizers."""
 
@@ -67,7 +67,7 @@ class Optimizer(Value):
         }
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class SGD(Optimizer):
     """Stochastic gradient descent.
 
@@ -105,7 +105,7 @@ class SGD(Optimizer):
         return {"kind": "nesterov" if self.nesterov else "sgd", "keep_1": self.momentum}
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Adagrad(Optimizer):
     """Adagrad: steps scaled by the root of the sum of all squared gradients.
 
@@ -147,7 +147,7 @@ class Adagrad(Optimizer):
         }
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Adadelta(Optimizer):
     """Adadelta: steps of the size of recent steps, over that of recent gradients.
 
@@ -191,7 +191,7 @@ class Adadelta(Optimizer):
         }
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class RMSprop(Optimizer):
     """RMSprop: steps scaled by the root of a running mean of squared gradients.
 
@@ -236,7 +236,7 @@ class RMSprop(Optimizer):
         }
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Adam(Optimizer):
     """Adam: steps scaled by running estimates of the gradient's mean and mean square.
 
@@ -282,7 +282,7 @@ class Adam(Optimizer):
         }
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class AdamW(Adam):
     """Adam whose weight decay goes round the gradient's moments.
 
@@ -312,7 +312,7 @@ class AdamW(Adam):
     decoupled: ClassVar[bool] = True
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Lion(Optimizer):
     """Lion: steps of one size, in the direction of a sign.
 

@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Schedule(Value):
     """Base class of schedules.
 
@@ -71,7 +71,7 @@ class Schedule(Value):
         raise NotImplementedError
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Constant(Schedule):
     """The same learning rate at every step.
 
@@ -96,7 +96,7 @@ class Constant(Schedule):
         return np.full(len(t), float(self.learning_rate))
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class StepDecay(Schedule):
     """Learning rate that drops every so many steps.
 
@@ -129,7 +129,7 @@ class StepDecay(Schedule):
         return self.initial_learning_rate * self.decay_rate ** np.floor(t / self.decay_steps)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class ExponentialDecay(Schedule):
     """Learning rate that falls by the same share at every step.
 
@@ -162,7 +162,7 @@ class ExponentialDecay(Schedule):
         return self.initial_learning_rate * self.decay_rate ** (t / self.decay_steps)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class CosineDecay(Schedule):
     """Learning rate that falls along half a cosine, and stays.
 
@@ -202,7 +202,7 @@ class CosineDecay(Schedule):
         return _anneal(self.initial_learning_rate, end, t / self.decay_steps)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class OneCycle(Schedule):
     """Learning rate that rises to its highest, then falls below where it began, along cosines.
 
@@ -260,7 +260,7 @@ class OneCycle(Schedule):
         return np.where(t < peak, _anneal(first, highest, t / peak), fall)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Warmup(Schedule):
     """Learning rate that rises in a straight line to where another schedule begins.
 
@@ -318,7 +318,7 @@ class Plateau(NamedTuple):
     n_cool: int = 0  # epochs to come that do not count as such
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class ReduceOnPlateau(Schedule):
     """Learning rate that falls when the loss no longer does.
 

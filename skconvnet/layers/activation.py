@@ -8,7 +8,7 @@ from skconvnet._values import suggest
 from skconvnet.layers.base import Layer
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class _Activation(Layer):
     """What the activations share: `_kind` is the machine's word, `_slope` the formula's parameter."""
 
@@ -24,7 +24,7 @@ def _check_slope(owner, what, value):
         raise ValueError(f"{owner}: {what} must be a number of at least 0, got {value!r}.")
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class ReLU(_Activation):
     """Rectified linear unit, max(x, 0); its slope at 0 is 0.
 
@@ -41,7 +41,7 @@ class ReLU(_Activation):
     _kind = "relu"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class LeakyReLU(_Activation):
     """Leaky rectified linear unit: x where x > 0, else slope * x.
 
@@ -74,7 +74,7 @@ class LeakyReLU(_Activation):
         return self.slope
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class ELU(_Activation):
     """Exponential linear unit: x where x > 0, else alpha * (e^x - 1).
 
@@ -108,7 +108,7 @@ class ELU(_Activation):
         return self.alpha
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class GELU(_Activation):
     """Gaussian error linear unit: x times the normal distribution up to x.
 
@@ -129,7 +129,7 @@ class GELU(_Activation):
     _kind = "gelu"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Sigmoid(_Activation):
     """Logistic function, 1 / (1 + e^-x).
 
@@ -142,7 +142,7 @@ class Sigmoid(_Activation):
     _kind = "sigmoid"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Tanh(_Activation):
     """Hyperbolic tangent.
 
@@ -155,7 +155,7 @@ class Tanh(_Activation):
     _kind = "tanh"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Softplus(_Activation):
     """A smooth max(x, 0): log(1 + e^x).
 
@@ -173,7 +173,7 @@ class Softplus(_Activation):
     _kind = "softplus"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Arctan(_Activation):
     """Arc tangent.
 
@@ -186,7 +186,7 @@ class Arctan(_Activation):
     _kind = "arctan"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Softmax(_Activation):
     """e^x over its sum: along the features of a vector, along the channels at every pixel of an image.
 
@@ -207,7 +207,7 @@ class Softmax(_Activation):
     _kind = "softmax"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class LogSoftmax(_Activation):
     """The logarithm of `Softmax`, without underflow: x - log(sum of e^x).
 
@@ -220,7 +220,7 @@ class LogSoftmax(_Activation):
     _kind = "log_softmax"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Identity(Layer):
     """No activation: the output is the input.
 

@@ -25,7 +25,7 @@ class ShapeError(ValueError):
         self.remedy = remedy
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Layer(Value):
     """Base class of layers.
 

@@ -13,7 +13,7 @@ from skconvnet.layers.base import Layer, ShapeError, check_count, check_flag, ch
 from skconvnet.layers.window import check_padding, pad_image, slide
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class _Convolution2D(Layer):
     """What the convolutions share; `_sizes` are the fields that are sizes."""
 
@@ -42,7 +42,7 @@ class _Convolution2D(Layer):
         return [check_pair(owner, what, getattr(self, what), 1) for what in self._sizes]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Conv2D(_Convolution2D):
     """Two-dimensional convolution (cross-correlation, as in every framework).
 
@@ -199,7 +199,7 @@ class Conv2D(_Convolution2D):
         return resolve_activation("Conv2D", self.activation).lower(plan, y, {})
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class LocallyConnected2D(_Convolution2D):
     """A convolution whose weights are not shared: every position has a kernel of its own.
 

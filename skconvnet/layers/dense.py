@@ -11,7 +11,7 @@ from skconvnet.layers.activation import resolve_activation
 from skconvnet.layers.base import Layer, check_count, check_flag
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Flatten(Layer):
     """Turn a (channels, height, width) image into a vector, channel by channel, row by row.
 
@@ -36,7 +36,7 @@ class Flatten(Layer):
         return plan.flatten(x)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Dense(Layer):
     """Dense (fully connected) layer, ``y = weight @ x + bias``; an image is flattened first.
 
@@ -90,7 +90,7 @@ class Dense(Layer):
         return resolve_activation("Dense", self.activation).lower(plan, y, {})
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Output(Layer):
     """How the last layer is to be built: one output for each class, label or number to predict.
 

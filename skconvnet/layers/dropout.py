@@ -7,7 +7,7 @@ from skconvnet.kernels.calls import Masking
 from skconvnet.layers.base import Layer
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Dropout(Layer):
     """Set numbers to zero at random in training, and do nothing in prediction.
 

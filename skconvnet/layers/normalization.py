@@ -21,7 +21,7 @@ def _check_affine(owner, layer):
     check_flag(owner, "center", layer.center)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class BatchNorm(Layer):
     """Normalise each channel by its mean and variance over the batch.
 
@@ -106,7 +106,7 @@ class BatchNorm(Layer):
         return y
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Standardize(Layer):
     """Bring each channel of the input to mean 0 and standard deviation 1 over the training data.
 
@@ -160,7 +160,7 @@ class Standardize(Layer):
         return y
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class LayerNorm(Layer):
     """Normalise each sample by the mean and variance of all its numbers.
 

@@ -7,7 +7,7 @@ from skconvnet.layers.base import Layer, ShapeError, check_image, check_pair
 from skconvnet.layers.window import check_padding, pad_image, slide
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class _Pool2D(Layer):
     """What the poolings share."""
 
@@ -51,7 +51,7 @@ class _Pool2D(Layer):
         return y
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class MaxPool2D(_Pool2D):
     """Maximum over windows of each channel; padding never wins.
 
@@ -85,7 +85,7 @@ class MaxPool2D(_Pool2D):
         return self._lower(plan, x, "max_pool")
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class AvgPool2D(_Pool2D):
     """Average over windows of each channel; divides by the pixels that are really there.
 
@@ -110,7 +110,7 @@ class AvgPool2D(_Pool2D):
         return self._lower(plan, x, "avg_pool")
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class _GlobalPool2D(Layer):
     """What the poolings over whole images share: `_kernel` is the machine's word."""
 
@@ -124,7 +124,7 @@ class _GlobalPool2D(Layer):
         return y
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class GlobalMaxPool2D(_GlobalPool2D):
     """Maximum over each whole channel: a vector of as many features as there are channels.
 
@@ -145,7 +145,7 @@ class GlobalMaxPool2D(_GlobalPool2D):
     _kernel = "max_pool"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class GlobalAvgPool2D(_GlobalPool2D):
     """Average over each whole channel: a vector of as many features as there are channels.
 

@@ -9,7 +9,7 @@ from skconvnet.layers.base import Layer, check_image
 from skconvnet.layers.window import check_padding, pad_image, slide
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Rescaling(Layer):
     """Scale and shift every number: ``y = scale * x + offset``.
 
@@ -42,7 +42,7 @@ class Rescaling(Layer):
         return y
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class ZeroPad2D(Layer):
     """Put rows and columns of zeros around an image.
 

@@ -10,7 +10,7 @@ from skconvnet.layers.normalization import Standardize
 from skconvnet.layers.sequence import name_layers
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Residual(Layer):
     """Layers whose output is added to their input: y = layers(x) + shortcut(x).
 
