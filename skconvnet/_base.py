@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
 
@@ -134,7 +135,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
             self._trainer.use(resolve_optimizer(self.optimizer), self._make_loss())
             self.history_ = list(self.history_)
         else:
-            self._y_shape = y.shape[1:]
+            self._y_shape, self._split_seed = y.shape[1:], None
             self._trainer = self._build_trainer(self._learn_outputs(y, weight, classes), dtype)
             self._trainer.network.learn(images, np.flatnonzero(weight > 0))
             self.history_ = []
@@ -170,17 +171,20 @@ class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
         y = self._check_y(y)
         self._check_y_shape("y_val", y)
         weight = check_sample_weight(sample_weight, images)
-        return Validation(images, np.arange(len(y)), y, self._encode(y, self.network_), weight)
+        rows = np.flatnonzero(weight)
+        return Validation(images, rows, y[rows], self._encode(y, self.network_), weight)
 
     def _split_off(self, images, y, target, weight, sample_weight):
-        """Choose samples to validate on: of a classifier, with each class' share in it."""
+        """Choose samples to validate on, the same when going on: of a classifier, with each class' share."""
         from sklearn.model_selection import train_test_split  # late: longer to import than this package
 
+        if self._split_seed is None:
+            self._split_seed = int(self._trainer.rng.randint(2**31))
         used = np.flatnonzero(weight > 0)
         stratify = y[used] if is_classifier(self) and y.ndim == 1 else None
         try:
             _, rows = train_test_split(
-                used, test_size=self.validation_fraction, stratify=stratify, random_state=self._trainer.rng
+                used, test_size=self.validation_fraction, stratify=stratify, random_state=self._split_seed
             )
         except ValueError as error:
             raise ValueError(
@@ -204,12 +208,16 @@ class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
 
         scorer, model = check_scoring(self, self.scoring), copy.copy(self)
         vars(model).pop("feature_names_in_", None)  # the scorer gets plain arrays
-        X = validation.X[validation.rows]
+        X, weight = validation.X[validation.rows], validation.weight[validation.rows]
+        weights = {"sample_weight": weight} if np.ptp(weight) else {}  # not every scorer takes them
         if X.ndim == 4 and self._data_format == "channels_last":
             X = np.moveaxis(X, 1, -1)
 
         def score():
-            return {**evaluate(), "valid_score": float(scorer(model, X, validation.y))}
+            value = scorer(model, X, validation.y, **weights)
+            if not isinstance(value, Real):
+                raise ValueError(f"scoring must give a number, got {value!r} from {self.scoring!r}.")
+            return {**evaluate(), "valid_score": float(value)}
 
         return score
 
@@ -224,6 +232,10 @@ class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
             vars(self).clear()
             vars(self).update(before)
             raise
+
+    def _check_y(self, y):
+        """Give y as a dense array."""
+        return y.toarray() if issparse(y) else y
 
     def _weigh(self, X, y, sample_weight):
         """Give every sample its weight."""
@@ -289,7 +301,8 @@ class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
             patience = Patience(lambda record: sign * record[watched], self.n_iter_no_change, self.tol)
         train(trainer, run_epoch, n_epochs, history, self.verbose, interruptible, evaluate, patience)
         self.n_iter_ = len(history)
-        self.best_iter_ = patience.best_iter if patience else self.n_iter_
+        # 0 where Ctrl-C came before the first whole epoch
+        self.best_iter_ = (patience.best_iter if patience else 0) or self.n_iter_
         self.loss_curve_ = [record["train_loss"] for record in history]
         self.loss_ = self.loss_curve_[-1] if history else float("nan")
         self.validation_loss_curve_ = self.validation_scores_ = None

@@ -3,7 +3,6 @@
 from numbers import Real
 
 import numpy as np
-from scipy.sparse import issparse
 from sklearn.base import ClassifierMixin
 from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
@@ -91,14 +90,15 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         weights of the best epoch. Without it, training takes exactly `max_iter` epochs.
     validation_fraction : float, default=0.1
         Share of the training data that `early_stopping` splits off to validate on, with each class'
-        share in it, if `fit` gets no `X_val`.
+        share in it, if `fit` gets no `X_val`; the same samples when `warm_start` goes on with the same data.
     n_iter_no_change : int, default=10
         Epochs in a row without improvement after which `early_stopping` ends training.
     tol : float, default=1e-4
         What an epoch has to be better by than the best one before to be an improvement.
     scoring : str, callable or None, default=None
         What `early_stopping` watches, a scorer as scikit-learn has them, and what is recorded as
-        `valid_score`; None watches the validation loss and records the accuracy.
+        `valid_score`. It gets the validation samples' weights if they differ. None watches the
+        validation loss and records the accuracy.
     warm_start : bool, default=False
         Whether `fit` goes on with the network and the optimizer's state of the last one.
     class_weight : dict or "balanced", default=None
@@ -275,7 +275,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
 
     def _check_y(self, y):
         """Give labels of shape (n,) or, of several labels a sample, (n, n_labels)."""
-        y = y.toarray() if issparse(y) else y
+        y = super()._check_y(y)
         if y.shape[1:] == (1,):
             y = column_or_1d(y, warn=True)
         check_classification_targets(y)

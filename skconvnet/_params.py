@@ -54,8 +54,8 @@ class NestedParamsMixin:
         own = super().get_params(deep=False)
         whole, nested = {}, {}
         for name, value in params.items():
-            root, _, path = name.partition("__")
-            if path and root in own:
+            root, separator, path = name.partition("__")
+            if separator and root in own:
                 nested.setdefault(root, {})[path] = value
             else:
                 whole[name] = value

@@ -63,14 +63,15 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         weights of the best epoch. Without it, training takes exactly `max_iter` epochs.
     validation_fraction : float, default=0.1
         Share of the training data that `early_stopping` splits off to validate on, if `fit` gets no
-        `X_val`.
+        `X_val`; the same samples when `warm_start` goes on with the same data.
     n_iter_no_change : int, default=10
         Epochs in a row without improvement after which `early_stopping` ends training.
     tol : float, default=1e-4
         What an epoch has to be better by than the best one before to be an improvement.
     scoring : str, callable or None, default=None
         What `early_stopping` watches, a scorer as scikit-learn has them, and what is recorded as
-        `valid_score`; None watches the validation loss and records R^2.
+        `valid_score`. It gets the validation samples' weights if they differ. None watches the
+        validation loss and records R^2.
     warm_start : bool, default=False
         Whether `fit` goes on with the network and the optimizer's state of the last one.
     random_state : int, RandomState instance or None, default=None
@@ -223,6 +224,7 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
 
     def _check_y(self, y):
         """Give real numbers of shape (n,) or (n, n_outputs)."""
+        y = super()._check_y(y)
         y = y.astype(np.float64) if y.dtype.kind == "O" else y
         if y.dtype.kind not in "biuf":
             raise ValueError(f"y must be real numbers, got {y.dtype}.")

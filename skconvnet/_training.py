@@ -211,7 +211,9 @@ class Patience:
         value = self.watch(record)
         self.waited = 0 if value > self.best + self.tol else self.waited + 1
         if value > self.best or self.best_params is None:
-            self.best, self.best_iter, self.best_params = value, record["epoch"], params.copy()
+            # the maximum is the old one where value is no number
+            self.best, self.best_iter = max(self.best, value), record["epoch"]
+            self.best_params = params.copy()
         return self.waited >= self.n_iter_no_change
 
 
@@ -247,7 +249,7 @@ def train(trainer, run_epoch, n_epochs, history, verbose, interruptible, evaluat
         If Ctrl-C ended the training; the network then is at the last complete step, or, with patience, at
         the best whole epoch.
     """
-    network = trainer.network
+    network, interrupted = trainer.network, False
     try:
         for _ in range(n_epochs):
             record = {"epoch": len(history) + 1, **run_epoch()}
@@ -267,13 +269,15 @@ def train(trainer, run_epoch, n_epochs, history, verbose, interruptible, evaluat
     except KeyboardInterrupt:
         if not interruptible:
             raise
+        interrupted = True
+    end = "the last complete step"
+    if patience is not None and patience.best_params is not None:
+        network.params, end = patience.best_params, "the best of them"
+    if interrupted:
         warnings.warn(
-            f"Training interrupted after {len(history)} whole epochs: the model is that of the last "
-            f"complete step.",
+            f"Training interrupted after {len(history)} whole epochs: the model is that of {end}.",
             stacklevel=4,
         )
-    if patience is not None and patience.best_params is not None:
-        network.params = patience.best_params
 
 
 # column of the table: width, format

@@ -4,9 +4,8 @@ A schedule counts the optimizer's steps over the life of a model (its `t_`), fro
 `partial_fit` goes on where the last call ended. An epoch has ``ceil(n_samples / batch_size)`` steps.
 """
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from math import inf
-from typing import NamedTuple
 
 import numpy as np
 
@@ -309,7 +308,8 @@ class Warmup(Schedule):
         )
 
 
-class Plateau(NamedTuple):
+@dataclass(repr=False, eq=False)
+class Plateau(Value):
     """What `ReduceOnPlateau` remembers: the rate, the lowest loss, and two counts of epochs."""
 
     rate: float
@@ -380,7 +380,7 @@ class ReduceOnPlateau(Schedule):
         return Plateau(float(self.initial_learning_rate))
 
     def follow(self, memory, loss):
-        rate, lowest, n_bad, n_cool = memory
+        rate, lowest, n_bad, n_cool = astuple(memory)
         if loss < (1 - self.threshold) * lowest:
             lowest, n_bad = loss, 0
         else:

@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from skconvnet import ConvNetClassifier
-from skconvnet.layers import Conv2D, Dense, Flatten, MaxPool2D, Output
+from skconvnet.layers import Conv2D, Dense, Flatten, MaxPool2D, Output, Standardize
 from skconvnet.optimizers import SGD
 
 LAYERS = [Conv2D(4, padding="same", activation="relu", name="stem"), MaxPool2D()]
@@ -598,6 +598,18 @@ def test_uint8_images_are_not_copied():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < X.nbytes / 4
+
+
+def test_standardize_and_validation_do_not_copy_images():
+    X = np.zeros((300, 128, 128, 3), np.uint8)
+    y = np.arange(300) % 2
+    layers = [Standardize(), MaxPool2D(16)]
+    clf = make_classifier(layers=layers, max_iter=1, n_threads=1, early_stopping=True)
+    tracemalloc.start()
+    clf.fit(X, y).fit(X[:100], y[:100], X_val=X, y_val=y)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * X.nbytes
 
 
 class TestBadInput:

@@ -25,6 +25,7 @@ from skconvnet.layers import (
     BatchNorm,
     Conv2D,
     Dense,
+    Dropout,
     Flatten,
     GlobalAvgPool2D,
     LayerNorm,
@@ -33,11 +34,14 @@ from skconvnet.layers import (
     MaxPool2D,
     Output,
     Rescaling,
+    Residual,
     Softmax,
+    Standardize,
     Tanh,
     ZeroPad2D,
 )
 from skconvnet.optimizers import SGD, Adam
+from skconvnet.schedules import OneCycle, ReduceOnPlateau, Warmup
 
 X = np.random.default_rng(0).random((60, 6, 5, 3))
 y = np.arange(60) % 3
@@ -62,6 +66,11 @@ OTHERS = [
     Softmax(),
     GlobalAvgPool2D(),
 ]
+RESIDUAL = [
+    Standardize(),
+    Residual([Conv2D(2, padding="same"), BatchNorm(), Dropout(0.3)], name="block"),
+    Residual([Dropout(0.2)], shortcut=[BatchNorm()]),
+]
 PARAMS = {
     "default": {},
     "others": {"layers": OTHERS},
@@ -69,6 +78,11 @@ PARAMS = {
     "fields": {"layers": CONVOLUTIONS, "optimizer": Adam(beta_1=0.8, epsilon=1e-7), "batch_size": 7},
     "float32": {"layers": CONVOLUTIONS, "dtype": "float32", "learning_rate": np.float32(0.01)},
     "vectors": {"layers": [Dense(5)], "input_shape": None, "shuffle": False},
+    "plateaus": {"learning_rate": ReduceOnPlateau(0.01, factor=0.5, patience=0, threshold=0.5)},
+    "warmup": {"learning_rate": Warmup(ReduceOnPlateau(0.01, patience=0, threshold=0.5), 3)},
+    "cycle": {"learning_rate": OneCycle(0.01, 6), "weight_decay": 0.01, "clip_norm": 0.1},
+    "stopped": {"layers": RESIDUAL, "early_stopping": True, "scoring": "accuracy", "label_smoothing": 0.1},
+    "warm": {"layers": RESIDUAL, "early_stopping": True, "warm_start": True, "dtype": "float32"},
     "weighted": {"class_weight": {0: 1, 1: 2.5, 2: np.float64(3)}},
     "balanced": {"class_weight": "balanced"},
 }
@@ -121,8 +135,9 @@ class TestRoundTrip:
             np.testing.assert_array_equal(again.network_.params, clf.network_.params)
             assert forget_duration(again.history_) == forget_duration(clf.history_)
             assert (again.t_, again.n_iter_) == (clf.t_, clf.n_iter_)
+        fresh = clf if clf.warm_start else clone(clf)
         np.testing.assert_array_equal(
-            again.fit(images, y).network_.params, clone(clf).fit(images, y).network_.params
+            again.fit(images, y).network_.params, fresh.fit(images, y).network_.params
         )
 
     @pytest.mark.parametrize(

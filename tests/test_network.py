@@ -38,6 +38,7 @@ from skconvnet.layers import (
     Standardize,
     Tanh,
     ZeroPad2D,
+    normalization,
 )
 from skconvnet.optimizers import SGD
 
@@ -395,7 +396,9 @@ def test_dropout_draws_anew_for_each_step_and_layer():
 
 
 @pytest.mark.parametrize("shape", [(3, 6, 5), (4,)])
-def test_standardize_learns_moments(dtype, shape):
+@pytest.mark.parametrize("at_once", [1, 1000, 10**9])
+def test_standardize_learns_moments(monkeypatch, dtype, shape, at_once):
+    monkeypatch.setattr(normalization, "NUMBERS_AT_ONCE", at_once)
     rng = np.random.RandomState(0)
     X = (rng.standard_normal((700, *shape)) * 3 + 100).astype(dtype)
     X[:, 1] = 0.1  # a constant channel

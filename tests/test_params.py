@@ -90,6 +90,7 @@ def test_a_name_stands_for_its_optimizer():
             {"layers__stm__filters": 3},
             r"no 'stm' there; valid: 1, drop, stem\. Did you mean 'stem'\?",
         ),
+        ({"layers__": None}, r"no '' there; valid: 1, drop, stem\."),
         ({"layers__7": None}, r"no '7' there; valid: 1, drop, stem\."),
         ({"layers__0__filters": 3}, r"the layer at position 0 goes by its name, layers__stem\."),
         ({"layers__stem__filters__x": 3}, "filters is 8, which has no such fields"),

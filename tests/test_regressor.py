@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import r2_score
@@ -73,6 +74,9 @@ def test_forms_of_y():
     expected = make_regressor().fit(X, y).network_.params
     for form in (y.tolist(), y.astype(np.float32), y.astype(object), np.repeat(y, 2)[::2], y[:, None][:, 0]):
         np.testing.assert_array_equal(make_regressor().fit(X, form).network_.params, expected)
+    several = make_images()[1]
+    expected = make_regressor().fit(X, several).network_.params
+    np.testing.assert_array_equal(make_regressor().fit(X, csr_array(several)).network_.params, expected)
 
 
 def test_weights_and_threads():

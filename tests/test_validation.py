@@ -5,7 +5,14 @@ import pickle
 import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes, load_digits
-from sklearn.metrics import log_loss, make_scorer, mean_absolute_error, mean_squared_error, r2_score
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    log_loss,
+    make_scorer,
+    mean_absolute_error,
+    mean_squared_error,
+    r2_score,
+)
 
 from skconvnet import ConvNetClassifier, ConvNetRegressor
 from skconvnet.layers import BatchNorm, Conv2D, Dense, Dropout, MaxPool2D, Standardize
@@ -103,6 +110,67 @@ def test_any_scorer_can_be_watched(scoring, form):
     assert clf.best_iter_ == np.argmax(clf.validation_scores_) + 1
     split = make(early_stopping=True, scoring=scoring, max_iter=2, **options).fit(data, y)
     assert len(split.validation_scores_) == 2
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["fractions", "zeros and ones"])
+def test_a_scorer_gets_the_weights_of_the_validation_set(whole):
+    weight = (np.arange(200) % 5 > 0) * (1 if whole else np.random.default_rng(0).random(200))
+    clf = make(scoring="balanced_accuracy").fit(X, y, X_val=X_val, y_val=y_val, sample_weight_val=weight)
+    expected = balanced_accuracy_score(y_val, clf.predict(X_val), sample_weight=weight)
+    assert clf.validation_scores_[-1] == pytest.approx(expected, rel=1e-12)
+    seen = []
+    clf.set_params(scoring=lambda clf, X, y: seen.append(len(X)) or 0.5)
+    if whole:  # samples without weight are left out, and equal weights need no telling
+        clf.fit(X, y, X_val=X_val, y_val=y_val, sample_weight_val=weight)
+        assert seen == [160] * 4
+    else:
+        with pytest.raises(TypeError, match="unexpected keyword argument 'sample_weight'"):
+            clf.fit(X, y, X_val=X_val, y_val=y_val, sample_weight_val=weight)
+
+
+@pytest.mark.parametrize("score", [None, {"accuracy": 0.5}, "good"])
+def test_a_scorer_that_gives_no_number_is_refused(score):
+    with pytest.raises(ValueError, match="scoring must give a number, got .* from <function"):
+        make(scoring=lambda clf, X, y: score).fit(X, y, X_val=X_val, y_val=y_val)
+
+
+def test_a_score_that_is_nan_is_worse_than_any():
+    scores = iter([np.nan, 0.5, 0.9, np.nan, 0.7])
+    clf = make(early_stopping=True, scoring=lambda clf, X, y: next(scores), max_iter=5).fit(X, y)
+    assert clf.best_iter_ == 3
+
+
+@pytest.mark.parametrize("n_epochs", [0, 3])
+def test_interrupted_early_stopping_leaves_the_best_epoch(monkeypatch, n_epochs):
+    clf = make(early_stopping=True, warm_start=True, max_iter=2).fit(X, y)
+    scores = iter([0.5, 0.9, 0.1][:n_epochs])
+
+    def score(clf, X, y):
+        for value in scores:
+            return value
+        raise KeyboardInterrupt
+
+    clf.set_params(scoring=score, max_iter=10)
+    end = "the best of them" if n_epochs else "the last complete step"
+    with pytest.warns(UserWarning, match=f"after {2 + n_epochs} whole epochs: the model is that of {end}"):
+        clf.fit(X, y)
+    assert (clf.n_iter_, clf.best_iter_) == (2 + n_epochs, 4 if n_epochs else 2)
+    assert clf.predict(X).shape == y.shape
+
+
+def test_going_on_validates_on_what_was_not_trained_on(monkeypatch):
+    splits, split_off = [], ConvNetClassifier._split_off
+
+    def spy(self, *args):
+        splits.append(split_off(self, *args).rows)
+        return split_off(self, *args)
+
+    monkeypatch.setattr(ConvNetClassifier, "_split_off", spy)
+    clf = make(early_stopping=True, warm_start=True, max_iter=1, random_state=None).fit(X, y)
+    clf = pickle.loads(pickle.dumps(clf)).fit(X, y)
+    np.testing.assert_array_equal(splits[0], splits[1])
+    clf.set_params(warm_start=False).fit(X, y)
+    assert (splits[1] != splits[2]).any()
 
 
 def test_the_split_is_stratified_drawn_from_random_state_and_not_trained_on(monkeypatch):

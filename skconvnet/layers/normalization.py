@@ -9,8 +9,8 @@ import numpy as np
 from skconvnet.kernels.calls import BatchNormalization, LayerNormalization
 from skconvnet.layers.base import Layer, check_flag
 
-# Samples that are converted to float64 at a time.
-SAMPLES_AT_ONCE = 512
+# Numbers that are converted to float64 at a time, 8 MB.
+NUMBERS_AT_ONCE = 2**20
 
 
 def _check_affine(owner, layer):
@@ -138,8 +138,9 @@ class Standardize(Layer):
     def learn(self, X, rows):
         mean, variance, n = 0.0, 0.0, 0
         axes = (0, *range(2, X.ndim))
-        for start in range(0, len(rows), SAMPLES_AT_ONCE):  # Chan, Golub and LeVeque 1979
-            part = X[rows[start : start + SAMPLES_AT_ONCE]].astype(np.float64)
+        at_once = max(1, NUMBERS_AT_ONCE // int(np.prod(X.shape[1:])))
+        for start in range(0, len(rows), at_once):  # Chan, Golub and LeVeque 1979
+            part = X[rows[start : start + at_once]].astype(np.float64)
             shift, total = part.mean(axis=axes) - mean, n + len(part)
             mean = mean + shift * len(part) / total
             variance = (
