@@ -263,7 +263,7 @@ def train(trainer, run_epoch, n_epochs, history, verbose, interruptible, evaluat
             history.append(record)
             trainer.follow(record)
             if verbose:
-                print_record(record, first=len(history) == 1)
+                print_record(record, first=len(history) == 1 or history[-2].keys() != record.keys())
             if patience is not None and patience.follow(record, network.params):
                 break
     except KeyboardInterrupt:
@@ -293,7 +293,7 @@ _COLUMNS = {
 
 
 def print_record(record, first):
-    """Print a line of the epoch table, under its head if it is the first."""
+    """Print a line of the epoch table, under its head if it is the first of its columns."""
     columns = {name: column for name, column in _COLUMNS.items() if name in record}
     if first:
         print("  ".join(f"{name:>{width}}" for name, (width, _) in columns.items()))

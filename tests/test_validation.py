@@ -304,3 +304,11 @@ def test_the_table_has_columns_of_the_validation(capsys):
         "duration",
     ]
     assert len(lines) == 3 and len({len(line) for line in lines}) == 1
+
+
+def test_the_table_has_a_new_head_where_its_columns_change(capsys):
+    clf = make(verbose=1, early_stopping=True, warm_start=True, max_iter=1)
+    clf.fit(X, y).fit(X, y).partial_fit(X, y).partial_fit(X, y)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["epoch", "1", "2", "epoch", "3", "4"]
+    assert len({len(line) for line in lines[:3]}) == len({len(line) for line in lines[3:]}) == 1
