@@ -129,7 +129,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
         y = self._check_y(y)
         weight = self._weigh(images, y, sample_weight)
         if go_on:
-            self._check_y_shape("y", y)
+            self._check_y_shape(y)
             self._check_unchanged()
             self._trainer = self._trainer.copy()
             self._trainer.use(resolve_optimizer(self.optimizer), self._make_loss())
@@ -142,12 +142,10 @@ class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
         self.network_ = self._trainer.network
         return images, y, weight
 
-    def _check_y_shape(self, name, y):
+    def _check_y_shape(self, y):
         """Require as many outputs as before."""
         if y.shape[1:] != self._y_shape:
-            raise ValueError(
-                f"{name} must have shape {('n', *self._y_shape)}, as y had before, got {y.shape}."
-            )
+            raise ValueError(f"y must have shape {('n', *self._y_shape)}, as it had before, got {y.shape}.")
 
     def _check_unchanged(self):
         """Refuse to go on with a network that the parameters no longer describe."""
@@ -167,12 +165,16 @@ class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
 
     def _check_validation(self, X, y, sample_weight):
         """Check what the user wants to validate on."""
-        images, y = self._check_images(X, y=y, multi_output=True)
-        y = self._check_y(y)
-        self._check_y_shape("y_val", y)
-        weight = check_sample_weight(sample_weight, images)
+        try:
+            images, y = self._check_images(X, y=y, multi_output=True)
+            y = self._check_y(y)
+            self._check_y_shape(y)
+            weight = check_sample_weight(sample_weight, images)
+            target = self._encode(y, self.network_)
+        except ValueError as error:
+            raise ValueError(f"X_val and y_val: {error}") from error
         rows = np.flatnonzero(weight)
-        return Validation(images, rows, y[rows], self._encode(y, self.network_), weight)
+        return Validation(images, rows, y[rows], target, weight)
 
     def _split_off(self, images, y, target, weight, sample_weight):
         """Choose samples to validate on, the same when going on: of a classifier, with each class' share."""

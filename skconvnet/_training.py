@@ -256,7 +256,8 @@ def train(trainer, run_epoch, n_epochs, history, verbose, interruptible, evaluat
             if not np.isfinite(record["train_loss"]) or not np.isfinite(network.params).all():
                 raise ValueError(
                     f"The training loss is no longer finite in epoch {record['epoch']}. Use a smaller "
-                    f"learning_rate (it is {record['learning_rate']:g}), or scale X to small numbers."
+                    f"learning_rate (it is {record['learning_rate']:g}), or scale X, and the numbers of "
+                    f"y if it has some, to about 1."
                 )
             if evaluate is not None:
                 record.update(evaluate())

@@ -293,7 +293,7 @@ class TestSeveralLabels:
         parts.partial_fit(self.X, self.Y, classes=range(3)).partial_fit(self.X, self.Y)
         np.testing.assert_array_equal(parts.network_.params, whole.network_.params)
         for wrong in (self.y, self.Y[:, :2]):
-            with pytest.raises(ValueError, match=r"y must have shape \('n', 3\), as y had before, got"):
+            with pytest.raises(ValueError, match=r"y must have shape \('n', 3\), as it had before, got"):
                 parts.partial_fit(self.X, wrong)
         with pytest.raises(ValueError, match=r"classes must be range\(3\)"):
             clone(parts).partial_fit(self.X, self.Y, classes=["a", "b", "c"])

@@ -104,7 +104,7 @@ def test_partial_fit():
     assert parts.loss_curve_ == whole.loss_curve_ and parts.n_iter_ == 3 and parts.t_ == whole.t_
     fitted = dict(vars(parts))
     for wrong in (y[:, 0], np.repeat(y, 2, axis=1)):
-        with pytest.raises(ValueError, match=r"y must have shape \('n', 2\), as y had before, got"):
+        with pytest.raises(ValueError, match=r"y must have shape \('n', 2\), as it had before, got"):
             parts.partial_fit(X, wrong)
     assert vars(parts) == fitted
 
@@ -130,8 +130,9 @@ def test_search_and_output_layer():
         ({}, lambda y: y[None], "inconsistent numbers of samples|dim 3"),
         ({"dtype": "float32"}, lambda y: y * 1e39, "infinity in the float32.*Scale y, or use dtype"),
         ({"learning_rate": 1e300, "optimizer": "sgd"}, lambda y: y, "loss is no longer finite in epoch"),
+        ({"dtype": "float32"}, lambda y: y * 1e36, "finite in epoch 1.* scale X, and the numbers of y"),
     ],
-    ids=range(8),
+    ids=range(9),
 )
 def test_bad_input(params, change, message):
     X, y = make_images()

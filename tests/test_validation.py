@@ -271,6 +271,17 @@ def test_standardize_learns_in_the_first_call_from_samples_of_weight():
         ({"y_val": y_val}, "X_val and y_val belong together"),
         ({"sample_weight_val": np.ones(200)}, "sample_weight_val has no samples to weigh"),
         ({"X_val": X_val, "y_val": y_val + 5}, r"y has labels \[10, 11, 12, 13, 14\], which are not"),
+        ({"X_val": X_val * np.nan, "y_val": y_val}, "^X_val and y_val: Input X contains NaN"),
+        ({"X_val": X_val, "y_val": y_val * np.nan}, "^X_val and y_val: Input y contains NaN"),
+        ({"X_val": X_val, "y_val": np.eye(10)[y_val]}, r"^X_val and y_val: y .* \(200, 10\)"),
+        (
+            {"X_val": X_val.reshape(-1, 4, 16), "y_val": y_val},
+            r"^X_val and y_val: .* images have shape \(4, 16\)",
+        ),
+        (
+            {"X_val": X_val, "y_val": y_val, "sample_weight_val": np.ones(9)},
+            "^X_val and y_val: sample_weight",
+        ),
         ({"X_val": X_val, "y_val": y_val[:9]}, "inconsistent numbers of samples"),
         ({"X_val": X_val[:, 1:], "y_val": y_val}, "56 features, but ConvNetClassifier is expecting 64"),
         ({"X_val": X_val, "y_val": y_val, "sample_weight_val": np.zeros(200)}, "weight"),
