@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from checks import build, check_company, check_gradients
 
 from skconvnet import kernels
 from skconvnet._losses import CLASS_LOSSES, CROSS_ENTROPY, Loss
@@ -198,24 +199,12 @@ NETWORKS = [
 ]
 
 
-def build(shape, layers, n_outputs=3, dtype=np.float64, seed=0):
-    network = Network(layers, shape, n_outputs, dtype)
-    rng = np.random.RandomState(seed)
-    network.initialize(rng)
-    for key, part in network.split(network.params).items():
-        if key.endswith(("bias", "running_mean")):
-            part[...] = rng.standard_normal(part.shape) * 0.1
-        elif not key.endswith("running_var"):  # gammas start equal
-            part += rng.standard_normal(part.shape) * 0.1 * (part == 1)
-    return network
-
-
 @pytest.mark.parametrize("shape, layers", NETWORKS, ids=str)
 def test_gradients_equal_central_differences(shape, layers):
     network = build(shape, layers)
     rng = np.random.RandomState(1)
     X = rng.standard_normal((19, *shape))
-    check_gradients(network, rng, X, rng.randint(0, 3, 19), rng.rand(19) + 0.5, CROSS_ENTROPY)
+    check_loss_gradients(network, rng, X, rng.randint(0, 3, 19), rng.rand(19) + 0.5, CROSS_ENTROPY)
 
 
 @pytest.mark.parametrize("name", [*sorted(CLASS_LOSSES), "huber"])
@@ -228,40 +217,18 @@ def test_gradients_of_all_losses_equal_central_differences(name, classes, smooth
     target, numbers = rng.randint(0, 5, 19), rng.standard_normal((19, 5)) * 2
     if name == "cross_entropy":
         numbers = reference.softmax(numbers)  # it is for targets that sum to 1
-    check_gradients(
-        network, rng, X, target if classes else numbers, rng.rand(19) + 0.5, Loss(name, smoothing)
-    )
+    target = target if classes else numbers
+    check_loss_gradients(network, rng, X, target, rng.rand(19) + 0.5, Loss(name, smoothing))
 
 
-def check_gradients(network, rng, X, target, weight, loss):
-    """Gradients along random directions, against central differences."""
+def check_loss_gradients(network, rng, X, target, weight, loss):
     _, dx, dparams = network.loss(X, target, weight, n_threads=2, loss=loss)
-    params, h = network.params.copy(), 1e-6
 
-    def slope(along_params, along_x):
-        """Derivative of the loss along a direction, by central differences."""
-        sides = []
-        for sign in (1, -1):
-            network.params = params + sign * h * along_params
-            sides.append(network.loss(X + sign * h * along_x, target, weight, loss=loss)[0])
+    def measure(params, X):
         network.params = params
-        return (sides[0] - sides[1]) / (2 * h)
+        return network.loss(X, target, weight, loss=loss)[0]
 
-    def check(gradient, **directions):
-        computed = sum((gradient * d).sum() for d in directions.values() if d.shape == gradient.shape)
-        assert abs(slope(**directions) - computed) <= 1e-7 * abs(computed)
-
-    gradient = np.append(dparams, np.zeros(len(params) - len(dparams)))  # running moments have none
-    still_params, still_x = np.zeros_like(params), np.zeros_like(X)
-    # along the gradient of each parameter by itself, mixed with a random direction
-    for key, part in network.split(dparams).items():
-        direction = still_params.copy()
-        tilted = part / np.linalg.norm(part) + rng.standard_normal(part.shape) / part.size**0.5 / 2
-        mask = part != 0  # a connection table's holes are not parameters
-        network.split(direction)[key][...] = tilted * mask
-        check(gradient, along_params=direction, along_x=still_x)
-    tilted = dx / np.linalg.norm(dx) + rng.standard_normal(dx.shape) / dx.size**0.5 / 2
-    check(dx, along_params=still_params, along_x=tilted)
+    check_gradients(network, rng, X, dx, dparams, measure)
 
 
 @pytest.mark.parametrize("shape, layers", NETWORKS, ids=str)
@@ -270,21 +237,12 @@ def test_bits_do_not_depend_on_threads_or_company(isa, dtype, shape, layers):
     rng = np.random.RandomState(2)
     X = rng.standard_normal((37, *shape)).astype(dtype)
     target = rng.randint(0, 3, 37)
-    y = network.forward(X, head="softmax")
-    loss, dx, dparams = network.loss(X, target)
-    for n_threads in (2, 3, 8):
-        np.testing.assert_array_equal(network.forward(X, n_threads, "softmax"), y)
-        again = network.loss(X, target, n_threads=n_threads)
-        assert again[0] == loss
-        np.testing.assert_array_equal(again[1], dx)
-        np.testing.assert_array_equal(again[2], dparams)
-    order = rng.permutation(37)
-    np.testing.assert_array_equal(network.forward(X[order], head="softmax"), y[order])
-    for k in (0, 16, 36):
-        for n in (1, 3):
-            alone = network.forward(X[k : k + n], n_threads=2, head="softmax")
-            np.testing.assert_array_equal(alone, y[k : k + n])
-    np.testing.assert_array_equal(network.forward(X[:21], head="softmax"), y[:21])
+    check_company(
+        rng,
+        X,
+        lambda X, n_threads: network.forward(X, n_threads, "softmax"),
+        lambda n_threads: network.loss(X, target, n_threads=n_threads),
+    )
 
 
 def test_gradients_of_large_batches_do_not_depend_on_threads(isa, dtype):
@@ -346,24 +304,6 @@ def test_moments_of_numbers_far_from_zero(isa):
     dx, _ = network.backward(x, dy)
     twin = reference.batch_norm_backward(x.astype(float), dy.astype(float), np.ones(1), 1e-5)[0]
     np.testing.assert_allclose(dx, twin, atol=1e-3)
-
-
-def test_inputs_are_untouched_and_read_where_they_lie():
-    network = build((3, 7, 6), [Tanh(), Conv2D(4, padding="same"), MaxPool2D()])
-    rng = np.random.RandomState(0)
-    X = rng.standard_normal((20, 3, 7, 6))
-    y = network.forward(X)
-    views = [
-        np.asfortranarray(X),
-        np.ascontiguousarray(X[:, :, ::-1])[:, :, ::-1],
-        np.ascontiguousarray(X.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2),
-        np.repeat(X, 2, axis=3)[..., ::2],
-    ]
-    for view in views:
-        view.flags.writeable = False
-        np.testing.assert_array_equal(network.forward(view), y)
-        network.loss(view, np.zeros(20, np.intp))
-        np.testing.assert_array_equal(view, X)
 
 
 def test_dropout_follows_its_twin(isa, dtype):

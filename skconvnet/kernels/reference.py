@@ -103,6 +103,11 @@ def local_conv2d_backward(x, weight, dy, stride, padding):
     return dx, dweight, dy.sum(axis=0)
 
 
+def rescale(x, scale, offset):
+    """scale * x + offset."""
+    return scale * x + offset
+
+
 def zero_pad2d(x, padding):
     """Zeros around the image."""
     return _pad(x, padding)

@@ -1,0 +1,338 @@
+"""What every layer promises, for every layer: shapes, numbers, gradients, bits, memory, values."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from checks import build, check_company, check_gradients, check_value
+from sklearn.base import clone
+
+from skconvnet import ConvNetClassifier
+from skconvnet import layers as all_layers
+from skconvnet.kernels import reference
+from skconvnet.layers import (
+    ELU,
+    GELU,
+    Arctan,
+    AvgPool2D,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAvgPool2D,
+    GlobalMaxPool2D,
+    Identity,
+    Layer,
+    LayerNorm,
+    LeakyReLU,
+    LocallyConnected2D,
+    LogSoftmax,
+    MaxPool2D,
+    Output,
+    ReLU,
+    Rescaling,
+    Residual,
+    Sigmoid,
+    Softmax,
+    Softplus,
+    Standardize,
+    Tanh,
+    ZeroPad2D,
+)
+from skconvnet.layers.activation import ACTIVATIONS, resolve_activation
+from skconvnet.layers.window import pad_image
+
+IMAGE, PIXEL, ROW, COLUMN, VECTOR = (3, 7, 6), (3, 1, 1), (2, 1, 12), (1, 11, 1), (7,)
+PADDINGS = ["valid", "same", 1, (1, 0), ((0, 2), (1, 0))]
+TABLE = [[1, 0, 1], [0, 1, 1], [1, 1, 0], [0, 0, 1], [1, 0, 0]]
+
+
+def list_rows():
+    """Every layer with many settings, and input shapes that it takes."""
+    for kernel, stride, padding in product([1, 3, (2, 4)], [1, (2, 3)], PADDINGS):
+        yield Conv2D(5, kernel, stride=stride, padding=padding), IMAGE
+    for dilation, stride, padding in product([2, (1, 3)], [1, (1, 2)], ["same", 0, 2]):
+        yield Conv2D(4, (3, 2), dilation=dilation, stride=stride, padding=padding), (2, 9, 8)
+    for groups, kernel, padding in product([2, 4], [1, 3, (1, 2)], ["valid", "same", 2]):
+        yield Conv2D(8, kernel, groups=groups, padding=padding, bias=padding != 2), (4, 6, 5)
+    for kernel, stride, padding in product([1, 3, (7, 6)], [1, 2], ["valid", "same"]):
+        yield Conv2D(5, kernel, stride=stride, padding=padding, connections=TABLE), IMAGE
+    for shape, padding in product([PIXEL, ROW, COLUMN], ["same", 2]):
+        yield Conv2D(3, padding=padding, bias=False), shape
+        yield LocallyConnected2D(3, padding=padding, bias=False), shape
+    yield Conv2D(5, 1), PIXEL
+    yield Conv2D(17, (7, 6), bias=False, name="whole"), IMAGE
+    yield Conv2D(6, 3, groups=6), (6, 4, 3)
+    yield Conv2D(32, groups=2, padding="same"), (32, 4, 8)
+    # in training these take fewer products
+    yield Conv2D(8, padding="same"), (16, 5, 8)
+    yield Conv2D(9, 5, bias=False), (10, 6, 8)
+    yield Conv2D(9, (2, 5), stride=(2, 1), padding=((1, 0), (2, 2))), (24, 6, 4)
+    yield Conv2D(12, dilation=(3, 1), padding="same", activation="relu"), (24, 9, 4)
+    for kernel, stride, padding in product([1, (2, 4)], [1, (1, 2)], PADDINGS[1:4]):
+        yield LocallyConnected2D(4, kernel, stride=stride, padding=padding), IMAGE
+    yield LocallyConnected2D(14, 2, name="local"), (5, 4, 3)
+    for pool in (MaxPool2D, AvgPool2D):
+        for size, stride, padding in product([2, (3, 2)], [None, 1, (2, 3)], PADDINGS[:3]):
+            yield pool(size, stride=stride, padding=padding), IMAGE
+        yield pool(3, padding=((0, 2), (1, 0)), name="pool"), IMAGE
+        yield pool((7, 6)), IMAGE
+        yield pool((1, 3)), ROW
+        yield pool(1), PIXEL
+        yield pool(2, padding="same"), PIXEL
+        yield pool((4, 1), stride=2), COLUMN
+    for layer, shape in product([GlobalAvgPool2D(), GlobalMaxPool2D()], [IMAGE, PIXEL, ROW, COLUMN]):
+        yield layer, shape
+    for units, bias, shape in product([1, 33], [True, False], [IMAGE, PIXEL, VECTOR, (40,)]):
+        yield Dense(units, bias=bias), shape
+    for dense, bias in product([True, False], [True, False]):
+        yield Output(dense=dense, bias=bias), (3,)
+        yield Output(dense=dense, bias=bias), PIXEL
+    yield Output(), IMAGE
+    for activation in (*ACTIVATIONS, LeakyReLU(0.3), ELU(0.5)):
+        layer = resolve_activation("", activation)
+        for shape in (IMAGE, PIXEL, VECTOR):
+            yield layer, shape
+        yield Conv2D(5, padding="same", activation=activation), IMAGE
+        yield Conv2D(5, (7, 6), activation=activation), IMAGE
+        yield LocallyConnected2D(5, 2, activation=activation), IMAGE
+        yield Dense(9, activation=activation), VECTOR
+    for shape, scale, center in product([IMAGE, PIXEL, VECTOR], [True, False], [True, False]):
+        yield BatchNorm(momentum=0.5, scale=scale, center=center), shape
+        yield LayerNorm(scale=scale, center=center), shape
+    for layer in (BatchNorm(epsilon=0.1, name="norm"), LayerNorm(epsilon=0.1, name="norm")):
+        yield layer, IMAGE
+    others = [Flatten(), Standardize(), Rescaling(0.5), Rescaling(-2, offset=3), Rescaling(0), Dropout(0.3)]
+    for layer, shape in product(others, [IMAGE, ROW, VECTOR]):
+        yield layer, shape
+    yield Dropout(0), IMAGE
+    yield Dropout(0.9, name="drop"), VECTOR
+    for shape, padding in product([IMAGE, PIXEL, ROW], [0, 2, (1, 0), ((0, 1), (2, 3))]):
+        yield ZeroPad2D(padding), shape
+    for shape in (IMAGE, COLUMN, VECTOR):
+        yield Residual([]), shape
+        yield Residual([Tanh(), Rescaling(0.5)], name="outer"), shape
+        yield Residual([BatchNorm(), Dropout(0.2), Dropout(0.6)], shortcut=[Sigmoid()]), shape
+    for filters, stride, norm in product([3, 5], [1, 2, (2, 1)], [None, BatchNorm()]):
+        first = Conv2D(filters, stride=stride, padding="same", bias=norm is None, name="first")
+        yield Residual([first, norm, Tanh()]), IMAGE
+    for units, activation in product([7, 4], ["tanh", "relu"]):
+        yield Residual([Dense(units, activation=activation), LayerNorm()]), VECTOR
+    yield Residual([MaxPool2D(), Conv2D(5, 1)], shortcut=[AvgPool2D(), BatchNorm(), Conv2D(5, 1)]), IMAGE
+    yield Residual([Residual([LayerNorm(), Conv2D(3, padding=1)]), GELU()], shortcut=[Softplus()]), IMAGE
+    yield Residual([GlobalMaxPool2D(), Dense(2)], shortcut=[Conv2D(2, 1), GlobalAvgPool2D()]), IMAGE
+
+
+ROWS = list(list_rows())
+each_row = pytest.mark.parametrize("layer, shape", ROWS, ids=str)
+
+
+def pair(value):
+    return value if isinstance(value, tuple) else (value, value)
+
+
+def run_conv2d(layer, x, p, draws):
+    kernel, stride, dilation = map(pair, (layer.kernel_size, layer.stride, layer.dilation))
+    span = [(k - 1) * d + 1 for k, d in zip(kernel, dilation)]
+    padding = pad_image(x.shape[1:], span, stride, layer.padding)
+    weight, bias = p["weight"], p.get("bias", np.zeros(layer.filters))
+    if layer.groups > 1:
+        y = reference.grouped_conv2d(x, weight, bias, layer.groups, stride, dilation, padding)
+    else:
+        table = np.ones(weight.shape[:2], bool) if layer.connections is None else np.array(layer.connections)
+        y = reference.conv2d(x, weight, bias, stride, dilation, padding, table)
+    return run_twin(resolve_activation("", layer.activation), y, {}, draws)
+
+
+def run_local_conv2d(layer, x, p, draws):
+    kernel, stride = pair(layer.kernel_size), pair(layer.stride)
+    padding = pad_image(x.shape[1:], kernel, stride, layer.padding)
+    y = reference.local_conv2d(x, p["weight"], p.get("bias", 0), stride, padding)
+    return run_twin(resolve_activation("", layer.activation), y, {}, draws)
+
+
+def run_dense(layer, x, p, draws):
+    y = reference.dense(x.reshape(len(x), -1), p["weight"], p.get("bias", 0))
+    return run_twin(resolve_activation("", layer.activation), y, {}, draws)
+
+
+def run_pool2d(twin):
+    def run(layer, x, p, draws):
+        size = pair(layer.pool_size)
+        stride = size if layer.stride is None else pair(layer.stride)
+        return twin(x, size, stride, pad_image(x.shape[1:], size, stride, layer.padding))
+
+    return run
+
+
+def run_batch_norm(layer, x, p, draws):
+    moments = p["running_mean"], p["running_var"]
+    if draws is not None and isinstance(layer, BatchNorm):
+        moments = reference.moments(x)
+    gamma, beta = (p.get(name, value * np.ones(x.shape[1])) for name, value in (("weight", 1), ("bias", 0)))
+    return reference.batch_norm(x, *moments, gamma, beta, getattr(layer, "epsilon", 0))
+
+
+def run_dropout(layer, x, p, draws):
+    if draws is None:
+        return x
+    draws.append(layer)
+    return x * reference.dropout_mask(0, len(draws) - 1, len(x), x[0].size, layer.rate).reshape(x.shape)
+
+
+def run_residual(layer, x, p, draws):
+    ways = []
+    for chain in layer._arrange(x.shape[1:])[:2]:
+        y = x
+        for key, inner, _ in chain:
+            y = run_twin(inner, y, strip(p, key), draws)
+        ways.append(y)
+    return ways[0] + ways[1]
+
+
+# layer: its twin, of layer, input, parameters, and a list of what has drawn numbers so far, None in prediction
+TWINS = {
+    Conv2D: run_conv2d,
+    LocallyConnected2D: run_local_conv2d,
+    Dense: run_dense,
+    MaxPool2D: run_pool2d(reference.max_pool2d),
+    AvgPool2D: run_pool2d(reference.avg_pool2d),
+    GlobalMaxPool2D: lambda layer, x, p, draws: x.max(axis=(2, 3)),
+    GlobalAvgPool2D: lambda layer, x, p, draws: x.mean(axis=(2, 3)),
+    BatchNorm: run_batch_norm,
+    Standardize: run_batch_norm,
+    LayerNorm: lambda layer, x, p, draws: reference.layer_norm(
+        x, p.get("weight", 1), p.get("bias", 0), layer.epsilon
+    ),
+    Dropout: run_dropout,
+    Flatten: lambda layer, x, p, draws: x.reshape(len(x), -1),
+    Identity: lambda layer, x, p, draws: x,
+    Rescaling: lambda layer, x, p, draws: reference.rescale(x, layer.scale, layer.offset),
+    Residual: run_residual,
+    ZeroPad2D: lambda layer, x, p, draws: reference.zero_pad2d(x, pad_image(x.shape[1:], (1, 1), (1, 1), layer.padding)),
+    ReLU: lambda layer, x, p, draws: reference.leaky_relu(x, 0),
+    LeakyReLU: lambda layer, x, p, draws: reference.leaky_relu(x, layer.slope),
+    ELU: lambda layer, x, p, draws: reference.elu(x, layer.alpha),
+    GELU: lambda layer, x, p, draws: reference.gelu(x),
+    Sigmoid: lambda layer, x, p, draws: reference.sigmoid(x),
+    Tanh: lambda layer, x, p, draws: reference.tanh(x),
+    Softplus: lambda layer, x, p, draws: reference.softplus(x),
+    Arctan: lambda layer, x, p, draws: reference.arctan(x),
+    Softmax: lambda layer, x, p, draws: reference.softmax(x),
+    LogSoftmax: lambda layer, x, p, draws: reference.log_softmax(x),
+}
+
+
+def strip(named, key):
+    """What belongs to a layer, by its own names."""
+    return {name.removeprefix(key + "."): a for name, a in named.items() if name.startswith(key + ".")}
+
+
+def run_twin(layer, x, p, draws):
+    """The layer's outputs, slowly."""
+    return TWINS[type(layer)](layer, x, p, draws)
+
+
+def run_twins(network, params, X, training, n_stages=None):
+    """The outputs of the network or of its first stages, slowly."""
+    named, draws = network.split(params.astype(np.float64)), [] if training else None
+    y = X.astype(np.float64)
+    for stage in network.stages[:n_stages]:
+        y = run_twin(stage.layer, y, strip(named, stage.key), draws)
+    return y
+
+
+def make(layer, shape, dtype, n, *behind):
+    """A network of the layer, images, and gradients to its outputs."""
+    network = build(shape, [layer, *behind], 3 if isinstance(layer, Output) else None, dtype)
+    rng = np.random.RandomState(1)
+    X = rng.standard_normal((n, *shape)).astype(dtype)
+    return network, rng, X, rng.standard_normal((n, *network.output_shape)).astype(dtype)
+
+
+def test_no_layer_is_forgotten():
+    classes = {c for c in map(vars(all_layers).get, all_layers.__all__) if issubclass(c, Layer)}
+    assert {type(layer) for layer, _ in ROWS} == classes - {Layer}
+    assert len(ROWS) >= 200 and len(set(ROWS)) == len(ROWS)
+
+
+@each_row
+def test_values(layer, shape):
+    check_value(layer)
+    estimator = ConvNetClassifier([layer])
+    assert clone(estimator).layers == [layer]
+
+
+@each_row
+def test_shape_and_outputs_equal_the_twins(isa, dtype, layer, shape):
+    network, _, X, _ = make(layer, shape, dtype, 19)
+    y, twin = network.forward(X), run_twins(network, network.params, X, False)
+    assert twin.shape[1:] == network.output_shape
+    assert y.dtype == dtype
+    np.testing.assert_allclose(
+        y.reshape(twin.shape), twin, rtol=0, atol=100 * np.finfo(dtype).eps * np.abs(twin).max()
+    )
+
+
+@each_row
+def test_outputs_in_training_equal_the_twins(isa, layer, shape):
+    # the gradient to the weight of a dense layer behind it shows them
+    layer = layer.resolve(3) if isinstance(layer, Output) else layer
+    network, _, X, dy = make(layer, shape, np.float64, 19, Dense(1, bias=False, name="last"))
+    _, dparams = network.backward(X, dy, n_threads=2)
+    y = run_twins(network, network.params, X, True, n_stages=-1).reshape(19, -1)
+    shown = network.split(dparams)["last.weight"]
+    np.testing.assert_allclose(shown, dy.T @ y, rtol=0, atol=1e-13 * (np.abs(dy).T @ np.abs(y)).max())
+
+
+@each_row
+def test_gradients_equal_central_differences(isa, layer, shape):
+    network, rng, X, dy = make(layer, shape, np.float64, 19)
+    gradients = network.backward(X, dy, n_threads=2)
+    check_gradients(
+        network, rng, X, *gradients, lambda params, X: (run_twins(network, params, X, True) * dy).sum()
+    )
+
+
+@each_row
+def test_bits_do_not_depend_on_threads_or_company(isa, dtype, layer, shape):
+    network, rng, X, dy = make(layer, shape, dtype, 37)
+    check_company(rng, X, network.forward, lambda n_threads: network.backward(X, dy, n_threads))
+
+
+@each_row
+def test_inputs_are_untouched_and_read_where_they_lie(dtype, layer, shape):
+    network, _, X, dy = make(layer, shape, dtype, 19)
+    expected = network.forward(X), network.forward(X[:1]), *network.backward(X, dy)
+    for see in (
+        np.asfortranarray,
+        lambda a: np.ascontiguousarray(a[:, :, ::-1])[:, :, ::-1] if a.ndim == 4 else a[::-1].copy()[::-1],
+        lambda a: np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, -1)), -1, 1),
+        lambda a: np.repeat(a, 2, axis=-1)[..., ::2],
+    ):
+        views = see(X), see(dy)
+        for view in views:
+            view.flags.writeable = False
+        results = network.forward(views[0]), network.forward(views[0][:1]), *network.backward(*views)
+        for result, right in zip(results, expected):
+            np.testing.assert_array_equal(result, right)
+        for view, right in zip(views, (X, dy)):
+            np.testing.assert_array_equal(view, right)
+
+
+@each_row
+def test_nothing_is_left_over_from_other_images(dtype, layer, shape):
+    network, _, X, dy = make(layer, shape, dtype, 19)
+    expected = network.forward(X), *network.backward(X, dy)
+    rows = np.arange(19)
+    predicting, training = network.compile(), network.compile(training=True, input_gradient=True)
+    arenas = network.make_workspace(predicting, 1), network.make_workspace(training, 1, 19)
+    for images, slopes in ((np.full_like(X, np.nan), np.full_like(dy, np.nan)), (X, dy)):
+        y, dx, dparams = (np.full(a.shape, np.nan, dtype) for a in expected)
+        predicting.forward(network.wrap(images), rows, network.params, y, arenas[0])
+        slopes = network._wrap(slopes, network.output_shape, "dy")
+        dx = dx.reshape(19, -1)
+        training.backward(network.wrap(images), slopes, rows, network.params, dx, dparams, arenas[1])
+    for result, right in zip((y, dx, dparams), expected):
+        np.testing.assert_array_equal(result, right.reshape(result.shape))
