@@ -210,7 +210,9 @@ TWINS = {
     Identity: lambda layer, x, p, draws: x,
     Rescaling: lambda layer, x, p, draws: reference.rescale(x, layer.scale, layer.offset),
     Residual: run_residual,
-    ZeroPad2D: lambda layer, x, p, draws: reference.zero_pad2d(x, pad_image(x.shape[1:], (1, 1), (1, 1), layer.padding)),
+    ZeroPad2D: lambda layer, x, p, draws: reference.zero_pad2d(
+        x, pad_image(x.shape[1:], (1, 1), (1, 1), layer.padding)
+    ),
     ReLU: lambda layer, x, p, draws: reference.leaky_relu(x, 0),
     LeakyReLU: lambda layer, x, p, draws: reference.leaky_relu(x, layer.slope),
     ELU: lambda layer, x, p, draws: reference.elu(x, layer.alpha),
