@@ -1,0 +1,354 @@
+"""Layers of random shapes and settings in float32 against PyTorch in float64: outputs and all gradients.
+
+u = 2^-24 is the most that one rounding changes of a number. An error may be 16 u times the sum of the sizes
+of all terms that an output adds up, as they are before anything cancels; tests say what that is for what is
+no sum of products.
+"""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch_twins import run_torch, torch
+
+from skconvnet._network import Network
+from skconvnet.layers import (
+    ELU,
+    GELU,
+    Arctan,
+    AvgPool2D,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Flatten,
+    GlobalAvgPool2D,
+    GlobalMaxPool2D,
+    LayerNorm,
+    LeakyReLU,
+    LocallyConnected2D,
+    LogSoftmax,
+    MaxPool2D,
+    ReLU,
+    Rescaling,
+    Residual,
+    Sigmoid,
+    Softmax,
+    Softplus,
+    Tanh,
+    ZeroPad2D,
+)
+
+U = 2.0**-24
+SIXTY = settings(max_examples=60, derandomize=True, database=None, deadline=None)
+
+sizes = st.integers(1, 9)
+kernels = st.tuples(st.integers(1, 4), st.integers(1, 4))
+strides = st.tuples(st.integers(1, 3), st.integers(1, 3))
+sides = st.tuples(st.integers(0, 2), st.integers(0, 2))
+paddings = st.one_of(st.sampled_from(["valid", "same"]), st.integers(0, 2), sides, st.tuples(sides, sides))
+counts, seeds = st.integers(1, 40), st.integers(0, 2**16)
+
+
+def reach(draw, kernel):
+    """A size from which a kernel without padding makes something."""
+    return kernel + draw(st.integers(0, 6))
+
+
+@st.composite
+def convolutions(draw):
+    """A convolution and an input shape that it takes."""
+    kernel, dilation = draw(kernels), draw(st.tuples(st.integers(1, 2), st.integers(1, 3)))
+    groups = draw(st.sampled_from([1, 1, 2, 3]))
+    layer = Conv2D(
+        groups * draw(sizes),
+        kernel,
+        stride=draw(strides),
+        padding=draw(paddings),
+        dilation=dilation,
+        groups=groups,
+        bias=draw(st.booleans()),
+    )
+    image = (reach(draw, (k - 1) * d + 1) for k, d in zip(kernel, dilation))
+    return layer, (groups * draw(sizes), *image)
+
+
+@st.composite
+def transformed_convolutions(draw):
+    """A convolution that training makes with fewer products, and its input shape."""
+    kh, kw = draw(st.integers(1, 3)), draw(st.sampled_from([3, 5]))
+    columns = (7 - kw) * draw(st.integers(1, 4))
+    left = draw(st.integers(0, kw - 1))
+    layer = Conv2D(
+        draw(st.integers(8, 20)),
+        (kh, kw),
+        stride=(draw(st.integers(1, 2)), 1),
+        padding=((draw(st.integers(0, 1)), 0), (left, kw - 1 - left)),
+        bias=draw(st.booleans()),
+    )
+    return layer, (-(-48 // kh) + draw(st.integers(0, 8)), reach(draw, kh), columns)
+
+
+@st.composite
+def local_convolutions(draw):
+    """A convolution whose weights are not shared, and an input shape that it takes."""
+    kernel = draw(kernels)
+    options = {"stride": draw(strides), "padding": draw(paddings), "bias": draw(st.booleans())}
+    layer = LocallyConnected2D(draw(sizes), kernel, **options)
+    return layer, (draw(sizes), *(reach(draw, k) for k in kernel))
+
+
+def poolings(kind):
+    @st.composite
+    def draw_pooling(draw):
+        size = draw(st.tuples(st.integers(2, 4), st.integers(2, 4)))
+        least = min(size) - 1  # every window has a pixel
+        side = st.integers(0, least)
+        padding = draw(st.one_of(st.sampled_from(["valid", "same"]), side, st.tuples(side, side)))
+        layer = kind(size, stride=draw(st.one_of(st.none(), strides)), padding=padding)
+        return layer, (draw(sizes), *(reach(draw, k) for k in size))
+
+    return draw_pooling()
+
+
+@st.composite
+def images_or_vectors(draw):
+    shape = draw(st.tuples(sizes, sizes, sizes))
+    return shape if draw(st.booleans()) else shape[:1]
+
+
+@st.composite
+def residuals(draw):
+    """A residual connection of sums of products, its input shape, and how many sums follow each other."""
+    channels, filters = draw(sizes), draw(sizes)
+    first = Conv2D(filters, draw(kernels), stride=draw(strides), padding="same")
+    branch = draw(st.sampled_from([[first], [first, Conv2D(channels, 1, padding="same")]]))
+    return Residual(branch), (channels, 6, draw(st.sampled_from([6, 8]))), len(branch)
+
+
+def prepare(layer, shape, n, seed, *behind):
+    """A network of random parameters, images, and gradients to its outputs, in float32."""
+    network = Network([layer, *behind], shape, None, np.float32)
+    rng = np.random.RandomState(seed)
+    network.initialize(rng)
+    for key, part in network.split(network.params).items():
+        drawn = rng.standard_normal(part.shape)
+        part[...] = np.abs(drawn) + 0.1 if key.endswith("running_var") else drawn
+    X, dy = rng.standard_normal((n, *shape)), rng.standard_normal((n, *network.output_shape))
+    return network, X.astype(np.float32), dy.astype(np.float32)
+
+
+def run_ours(network, X, dy):
+    """Outputs in prediction, dx, and the gradient to every parameter."""
+    dx, dparams = network.backward(X, dy, n_threads=2)
+    y = network.forward(X).reshape(dy.shape)
+    return {"y": y, "dx": dx, **network.split(dparams)}
+
+
+def run_theirs(network, X, dy, training=True, see=lambda array: array):
+    """The same by PyTorch in float64, of what see makes of all numbers."""
+    x = torch.tensor(see(X.astype(np.float64)), requires_grad=True)
+    parameters = {
+        key: torch.tensor(see(value.astype(np.float64)), requires_grad=".running" not in key)
+        for key, value in network.weights.items()
+    }
+    y = run_torch(network, parameters, x, training)
+    y.backward(torch.tensor(see(dy.astype(np.float64))))
+    slopes = {key: p.grad.numpy() for key, p in parameters.items() if p.requires_grad}
+    return {"y": y.detach().numpy(), "dx": x.grad.numpy(), **slopes}
+
+
+def check(ours, theirs, scales, units=16):
+    """Every number within units of 2^-24 of its scale."""
+    assert ours.keys() == theirs.keys() == scales.keys()
+    for name, result in ours.items():
+        assert result.dtype == np.float32 and result.shape == theirs[name].shape, name
+        assert (np.abs(result - theirs[name]) <= units * U * scales[name]).all(), name
+
+
+def check_sums(layer, shape, n, seed, depth=1, positive=None):
+    """Of sums of products the scales are the same sums of sizes; of as many as follow each other, more."""
+    network, X, dy = prepare(layer, shape, n, seed)
+    sized = Network([positive or layer], shape)
+    sized.params = network.params
+    scales = run_theirs(sized, X, dy, see=np.abs)
+    check(run_ours(network, X, dy), run_theirs(network, X, dy), scales, 16 * depth)
+
+
+@SIXTY
+@given(convolutions(), counts, seeds)
+def test_conv2d(case, n, seed):
+    check_sums(*case, n, seed)
+
+
+@SIXTY
+@given(transformed_convolutions(), counts, seeds)
+def test_conv2d_with_fewer_products(case, n, seed):
+    layer, shape = case
+    check_sums(layer, shape, n, seed)
+    # the gradient to a dense weight behind it is what training makes of one image
+    network, X, dy = prepare(layer, shape, 1, seed, Dense(1, bias=False, name="last"))
+    assert network.compile(training=True).n_products > 0
+    shown = network.split(network.backward(X, np.ones_like(dy))[1])["last.weight"]
+    alone, _, dz = prepare(layer, shape, 1, seed)
+    alone.params = network.params[: alone.n_params]
+    y, scale = (run_theirs(alone, X, dz, see=see)["y"].reshape(1, -1) for see in (np.asarray, np.abs))
+    check({"y": shown}, {"y": y}, {"y": scale})
+
+
+@SIXTY
+@given(local_convolutions(), counts, seeds)
+def test_local_conv2d(case, n, seed):
+    check_sums(*case, n, seed)
+
+
+@SIXTY
+@given(images_or_vectors(), st.integers(1, 50), st.booleans(), counts, seeds)
+def test_dense(shape, units, bias, n, seed):
+    check_sums(Dense(units, bias=bias), shape, n, seed)
+
+
+@SIXTY
+@given(residuals(), counts, seeds)
+def test_residual(case, n, seed):
+    layer, shape, depth = case
+    check_sums(layer, shape, n, seed, depth)
+
+
+@SIXTY
+@given(poolings(AvgPool2D), counts, seeds)
+def test_avg_pool2d(case, n, seed):
+    check_sums(*case, n, seed)
+
+
+@SIXTY
+@given(poolings(MaxPool2D), counts, seeds)
+def test_max_pool2d(case, n, seed):
+    # the outputs are numbers of the input, and dx sums up some of dy: the scale is that of all of them
+    network, X, dy = prepare(*case, n, seed)
+    ours, theirs = run_ours(network, X, dy), run_theirs(network, X, dy)
+    check(ours, theirs, {"y": 0, "dx": run_theirs(network, X, np.abs(dy))["dx"]})
+
+
+@SIXTY
+@given(
+    st.sampled_from([GlobalAvgPool2D(), GlobalMaxPool2D(), Flatten()]),
+    st.tuples(sizes, sizes, sizes),
+    counts,
+    seeds,
+)
+def test_global_pooling(layer, shape, n, seed):
+    check_sums(layer, shape, n, seed)
+
+
+@SIXTY
+@given(st.tuples(sizes, sizes, sizes), paddings.filter(lambda p: not isinstance(p, str)), counts, seeds)
+def test_zero_padding(shape, padding, n, seed):
+    network, X, dy = prepare(ZeroPad2D(padding), shape, n, seed)
+    check(run_ours(network, X, dy), run_theirs(network, X, dy), {"y": 0, "dx": 0})  # nothing is rounded
+
+
+@SIXTY
+@given(images_or_vectors(), st.floats(-9, 9), st.floats(-9, 9), counts, seeds)
+def test_rescaling(shape, scale, offset, n, seed):
+    layer = Rescaling(scale, offset)
+    check_sums(layer, shape, n, seed, positive=Rescaling(abs(scale), abs(offset)))
+
+
+def scale_normalization(x, dy, gamma, beta, epsilon, axes, of_slopes):
+    """The scales of a normalisation over axes; of_slopes: the axes that dgamma and dbeta sum over.
+
+    To first order, each in units of u: the mean errs by the mean size m of x, so x - mean by |x| + m; the
+    deviation, relatively, by 1 + r for r = root mean square / deviation; hence z by
+    Z = (|x| + m) / deviation + |z| (1 + r). y = gamma z + beta and, with g = gamma dy,
+    dx = (g - mean g - z mean(g z)) / deviation hand these errors on, term by term.
+    """
+
+    def mean(a):
+        return a.mean(axes, keepdims=True)
+
+    size, deviation = np.abs(x), np.sqrt(x.var(axes, keepdims=True) + epsilon)
+    z = np.abs(x - mean(x)) / deviation
+    r = 1 + np.sqrt(mean(x**2)) / deviation
+    Z = (size + mean(size)) / deviation + z * r
+    g = np.abs(gamma * dy)
+    dx = r * (g + mean(g) + z * mean(g * z)) + Z * mean(g * z) + z * mean(g * Z)
+    return {
+        "y": np.abs(gamma) * Z + np.abs(beta),
+        "dx": dx / deviation,
+        "0.weight": (np.abs(dy) * (Z + z)).sum(of_slopes),
+        "0.bias": np.abs(dy).sum(of_slopes),
+    }
+
+
+def get_affine(network, shape):
+    """Gamma and beta in float64, in the place of channels or of all numbers."""
+    return (
+        network.weights[key].astype(np.float64).reshape(shape) if key in network.weights else value
+        for key, value in (("0.weight", 1.0), ("0.bias", 0.0))
+    )
+
+
+flags = st.booleans()
+
+
+@SIXTY
+@given(images_or_vectors(), flags, flags, st.sampled_from([1e-5, 0.1]), st.integers(2, 40), seeds)
+def test_batch_norm(shape, scale, center, epsilon, n, seed):
+    layer = BatchNorm(scale=scale, center=center, epsilon=epsilon)
+    network, X, dy = prepare(layer, shape, n, seed)
+    wide, slopes = X.astype(np.float64), dy.astype(np.float64)
+    spread = (-1, *[1] * (len(shape) - 1))
+    gamma, beta = get_affine(network, spread)
+    axes = (0, *range(2, X.ndim))
+    scales = scale_normalization(wide, slopes, gamma, beta, epsilon, axes, axes)
+    # prediction: y = (x - mean) * (gamma / deviation) + beta of given moments
+    mean, variance = (network.weights[f"0.running_{k}"].reshape(spread) for k in ("mean", "var"))
+    size = (np.abs(wide) + np.abs(mean)) / np.sqrt(variance + epsilon)
+    scales["y"] = np.abs(gamma) * size + np.abs(beta)
+    ours, theirs = run_ours(network, X, dy), run_theirs(network, X, dy)
+    theirs["y"] = run_theirs(network, X, dy, training=False)["y"]
+    check(ours, theirs, {key: scales[key] for key in ours})
+
+
+@SIXTY
+@given(images_or_vectors(), flags, flags, st.sampled_from([1e-5, 0.1]), counts, seeds)
+def test_layer_norm(shape, scale, center, epsilon, n, seed):
+    layer = LayerNorm(scale=scale, center=center, epsilon=epsilon)
+    network, X, dy = prepare(layer, shape, n, seed)
+    gamma, beta = get_affine(network, shape)
+    wide, slopes = X.astype(np.float64), dy.astype(np.float64)
+    scales = scale_normalization(wide, slopes, gamma, beta, epsilon, tuple(range(1, X.ndim)), 0)
+    ours = run_ours(network, X, dy)
+    check(ours, run_theirs(network, X, dy), {key: scales[key] for key in ours})
+
+
+@pytest.mark.parametrize("kind", [ReLU, LeakyReLU, ELU, GELU, Sigmoid, Tanh, Softplus, Arctan], ids=str)
+@SIXTY
+@given(images_or_vectors(), st.floats(0.0625, 4), counts, seeds)
+def test_activations(kind, shape, slope, n, seed):
+    # y is exact but for a few roundings; the slope follows from a y that is near 0, 1 or -1, or from an
+    # exponential of at most 1: it errs by u times the largest slope
+    layer = kind(slope) if dataclasses.fields(kind)[1:] else kind()
+    network, X, dy = prepare(layer, shape, n, seed)
+    theirs = run_theirs(network, X, dy)
+    largest = max(slope, 1) if kind in (LeakyReLU, ELU) else 1
+    check(run_ours(network, X, dy), theirs, {"y": np.abs(theirs["y"]), "dx": np.abs(dy) * largest})
+
+
+@pytest.mark.parametrize("kind", [Softmax, LogSoftmax], ids=str)
+@SIXTY
+@given(images_or_vectors(), counts, seeds)
+def test_softmax(kind, shape, n, seed):
+    # d = max x - x errs by u d, so e^-d and every probability p relatively by 1 + the largest d; what is
+    # subtracted from dy, p sum dy or sum(dy p), by as much more
+    network, X, dy = prepare(kind(), shape, n, seed)
+    d = (X.max(axis=1, keepdims=True) - X).astype(np.float64)
+    p = np.exp(-d) / np.exp(-d).sum(axis=1, keepdims=True)
+    steep, size = 1 + d.max(axis=1, keepdims=True), np.abs(dy)
+    if kind is Softmax:
+        scales = {"y": p * steep, "dx": p * steep * (size + (size * p).sum(axis=1, keepdims=True))}
+    else:
+        scales = {"y": steep + d, "dx": size + p * steep * size.sum(axis=1, keepdims=True)}
+    check(run_ours(network, X, dy), run_theirs(network, X, dy), scales)
