@@ -330,7 +330,8 @@ def test_nothing_is_left_over_from_other_images(dtype, layer, shape):
     rows = np.arange(19)
     predicting, training = network.compile(), network.compile(training=True, input_gradient=True)
     arenas = network.make_workspace(predicting, 1), network.make_workspace(training, 1, 19)
-    for images, slopes in ((np.full_like(X, np.nan), np.full_like(dy, np.nan)), (X, dy)):
+    others = [(-3 * X, 5 * dy), (np.full_like(X, np.nan), np.full_like(dy, np.nan)), (-7 * X, 3 * dy)]
+    for images, slopes in (*others, (X, dy)):
         y, dx, dparams = (np.full(a.shape, np.nan, dtype) for a in expected)
         predicting.forward(network.wrap(images), rows, network.params, y, arenas[0])
         slopes = network._wrap(slopes, network.output_shape, "dy")

@@ -47,7 +47,6 @@ TABLE = [[1, 0, 1], [0, 1, 1], [1, 1, 0], [0, 0, 1], [1, 0, 0]]
 
 # input shape, layers: every layer beside every other, odd shapes among them
 NETWORKS = [
-    ((1, 8, 8), [Conv2D(4)]),
     ((1, 8, 8), [Conv2D(4, activation="tanh"), Conv2D(3, 2, activation="sigmoid")]),
     ((3, 7, 6), [Conv2D(5, padding="same", activation="relu")]),
     ((3, 7, 6), [Conv2D(5, stride=2, activation="leaky_relu"), Dense(4)]),
@@ -67,7 +66,6 @@ NETWORKS = [
     ((1, 1, 12), [Conv2D(4, (1, 3), activation="tanh"), MaxPool2D((1, 2), stride=1)]),
     ((1, 12, 1), [Conv2D(4, (3, 1), activation="tanh"), AvgPool2D((2, 1))]),
     ((1, 1, 1), [Conv2D(3, 1, activation="tanh"), Conv2D(2, 3, padding="same")]),
-    ((2, 6, 6), [MaxPool2D()]),
     ((2, 6, 6), [MaxPool2D(3, stride=2, padding=1), Conv2D(3, 2)]),
     ((2, 6, 6), [MaxPool2D(2, stride=3), Dense(5, activation="sigmoid")]),
     ((2, 6, 6), [MaxPool2D((6, 5), padding="same", stride=1), Conv2D(2)]),
@@ -81,7 +79,6 @@ NETWORKS = [
     ((2, 6, 6), [Conv2D(3, 6), Output(dense=False)]),
     ((2, 6, 6), [Conv2D(4, 4, activation="tanh"), Conv2D(3, 3), Output(dense=False)]),
     ((5,), []),
-    ((5,), [Dense(17, activation="tanh")]),
     ((5,), [Dense(30, activation="relu"), Dense(20, activation="leaky_relu")]),
     ((1,), [Dense(1, activation="sigmoid"), Dense(100, activation="tanh")]),
     ((40,), [Sigmoid(), Dense(33, activation="sigmoid"), Dense(12)]),
@@ -108,7 +105,6 @@ NETWORKS = [
             MaxPool2D(2, stride=1, padding="same"),
         ],
     ),
-    ((2, 6, 6), [BatchNorm()]),
     ((2, 6, 6), [BatchNorm(scale=False, center=False), Conv2D(3, activation="tanh")]),
     ((3, 7, 6), [Conv2D(5, bias=False), BatchNorm(), Tanh(), AvgPool2D(), BatchNorm(center=False)]),
     (
@@ -141,7 +137,6 @@ NETWORKS = [
     ((32, 6, 4), [Conv2D(32, groups=2, padding="same", activation="relu"), Conv2D(16, padding="same")]),
     ((2, 7, 6), [Conv2D(5, padding="same", activation="tanh"), GlobalAvgPool2D(), Dense(4)]),
     ((2, 7, 6), [Conv2D(5, stride=2, activation="tanh"), GlobalMaxPool2D(), Tanh()]),
-    ((2, 7, 6), [GlobalMaxPool2D()]),
     ((2, 7, 6), [ZeroPad2D(2), Conv2D(4, activation="softplus"), ZeroPad2D(((0, 1), (2, 0))), MaxPool2D()]),
     ((2, 7, 6), [Conv2D(3, padding=1), ZeroPad2D(1), Conv2D(3, padding=1), Tanh(), ZeroPad2D((1, 0))]),
     ((2, 7, 6), [Rescaling(0.5, -1), Conv2D(4, padding=1), Rescaling(2), Conv2D(3, padding="same")]),
