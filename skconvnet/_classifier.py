@@ -165,7 +165,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     >>> X_train, X_test, y_train, y_test = train_test_split(X / 16, y, random_state=0)
     >>> clf = ConvNetClassifier(
     ...     [Conv2D(16, padding="same", activation="relu", name="stem"), MaxPool2D()],
-    ...     input_shape=(8, 8), max_iter=20, random_state=0,
+    ...     input_shape=(8, 8), max_iter=40, random_state=0,
     ... )
     >>> clf.fit(X_train, y_train).score(X_test, y_test) > 0.95
     True
