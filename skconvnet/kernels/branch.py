@@ -12,14 +12,10 @@ class Branch(Call):
 
     def fields(self, machine, tables, scratch):
         """The fields of branch_t."""
-        channels, height, width = self.y.shape
         return {
-            **self.end_fields(),
+            **self.map_fields(),
             "z": self.z.value.fields() if self.z else NOWHERE,
             "dz": self.z.gradient.fields() if self.z else NOWHERE,
-            "channels": channels,
-            "ho": height,
-            "wo": width,
             **self.activation_fields(machine),
         }
 

@@ -55,6 +55,11 @@ class Call:
             "dy": self.y.gradient.fields(),
         }
 
+    def map_fields(self):
+        """The fields of a kernel that goes over x number by number: its ends, and the size of x."""
+        channels, height, width = self.x.shape
+        return {**self.end_fields(), "channels": channels, "ho": height, "wo": width}
+
     def activation_fields(self, machine):
         """The fields that say which activation follows."""
         kind, slope = self.activation
@@ -307,12 +312,8 @@ class Activation(Call):
 
     def fields(self, machine, tables, scratch):
         """The fields of activation_t."""
-        channels, height, width = self.x.shape
         return {
-            **self.end_fields(),
-            "channels": channels,
-            "ho": height,
-            "wo": width,
+            **self.map_fields(),
             "kind": machine.activation_kinds[self.kind],
             "slope": self.slope,
         }
@@ -328,12 +329,8 @@ class Masking(Call):
 
     def fields(self, machine, tables, scratch):
         """The fields of dropout_t."""
-        channels, height, width = self.y.shape
         return {
-            **self.end_fields(),
-            "channels": channels,
-            "ho": height,
-            "wo": width,
+            **self.map_fields(),
             "number": self.number,
             "threshold": round(self.rate * 2**32),
             "scale": 1 / (1 - self.rate),
@@ -351,15 +348,11 @@ class Rescaling(Call):
 
     def fields(self, machine, tables, scratch):
         """The fields of rescale_t."""
-        channels, height, width = self.x.shape
-        fields = self.end_fields()
+        fields = self.map_fields()
         for end in (fields["y"], fields["dy"]):
             end["offset"] += self.top * end["row"] + self.left
         return {
             **fields,
-            "channels": channels,
-            "ho": height,
-            "wo": width,
             "scale": self.scale,
             "offset": self.offset,
         }
@@ -375,12 +368,8 @@ class LayerNormalization(Call):
 
     def fields(self, machine, tables, scratch):
         """The fields of layer_norm_t."""
-        channels, height, width = self.x.shape
         return {
-            **self.end_fields(),
-            "channels": channels,
-            "ho": height,
-            "wo": width,
+            **self.map_fields(),
             "gamma": self.gamma,
             "beta": self.beta,
             "epsilon": self.epsilon,
@@ -403,12 +392,8 @@ class BatchNormalization(Call):
 
     def fields(self, machine, tables, scratch):
         """The fields of batch_norm_t."""
-        channels, height, width = self.x.shape
         return {
-            **self.end_fields(),
-            "channels": channels,
-            "ho": height,
-            "wo": width,
+            **self.map_fields(),
             "gamma": self.gamma,
             "beta": self.beta,
             "running": self.running,
