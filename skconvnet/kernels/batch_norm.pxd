@@ -7,7 +7,8 @@
 It is two kernels, because all blocks of a batch must meet between them: forward, `moments` looks at
 a block's x and `normalize` writes y with the moments of the whole batch; backward, `normalize` sums
 dy and dy * z over a block, and `moments` writes dx with those of the whole batch.  In prediction
-`moments` does nothing and `normalize` takes the running moments.
+there is no `moments`, and `normalize` takes the running moments; so it does in training when it comes
+alone, and then writes dx itself.
 """
 
 from libc.math cimport sqrt
@@ -70,8 +71,6 @@ cdef inline void moments_forward(const batch_norm_t* g, const block_t* b) noexce
     cdef lanes_t row, total
     cdef real_t mean
     cdef double* moments = b.moments + g.moments
-    if not b.training:
-        return
     for c in range(g.channels):
         total = splat(0)
         for i in range(g.ho):

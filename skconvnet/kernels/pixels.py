@@ -213,8 +213,8 @@ def compile_for_pixels(machine, calls, source, output, n_params):
     if any(isinstance(call, Branch) for call in calls):
         return None
     plane = first = Plane(source.shape, Rows(), machine.lanes)
-    # what only training needs is left out
-    calls = [call for call in calls if not isinstance(call, Flattening) and call.name != "moments"]
+    # what only the way back needs is left out
+    calls = [call for call in calls if not isinstance(call, Flattening)]
     lowered, clear = [], True
     while calls and not _may_be_vector(calls[0].x, calls):
         call, x = calls.pop(0), plane

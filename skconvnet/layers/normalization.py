@@ -101,7 +101,7 @@ class BatchNorm(Layer):
             float(self.epsilon),
             float(self.momentum),
         )
-        for name in ("moments", "normalize"):
+        for name in ("moments", "normalize") if plan.training else ("normalize",):
             plan.add_call(BatchNormalization(name, x, y, *settings))
         return y
 
