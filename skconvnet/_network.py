@@ -1,4 +1,4 @@
-"""The plan: layers compiled to kernel calls, one flat parameter vector, every buffer."""
+"""The network: layers in their places, one flat parameter vector, the programs compiled from both."""
 
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -7,129 +7,11 @@ import numpy as np
 
 from skconvnet import kernels
 from skconvnet._losses import CROSS_ENTROPY, measure_precisions
-from skconvnet.kernels.calls import NO_ACTIVATION, NOT_IN_PLACE, Activation, Flattening
-from skconvnet.kernels.memory import Buffer, FlatBuffer, Image, Tables
+from skconvnet._plan import Plan
 from skconvnet.kernels.pixels import compile_for_pixels
 from skconvnet.layers import Layer, Output, ShapeError, Standardize
 from skconvnet.layers.base import describe_shape
 from skconvnet.layers.sequence import name_layers
-
-
-class Plan:
-    """Collects the images and kernel calls of a network and lays them out in memory.
-
-    Parameters
-    ----------
-    input_shape : tuple of int
-        (channels, height, width) or (features,).
-    input_gradient : bool
-        Whether the gradient to the input is wanted.
-    training : bool
-        Whether to make the calls that only training needs.
-    """
-
-    def __init__(self, input_shape, input_gradient, training):
-        self.training = training
-        self.input = Image(input_shape, needs_gradient=input_gradient)
-        self._images = [self.input]
-        self._n_moments = self._n_draws = 0
-        self._crossing = []
-        self.calls = []
-
-    def add_image(self, shape, source, trains=False):
-        """Declare what a layer makes from a source; trains: it has parameters of its own."""
-        image = Image(shape, needs_gradient=trains or source.needs_gradient)
-        self._images.append(image)
-        return image
-
-    def add_twin(self, source, trains=False):
-        """Declare what a layer makes of a source number by number: dx takes the place of dy."""
-        image = self.add_image(source.layer_shape, source, trains)
-        if source.needs_gradient:
-            image.gradient = source.gradient
-        return image
-
-    def flatten(self, image):
-        """See an image as a vector."""
-        if isinstance(image.value, FlatBuffer):
-            return image
-        flat = image.flatten()
-        if isinstance(flat.gradient, Buffer):
-            self._images.append(flat)
-            self.add_call(Flattening(image, flat))
-        return flat
-
-    def add_call(self, call):
-        """Append a kernel call."""
-        if self.calls:
-            call.follow(self.calls[-1])
-        self.calls.append(call)
-
-    def add_moments(self, n):
-        """Ask for room for n moments of a block, and give its place."""
-        self._n_moments += n
-        return self._n_moments - n
-
-    def number_draw(self):
-        """Number a call that draws random numbers, from 0."""
-        self._n_draws += 1
-        return self._n_draws - 1
-
-    def keep_gradient(self, image):
-        """Have an image's gradient outlast meetings of the blocks between who writes and who reads it."""
-        self._crossing.append(image)
-
-    def activate(self, image, kind, slope=0.0):
-        """Apply an activation, in the call that has just made the image if it can, and give the result."""
-        last = self.calls[-1] if self.calls else None
-        can = last is not None and last.activation == NO_ACTIVATION and last.y is image
-        if can and kind not in NOT_IN_PLACE:
-            last.activation = kind, slope
-            return image
-        y = self.add_twin(image)
-        self.add_call(Activation(image, y, kind, slope))
-        return y
-
-    def compile(self, machine, output, n_params):
-        """Give every buffer its place, values first, and make the machine's program."""
-        predicting_lanes = 0
-        for image in self._images:
-            predicting_lanes = image.value.place(predicting_lanes)
-        if not self.training:  # a loss writes its gradient, even if only its value is wanted
-            buffer = getattr(output.gradient, "base", output.gradient)
-            predicting_lanes = buffer.place(predicting_lanes)
-        # what blocks keep while they meet: all values, and the gradients that cross a meeting
-        scratch = predicting_lanes
-        meetings = [call.y for call in self.calls if call.name == "moments"]
-        for image in meetings + self._crossing:
-            buffer = getattr(image.gradient, "base", image.gradient)
-            if image.needs_gradient and buffer.offset < 0:
-                scratch = buffer.place(scratch)
-        kept_lanes = scratch if meetings else 0
-        for image in self._images:
-            # the last image takes the loss's gradient even if nobody below wants it
-            wanted = image.needs_gradient or image is self._images[-1]
-            if wanted and image.gradient.fields()["offset"] < 0:
-                scratch = image.gradient.place(scratch)
-        training_lanes = scratch + max((c.count_scratch(machine) for c in self.calls), default=0)
-        tables, ways, n_products = Tables(), [], 0
-        for call in self.calls:
-            more, n_products = call.list_ways(machine, tables, scratch, len(ways), n_products)
-            ways += more
-        calls = [(call.name, call.fields(machine, tables, scratch)) for call in self.calls]
-        return machine.Program(
-            calls,
-            tables.join(),
-            self.input.fields(),
-            output.fields(),
-            n_params,
-            ways,
-            n_products,
-            self._n_moments,
-            kept_lanes,
-            predicting_lanes,
-            training_lanes,
-        )
 
 
 def _as_image(shape):

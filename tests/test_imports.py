@@ -13,7 +13,7 @@ PACKAGE = Path(importlib.util.find_spec("skconvnet._network").origin).parent
 FLOORS = [
     {"kernels"},
     {"_values", "datasets", "initializers", "_sklearn_compat", "_images"},
-    {"_losses", "optimizers", "schedules"},
+    {"_losses", "_plan", "optimizers", "schedules"},
     {"layers"},
     {"_network", "architectures"},
     {"_params", "_training", "_versions", "functional", "profile"},
