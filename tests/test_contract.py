@@ -66,8 +66,8 @@ def list_rows():
     yield Conv2D(6, 3, groups=6), (6, 4, 3)
     yield Conv2D(32, groups=2, padding="same"), (32, 4, 8)
     # in training these take fewer products
-    yield Conv2D(8, padding="same"), (16, 5, 8)
-    yield Conv2D(9, 5, bias=False), (10, 6, 8)
+    yield Conv2D(8, padding="same"), (16, 7, 8)
+    yield Conv2D(9, 5, bias=False), (10, 22, 12)
     yield Conv2D(9, (2, 5), stride=(2, 1), padding=((1, 0), (2, 2))), (24, 6, 4)
     yield Conv2D(12, dilation=(3, 1), padding="same", activation="relu"), (24, 9, 4)
     for kernel, stride, padding in product([1, (2, 4)], [1, (1, 2)], PADDINGS[1:4]):

@@ -109,14 +109,16 @@ class Convolution(Call):
             if x.needs_gradient:
                 ways["backward"] = Winograd(kernel, y, x, kernel[1] - 1 - left, flip=True)
         self.fast = {side: way for side, way in ways.items() if way.is_worth_it()}
+        forward = self.fast.get("forward")
+        self.terms = forward if forward and forward.is_exact_for_weights() else None
         if "backward" in self.fast:
             y.gradient.need(*self.fast["backward"].count_side_columns())
 
     def count_scratch(self, machine):
         """Lane vectors for transformed images and the sums of their products."""
         counts = [way.count_scratch() for way in self.fast.values()]
-        if "forward" in self.fast:
-            counts.append(self.fast["forward"].place_terms(machine, 0)[-1])
+        if self.terms:
+            counts.append(self.terms.place_terms(machine, 0)[-1])
         return max(counts, default=0)
 
     def list_ways(self, machine, tables, scratch, n_ways, n_products):
@@ -170,8 +172,8 @@ class Convolution(Call):
             "fast_forward": self.fast["forward"].number if "forward" in self.fast else -1,
             "fast_backward": self.fast["backward"].number if "backward" in self.fast else -1,
         }
-        if "forward" in self.fast:
-            patches, terms = self.fast["forward"].term_fields(machine, tables, scratch, rows)
+        if self.terms:
+            patches, terms = self.terms.term_fields(machine, tables, scratch, rows)
         else:
             ends = x.value, y.gradient
             patches = patch_fields(machine, tables, rows, self.columns, self.kernel, *ends, self.connections)

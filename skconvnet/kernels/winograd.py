@@ -8,6 +8,10 @@ from skconvnet.kernels.walk import Phase, patch_fields, walk_fields
 # It pays for sums over at least so many channels and kernel rows, and for at least so many channels made.
 LEAST_SUM, LEAST_TARGETS = 48, 8
 
+# The gradient to a weight of so many columns sums over a sample's outputs: at least so many, in rows of
+# at least so many, have roundings as small beside it as those of plain sums, even in a batch of one.
+LEAST_OUTPUTS = {3: (48, 4), 5: (128, 8)}
+
 # The fields of terms_t for patches of x and dy themselves.
 NO_TERMS = dict.fromkeys(["n_outputs", "before", "rows", "tiles", "kw", "sums", "stride"], 0)
 
@@ -27,13 +31,26 @@ class Winograd:
         self.tiles = self.target[2] // self.n_outputs if self.n_outputs > 0 else 0
 
     def is_worth_it(self):
-        """Whether it can be done, and sums are long enough to pay for the transforms."""
+        """Whether it can be done, as exactly as by plain sums, and sums are long enough to pay for it.
+
+        An output that few taps reach would have the roundings of its neighbours, whose sums are larger: so
+        more than half of the taps have to be inside the source, at both ends of a row.
+        """
+        kw = self.kernel[1]
+        after = self.target[2] - 1 + kw - self.source[2] - self.before
         return (
-            self.kernel[1] in (3, 5)
+            kw in (3, 5)
             and self.target[2] % self.n_outputs == 0
+            and max(self.before, after) <= kw // 2
             and self.source[0] * self.kernel[0] >= LEAST_SUM
             and self.target[0] >= LEAST_TARGETS
         )
+
+    def is_exact_for_weights(self):
+        """Whether the gradient to the weight can be made of its products as exactly as by plain sums."""
+        (_, height, width), (kh, kw) = self.target, self.kernel
+        outputs, columns = LEAST_OUTPUTS[kw]
+        return (height - kh // 2) * width >= outputs and width >= columns
 
     def count_side_columns(self):
         """Columns that it reads left and right of the source."""
