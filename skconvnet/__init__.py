@@ -2,8 +2,17 @@
 
 from skconvnet._classifier import ConvNetClassifier
 from skconvnet._files import load
+from skconvnet._onnx import to_onnx
 from skconvnet._regressor import ConvNetRegressor
 from skconvnet._versions import __version__, show_versions
 from skconvnet.kernels import set_isa
 
-__all__ = ["ConvNetClassifier", "ConvNetRegressor", "__version__", "load", "set_isa", "show_versions"]
+__all__ = [
+    "ConvNetClassifier",
+    "ConvNetRegressor",
+    "__version__",
+    "load",
+    "set_isa",
+    "show_versions",
+    "to_onnx",
+]

@@ -1,0 +1,382 @@
+"""Estimators as ONNX models: every layer in ONNX's operators, and what an estimator makes of the outputs."""
+
+import math
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.utils.validation import check_is_fitted
+
+from skconvnet import layers
+from skconvnet._base import BaseConvNet
+from skconvnet._files import replace_file
+from skconvnet._plan import Plan
+from skconvnet._versions import __version__
+from skconvnet.layers.activation import resolve_activation
+from skconvnet.layers.window import pad_image
+
+# LayerNormalization came with opset 17, which ONNX Runtime reads since 1.12, of 2022.
+OPSET, IR_VERSION = 17, 8
+
+
+def to_onnx(estimator, path):
+    """Write a fitted estimator as an ONNX model, for runtimes that know nothing of this package.
+
+    The model's input "X" is of shape (n, `*input_shape_`), with channels where the estimator has them, for
+    any n, and of the network's dtype: convert other types, bytes too, and reshape images without a
+    channel or rows of pixels first. It computes in float32, also for a network of float64, because
+    runtimes have no convolution of float64. Its outputs are called as skl2onnx calls them:
+
+    - "label" of a classifier, of shape (n,) and of int64 or string; a matrix of 0 and 1 of shape
+      (n, n_labels) for several labels a sample;
+    - "probabilities" of a classifier that has `predict_proba`, of shape (n, n_classes) or (n, n_labels);
+    - "variable" of a regressor, of the shape that `predict` gives.
+
+    Parameters
+    ----------
+    estimator : ConvNetClassifier or ConvNetRegressor
+        A fitted one, of layers of :mod:`skconvnet.layers`, and of layers that do nothing in prediction.
+    path : str or path-like
+        The file; it is replaced if it exists. It appears whole or not at all.
+
+    Returns
+    -------
+    model : onnx.ModelProto
+        What was written: opset 17, IR version 8.
+
+    Raises
+    ------
+    ImportError
+        If onnx is not installed.
+    TypeError
+        If estimator is none of skconvnet's, a layer is not of this package, or labels are neither integers
+        nor text.
+    NotFittedError
+        If estimator is not fitted.
+    ValueError
+        If a weight is too large for float32.
+    OSError
+        If the file cannot be written.
+
+    References
+    ----------
+    ONNX, "Open Neural Network Exchange", https://onnx.ai/onnx/operators.
+    """
+    onnx = import_onnx()
+    if not isinstance(estimator, BaseConvNet):
+        raise TypeError(
+            f"to_onnx: estimator must be a fitted ConvNetClassifier or ConvNetRegressor, got {estimator!r}. "
+            f"Of a pipeline or a search, give the estimator within."
+        )
+    check_is_fitted(estimator)
+    network = estimator.network_
+    if np.abs(network.params).max(initial=0) > np.finfo(np.float32).max:
+        raise ValueError(
+            "to_onnx: the network has weights that are infinite in float32, which ONNX computes in."
+        )
+    graph = _Graph(onnx, network.weights)
+    graph.add_value("inputs", "X", network.dtype, estimator.input_shape_)
+    x = "X"
+    if network.dtype != np.float32:
+        x = graph.add("Cast", x, to=graph.get_type(np.float32))
+    if len(estimator.input_shape_) == 3 and estimator._data_format == "channels_last":
+        x = graph.add("Transpose", x, perm=(0, 3, 1, 2))
+    for stage in network.stages:
+        x = _write_layer(graph, stage.key, stage.layer, x, stage.input_shape)
+    if is_classifier(estimator):
+        _write_classes(graph, estimator, x)
+    else:
+        graph.add("Reshape", x, (-1, *estimator._y_shape), output="variable")
+        graph.add_value("outputs", "variable", np.float32, estimator._y_shape)
+    model = graph.make_model(type(estimator).__name__)
+    replace_file(path, model.SerializeToString())
+    return model
+
+
+def import_onnx():
+    """Give the package onnx, or say how to get it."""
+    try:
+        import onnx
+    except ImportError as error:
+        raise ImportError("to_onnx needs the package onnx: pip install skconvnet[onnx]") from error
+    return onnx
+
+
+class _Graph:
+    """Collects the nodes, the arrays, and the inputs and outputs of a model."""
+
+    def __init__(self, onnx, weights):
+        self._onnx, self._weights = onnx, weights
+        self._nodes, self._arrays = [], {}
+        self._values = {"inputs": [], "outputs": []}
+
+    def add(self, operator, *inputs, key="estimator", output=None, **attributes):
+        """Append a node, and give its output's name; an input is a name, an array, or None to leave out."""
+        output = output or f"{key}.{operator}.{len(self._nodes)}"
+        names = [
+            value if isinstance(value, str) else self._store(f"{output}.{k}", value)
+            for k, value in enumerate(inputs)
+            if value is not None
+        ]
+        self._nodes.append(self._onnx.helper.make_node(operator, names, [output], output, **attributes))
+        return output
+
+    def find(self, key, name, default=None):
+        """Make a layer's parameter part of the model, and give its name; default if there is none."""
+        name = f"{key}.{name}"
+        return self._store(name, self._weights[name]) if name in self._weights else default
+
+    def get_weight(self, key):
+        """Give a layer's weight as an array."""
+        return self._weights[f"{key}.weight"]
+
+    def _store(self, name, value):
+        """Make an array part of the model: of float32, int64 or text."""
+        value = np.asarray(value)
+        self._arrays[name] = value.astype({"f": np.float32, "i": np.int64}.get(value.dtype.kind, object))
+        return name
+
+    def add_value(self, where, name, dtype, shape):
+        """Declare one of the inputs or outputs, of n samples of a shape."""
+        value = self._onnx.helper.make_tensor_value_info(name, self.get_type(dtype), ("n", *shape))
+        self._values[where].append(value)
+
+    def get_type(self, dtype):
+        """Give ONNX's number of a dtype; text is object."""
+        return self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+
+    def make_model(self, name):
+        """Put the parts together."""
+        helper, as_tensor = self._onnx.helper, self._onnx.numpy_helper.from_array
+        arrays = [as_tensor(array, name) for name, array in self._arrays.items()]
+        graph = helper.make_graph(self._nodes, name, **self._values, initializer=arrays)
+        return helper.make_model(
+            graph,
+            producer_name="skconvnet",
+            producer_version=__version__,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=IR_VERSION,
+        )
+
+
+def _write_layer(graph, key, layer, x, shape):
+    """Write a layer for an input of this shape, and give the name of its output."""
+    if type(layer) in WRITERS:
+        return WRITERS[type(layer)](graph, key, layer, x, shape)
+    if not layer.parameter_shapes(shape):
+        plan = Plan(shape, input_gradient=False, training=False)
+        if layer.lower(plan, plan.input, {}) is plan.input:  # it acts in training alone
+            return x
+    raise TypeError(
+        f"to_onnx: {type(layer).__name__} {key!r} is no layer of skconvnet.layers, and how to write it with "
+        f"ONNX's operators is not known. Use layers of skconvnet.layers."
+    )
+
+
+def _write(operator, **fields):
+    """Give what writes a layer as one node, whose attributes are these fields of the layer."""
+
+    def write(graph, key, layer, x, shape):
+        attributes = {name: float(getattr(layer, field)) for name, field in fields.items()}
+        return graph.add(operator, x, key=key, **attributes)
+
+    return write
+
+
+def _list_sides(padding):
+    """Give ((top, bottom), (left, right)) in ONNX's order: top, left, bottom, right."""
+    (top, bottom), (left, right) = padding
+    return top, left, bottom, right
+
+
+def _pad(graph, key, x, padding):
+    """Put zeros around an image, if there are any to put."""
+    top, left, bottom, right = _list_sides(padding)
+    if not (top or left or bottom or right):
+        return x
+    return graph.add("Pad", x, (0, 0, top, left, 0, 0, bottom, right), key=key)
+
+
+def _activate(graph, key, layer, x, shape):
+    """Write the activation that is part of a layer."""
+    return _write_layer(graph, key, resolve_activation(key, layer.activation), x, layer.output_shape(shape))
+
+
+def _write_convolution(graph, key, layer, x, shape):
+    kernel, stride, dilation = layer._pairs()
+    y = graph.add(
+        "Conv",
+        x,
+        graph.find(key, "weight"),  # 0 where a connection table has False
+        graph.find(key, "bias"),
+        key=key,
+        kernel_shape=kernel,
+        strides=stride,
+        dilations=dilation,
+        group=layer.groups,
+        pads=_list_sides(pad_image(shape, layer._span(), stride, layer.padding)),
+    )
+    return _activate(graph, key, layer, y, shape)
+
+
+def _write_local_convolution(graph, key, layer, x, shape):
+    (kh, kw), (down, right) = layer._pairs()
+    padding = pad_image(shape, (kh, kw), (down, right), layer.padding)
+    x = _pad(graph, key, x, padding)
+    filters, rows, columns = layer.output_shape(shape)
+    padded = (shape[0], *(n + sum(sides) for n, sides in zip(shape[1:], padding)))
+    places = np.arange(math.prod(padded)).reshape(padded)
+    windows = np.lib.stride_tricks.sliding_window_view(places, (kh, kw), (1, 2))[:, ::down, ::right]
+    windows = windows.transpose(1, 2, 0, 3, 4).reshape(rows * columns, -1)  # [position][c, kh, kw]
+    weight = graph.get_weight(key).reshape(filters, rows * columns, -1)
+    patches = graph.add("Gather", graph.add("Flatten", x, key=key), windows, key=key, axis=1)
+    patches = graph.add("Transpose", patches, key=key, perm=(1, 0, 2))  # [position][n][c, kh, kw]
+    y = graph.add("MatMul", patches, weight.transpose(1, 2, 0), key=key)
+    y = graph.add("Transpose", y, key=key, perm=(1, 2, 0))  # [n][filter][position]
+    y = graph.add("Reshape", y, (-1, filters, rows, columns), key=key)
+    if layer.bias:
+        y = graph.add("Add", y, graph.find(key, "bias"), key=key)
+    return _activate(graph, key, layer, y, shape)
+
+
+def _write_dense(graph, key, layer, x, shape):
+    x = _write_flatten(graph, key, layer, x, shape)
+    y = graph.add("Gemm", x, graph.find(key, "weight"), graph.find(key, "bias"), key=key, transB=1)
+    return _activate(graph, key, layer, y, shape)
+
+
+def _write_flatten(graph, key, layer, x, shape):
+    return x if len(shape) == 1 else graph.add("Flatten", x, key=key)
+
+
+def _write_pool(operator):
+    """Give what writes a pooling; ONNX's average, too, is that of the pixels that are there."""
+
+    def write(graph, key, layer, x, shape):
+        window, stride = layer._pairs()
+        sides = _list_sides(pad_image(shape, window, stride, layer.padding))
+        return graph.add(operator, x, key=key, kernel_shape=window, strides=stride, pads=sides)
+
+    return write
+
+
+def _write_global_pool(operator):
+    """Give what writes a pooling over whole images, which ONNX leaves in one pixel."""
+
+    def write(graph, key, layer, x, shape):
+        return graph.add("Flatten", graph.add(operator, x, key=key), key=key)
+
+    return write
+
+
+def _write_batch_norm(graph, key, layer, x, shape):
+    return graph.add(
+        "BatchNormalization",
+        x,
+        graph.find(key, "weight", np.ones(shape[0])),
+        graph.find(key, "bias", np.zeros(shape[0])),
+        graph.find(key, "running_mean"),
+        graph.find(key, "running_var"),
+        key=key,
+        epsilon=float(getattr(layer, "epsilon", 0)),  # Standardize has none
+    )
+
+
+def _write_layer_norm(graph, key, layer, x, shape):
+    scale, bias = graph.find(key, "weight", np.ones(shape)), graph.find(key, "bias")
+    return graph.add("LayerNormalization", x, scale, bias, key=key, axis=1, epsilon=float(layer.epsilon))
+
+
+def _write_rescaling(graph, key, layer, x, shape):
+    x = graph.add("Mul", x, float(layer.scale), key=key)
+    return graph.add("Add", x, float(layer.offset), key=key)
+
+
+def _write_zero_padding(graph, key, layer, x, shape):
+    return _pad(graph, key, x, pad_image(shape, (1, 1), (1, 1), layer.padding))
+
+
+def _write_gelu(graph, key, layer, x, shape):
+    # x / 2 (1 + erf(x / sqrt(2)))
+    y = graph.add("Erf", graph.add("Mul", x, math.sqrt(0.5), key=key), key=key)
+    return graph.add("Mul", graph.add("Mul", x, 0.5, key=key), graph.add("Add", y, 1.0, key=key), key=key)
+
+
+def _write_residual(graph, key, layer, x, shape):
+    ways = []
+    for chain in layer._arrange(shape)[:2]:
+        y = x
+        for inner_key, inner, inner_shape in chain:
+            y = _write_layer(graph, f"{key}.{inner_key}", inner, y, inner_shape)
+        ways.append(y)
+    return graph.add("Add", *ways, key=key)
+
+
+# What writes a layer: of graph, key, layer, the input's name and shape; it gives the output's name.
+WRITERS = {
+    layers.Conv2D: _write_convolution,
+    layers.LocallyConnected2D: _write_local_convolution,
+    layers.Dense: _write_dense,
+    layers.Flatten: _write_flatten,
+    layers.MaxPool2D: _write_pool("MaxPool"),
+    layers.AvgPool2D: _write_pool("AveragePool"),
+    layers.GlobalMaxPool2D: _write_global_pool("GlobalMaxPool"),
+    layers.GlobalAvgPool2D: _write_global_pool("GlobalAveragePool"),
+    layers.BatchNorm: _write_batch_norm,
+    layers.Standardize: _write_batch_norm,
+    layers.LayerNorm: _write_layer_norm,
+    layers.Rescaling: _write_rescaling,
+    layers.ZeroPad2D: _write_zero_padding,
+    layers.Residual: _write_residual,
+    layers.ReLU: _write("Relu"),
+    layers.LeakyReLU: _write("LeakyRelu", alpha="slope"),
+    layers.ELU: _write("Elu", alpha="alpha"),
+    layers.GELU: _write_gelu,
+    layers.Sigmoid: _write("Sigmoid"),
+    layers.Tanh: _write("Tanh"),
+    layers.Softplus: _write("Softplus"),
+    layers.Arctan: _write("Atan"),
+    layers.Softmax: lambda graph, key, layer, x, shape: graph.add("Softmax", x, key=key, axis=1),
+    layers.LogSoftmax: lambda graph, key, layer, x, shape: graph.add("LogSoftmax", x, key=key, axis=1),
+}
+
+
+def _write_classes(graph, estimator, z):
+    """Write what a classifier makes of a network's outputs."""
+    loss, several = estimator._trainer.loss.name, bool(estimator._y_shape)
+    if several:
+        label = graph.add("Greater", z, 0.0)
+        graph.add("Cast", label, output="label", to=graph.get_type(np.int64))
+        graph.add_value("outputs", "label", np.int64, estimator._y_shape)
+    else:
+        labels = _convert_labels(estimator.classes_)
+        one = estimator.network_.output_shape == (1,)
+        if one:
+            z = graph.add("Mul", z, (-1.0, 1.0))  # sigmoid(-z) = 1 - sigmoid(z)
+        index = graph.add("ArgMax", z, axis=1, keepdims=0)
+        graph.add("Gather", labels, index, output="label")
+        graph.add_value("outputs", "label", labels.dtype, ())
+    if loss == "cross_entropy":
+        graph.add("Softmax", z, output="probabilities", axis=1)
+    elif loss == "binary_cross_entropy" and (several or one):
+        graph.add("Sigmoid", z, output="probabilities")
+    elif loss == "binary_cross_entropy":  # sigmoids over their sum: softmax of log sigmoid(z) = -softplus(-z)
+        z = graph.add("Neg", graph.add("Softplus", graph.add("Neg", z)))
+        graph.add("Softmax", z, output="probabilities", axis=1)
+    else:
+        return
+    graph.add_value("outputs", "probabilities", np.float32, (len(estimator.classes_),))
+
+
+def _convert_labels(classes):
+    """Give labels as int64 or as text, or raise a TypeError if they are neither."""
+    labels = np.array(classes.tolist())
+    if labels.dtype.kind == "U" and all(isinstance(label, str) for label in classes.tolist()):
+        return labels.astype(object)
+    if labels.dtype.kind in "biuf":
+        numbers = labels.astype(np.int64)
+        if (numbers == labels).all():
+            return numbers
+    raise TypeError(
+        f"to_onnx: labels must be integers of 64 bits or text, got {classes.tolist()}. Fit the "
+        f"estimator with such labels, for example those of sklearn.preprocessing.LabelEncoder."
+    )
