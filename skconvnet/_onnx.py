@@ -349,15 +349,14 @@ def _write_classes(graph, estimator, z):
         graph.add_value("outputs", "label", np.int64, estimator._y_shape)
     else:
         labels = _convert_labels(estimator.classes_)
-        one = estimator.network_.output_shape == (1,)
-        if one:
+        if estimator.network_.output_shape == (1,):
             z = graph.add("Mul", z, (-1.0, 1.0))  # sigmoid(-z) = 1 - sigmoid(z)
         index = graph.add("ArgMax", z, axis=1, keepdims=0)
         graph.add("Gather", labels, index, output="label")
         graph.add_value("outputs", "label", labels.dtype, ())
     if loss == "cross_entropy":
         graph.add("Softmax", z, output="probabilities", axis=1)
-    elif loss == "binary_cross_entropy" and (several or one):
+    elif loss == "binary_cross_entropy" and several:
         graph.add("Sigmoid", z, output="probabilities")
     elif loss == "binary_cross_entropy":  # sigmoids over their sum: softmax of log sigmoid(z) = -softplus(-z)
         z = graph.add("Neg", graph.add("Softplus", graph.add("Neg", z)))
@@ -369,8 +368,8 @@ def _write_classes(graph, estimator, z):
 
 def _convert_labels(classes):
     """Give labels as int64 or as text, or raise a TypeError if they are neither."""
-    labels = np.array(classes.tolist())
-    if labels.dtype.kind == "U" and all(isinstance(label, str) for label in classes.tolist()):
+    labels = np.array(classes.tolist()) if classes.dtype == object else classes
+    if labels.dtype.kind == "U":
         return labels.astype(object)
     if labels.dtype.kind in "biuf":
         numbers = labels.astype(np.int64)

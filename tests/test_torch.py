@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from torch_twins import run_torch, torch
 
+from skconvnet import ConvNetClassifier
 from skconvnet._losses import Loss
 from skconvnet._network import Network
 from skconvnet._training import Trainer
@@ -267,6 +268,47 @@ def test_fifty_steps(name, weight_decay):
     train_torch(network, parameters, X[:64], y[:64], optimizer, 25)
     for key, weight in network.weights.items():
         assert_close(weight, parameters[key], 1e-9)
+
+
+def test_weights_of_a_sequential_there_and_back():
+    nn, rng = torch.nn, np.random.RandomState(0)
+    torch.manual_seed(0)
+    X, y = rng.rand(30, 8, 8, 3).astype(np.float32), np.arange(30) % 5
+    images = torch.tensor(X).permute(0, 3, 1, 2)
+    model = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1, bias=False),
+        nn.BatchNorm2d(6),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(6 * 4 * 4, 12),
+        nn.Tanh(),
+        nn.Linear(12, 5),
+    )
+    model(images)  # moves the running moments
+    layers = [
+        Conv2D(6, padding=1, bias=False),
+        BatchNorm(),
+        ReLU(),
+        MaxPool2D(2),
+        Flatten(),
+        Dense(12),
+        Tanh(),
+    ]
+    clf = ConvNetClassifier(layers, max_iter=1).fit(X, y)
+    trained = clf.predict_proba(X)
+
+    def rename(key):
+        return key.replace("output.", "7.")
+
+    state = model.state_dict()
+    theirs = {key: state[rename(key)] for key in clf.network_.weights}
+    ours = {rename(key): torch.tensor(value) for key, value in clf.network_.weights.items()}
+    clf.network_.set_weights(theirs)
+    with torch.no_grad():
+        assert_close(clf.predict_proba(X), model.eval()(images).softmax(1), 1e-6)
+        model.load_state_dict({**state, **ours})
+        assert_close(trained, model(images).softmax(1), 1e-6)
 
 
 T = torch.optim.lr_scheduler
