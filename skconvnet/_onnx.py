@@ -1,5 +1,6 @@
 """Estimators as ONNX models: every layer in ONNX's operators, and what an estimator makes of the outputs."""
 
+import copy
 import math
 
 import numpy as np
@@ -53,7 +54,7 @@ def to_onnx(estimator, path):
     NotFittedError
         If estimator is not fitted.
     ValueError
-        If a weight is too large for float32.
+        If a weight, or another number of a layer, is too large for float32.
     OSError
         If the file cannot be written.
 
@@ -69,10 +70,6 @@ def to_onnx(estimator, path):
         )
     check_is_fitted(estimator)
     network = estimator.network_
-    if np.abs(network.params).max(initial=0) > np.finfo(np.float32).max:
-        raise ValueError(
-            "to_onnx: the network has weights that are infinite in float32, which ONNX computes in."
-        )
     graph = _Graph(onnx, network.weights)
     graph.add_value("inputs", "X", network.dtype, estimator.input_shape_)
     x = "X"
@@ -81,7 +78,7 @@ def to_onnx(estimator, path):
     if len(estimator.input_shape_) == 3 and estimator._data_format == "channels_last":
         x = graph.add("Transpose", x, perm=(0, 3, 1, 2))
     for stage in network.stages:
-        x = _write_layer(graph, stage.key, stage.layer, x, stage.input_shape)
+        x = _write_layer(graph.at(stage.key), stage.layer, x, stage.input_shape)
     if is_classifier(estimator):
         _write_classes(graph, estimator, x)
     else:
@@ -105,13 +102,19 @@ class _Graph:
     """Collects the nodes, the arrays, and the inputs and outputs of a model."""
 
     def __init__(self, onnx, weights):
-        self._onnx, self._weights = onnx, weights
+        self._onnx, self.weights, self.key = onnx, weights, "estimator"
         self._nodes, self._arrays = [], {}
         self._values = {"inputs": [], "outputs": []}
 
-    def add(self, operator, *inputs, key="estimator", output=None, **attributes):
+    def at(self, key):
+        """Give the same graph, which now finds and names what belongs to the layer of this key."""
+        graph = copy.copy(self)
+        graph.key = key
+        return graph
+
+    def add(self, operator, *inputs, output=None, **attributes):
         """Append a node, and give its output's name; an input is a name, an array, or None to leave out."""
-        output = output or f"{key}.{operator}.{len(self._nodes)}"
+        output = output or f"{self.key}.{operator}.{len(self._nodes)}"
         names = [
             value if isinstance(value, str) else self._store(f"{output}.{k}", value)
             for k, value in enumerate(inputs)
@@ -120,19 +123,19 @@ class _Graph:
         self._nodes.append(self._onnx.helper.make_node(operator, names, [output], output, **attributes))
         return output
 
-    def find(self, key, name, default=None):
-        """Make a layer's parameter part of the model, and give its name; default if there is none."""
-        name = f"{key}.{name}"
-        return self._store(name, self._weights[name]) if name in self._weights else default
-
-    def get_weight(self, key):
-        """Give a layer's weight as an array."""
-        return self._weights[f"{key}.weight"]
+    def find(self, name, default=None):
+        """Make a parameter of the layer part of the model, and give its name; default if there is none."""
+        name = f"{self.key}.{name}"
+        return self._store(name, self.weights[name]) if name in self.weights else default
 
     def _store(self, name, value):
         """Make an array part of the model: of float32, int64 or text."""
         value = np.asarray(value)
-        self._arrays[name] = value.astype({"f": np.float32, "i": np.int64}.get(value.dtype.kind, object))
+        with np.errstate(over="ignore"):
+            array = value.astype({"f": np.float32, "i": np.int64}.get(value.dtype.kind, object))
+        if array.dtype == np.float32 and not np.isfinite(array).all():
+            raise ValueError(f"to_onnx: {name} has numbers beyond float32, which the model computes in.")
+        self._arrays[name] = array
         return name
 
     def add_value(self, where, name, dtype, shape):
@@ -158,26 +161,25 @@ class _Graph:
         )
 
 
-def _write_layer(graph, key, layer, x, shape):
-    """Write a layer for an input of this shape, and give the name of its output."""
+def _write_layer(graph, layer, x, shape):
+    """Write the layer that graph is at, for an input of this name and shape, and give its output's name."""
     if type(layer) in WRITERS:
-        return WRITERS[type(layer)](graph, key, layer, x, shape)
+        return WRITERS[type(layer)](graph, layer, x, shape)
     if not layer.parameter_shapes(shape):
         plan = Plan(shape, input_gradient=False, training=False)
         if layer.lower(plan, plan.input, {}) is plan.input:  # it acts in training alone
             return x
     raise TypeError(
-        f"to_onnx: {type(layer).__name__} {key!r} is no layer of skconvnet.layers, and how to write it with "
-        f"ONNX's operators is not known. Use layers of skconvnet.layers."
+        f"to_onnx: {type(layer).__name__} {graph.key!r} is no layer of skconvnet.layers, and how to write it "
+        f"with ONNX's operators is not known. Use layers of skconvnet.layers."
     )
 
 
-def _write(operator, **fields):
-    """Give what writes a layer as one node, whose attributes are these fields of the layer."""
+def _write(operator, list_attributes=lambda layer, shape: {}):
+    """Give what writes a layer as one node, with the attributes that follow from the layer and its input."""
 
-    def write(graph, key, layer, x, shape):
-        attributes = {name: float(getattr(layer, field)) for name, field in fields.items()}
-        return graph.add(operator, x, key=key, **attributes)
+    def write(graph, layer, x, shape):
+        return graph.add(operator, x, **list_attributes(layer, shape))
 
     return write
 
@@ -188,137 +190,131 @@ def _list_sides(padding):
     return top, left, bottom, right
 
 
-def _pad(graph, key, x, padding):
+def _pad(graph, x, padding):
     """Put zeros around an image, if there are any to put."""
     top, left, bottom, right = _list_sides(padding)
     if not (top or left or bottom or right):
         return x
-    return graph.add("Pad", x, (0, 0, top, left, 0, 0, bottom, right), key=key)
+    return graph.add("Pad", x, (0, 0, top, left, 0, 0, bottom, right))
 
 
-def _activate(graph, key, layer, x, shape):
+def _activate(graph, layer, x, shape):
     """Write the activation that is part of a layer."""
-    return _write_layer(graph, key, resolve_activation(key, layer.activation), x, layer.output_shape(shape))
+    return _write_layer(graph, resolve_activation(graph.key, layer.activation), x, layer.output_shape(shape))
 
 
-def _write_convolution(graph, key, layer, x, shape):
+def _write_convolution(graph, layer, x, shape):
     kernel, stride, dilation = layer._pairs()
     y = graph.add(
         "Conv",
         x,
-        graph.find(key, "weight"),  # 0 where a connection table has False
-        graph.find(key, "bias"),
-        key=key,
+        graph.find("weight"),  # 0 where a connection table has False
+        graph.find("bias"),
         kernel_shape=kernel,
         strides=stride,
         dilations=dilation,
         group=layer.groups,
         pads=_list_sides(pad_image(shape, layer._span(), stride, layer.padding)),
     )
-    return _activate(graph, key, layer, y, shape)
+    return _activate(graph, layer, y, shape)
 
 
-def _write_local_convolution(graph, key, layer, x, shape):
+def _write_local_convolution(graph, layer, x, shape):
     (kh, kw), (down, right) = layer._pairs()
     padding = pad_image(shape, (kh, kw), (down, right), layer.padding)
-    x = _pad(graph, key, x, padding)
+    x = _pad(graph, x, padding)
     filters, rows, columns = layer.output_shape(shape)
     padded = (shape[0], *(n + sum(sides) for n, sides in zip(shape[1:], padding)))
     places = np.arange(math.prod(padded)).reshape(padded)
     windows = np.lib.stride_tricks.sliding_window_view(places, (kh, kw), (1, 2))[:, ::down, ::right]
     windows = windows.transpose(1, 2, 0, 3, 4).reshape(rows * columns, -1)  # [position][c, kh, kw]
-    weight = graph.get_weight(key).reshape(filters, rows * columns, -1)
-    patches = graph.add("Gather", graph.add("Flatten", x, key=key), windows, key=key, axis=1)
-    patches = graph.add("Transpose", patches, key=key, perm=(1, 0, 2))  # [position][n][c, kh, kw]
-    y = graph.add("MatMul", patches, weight.transpose(1, 2, 0), key=key)
-    y = graph.add("Transpose", y, key=key, perm=(1, 2, 0))  # [n][filter][position]
-    y = graph.add("Reshape", y, (-1, filters, rows, columns), key=key)
+    weight = graph.weights[f"{graph.key}.weight"].reshape(filters, rows * columns, -1)
+    patches = graph.add("Gather", graph.add("Flatten", x), windows, axis=1)
+    patches = graph.add("Transpose", patches, perm=(1, 0, 2))  # [position][n][c, kh, kw]
+    y = graph.add("MatMul", patches, weight.transpose(1, 2, 0))
+    y = graph.add("Transpose", y, perm=(1, 2, 0))  # [n][filter][position]
+    y = graph.add("Reshape", y, (-1, filters, rows, columns))
     if layer.bias:
-        y = graph.add("Add", y, graph.find(key, "bias"), key=key)
-    return _activate(graph, key, layer, y, shape)
+        y = graph.add("Add", y, graph.find("bias"))
+    return _activate(graph, layer, y, shape)
 
 
-def _write_dense(graph, key, layer, x, shape):
-    x = _write_flatten(graph, key, layer, x, shape)
-    y = graph.add("Gemm", x, graph.find(key, "weight"), graph.find(key, "bias"), key=key, transB=1)
-    return _activate(graph, key, layer, y, shape)
+def _write_dense(graph, layer, x, shape):
+    x = _write_flatten(graph, layer, x, shape)
+    y = graph.add("Gemm", x, graph.find("weight"), graph.find("bias"), transB=1)
+    return _activate(graph, layer, y, shape)
 
 
-def _write_flatten(graph, key, layer, x, shape):
-    return x if len(shape) == 1 else graph.add("Flatten", x, key=key)
+def _write_flatten(graph, layer, x, shape):
+    return x if len(shape) == 1 else graph.add("Flatten", x)
 
 
-def _write_pool(operator):
-    """Give what writes a pooling; ONNX's average, too, is that of the pixels that are there."""
-
-    def write(graph, key, layer, x, shape):
-        window, stride = layer._pairs()
-        sides = _list_sides(pad_image(shape, window, stride, layer.padding))
-        return graph.add(operator, x, key=key, kernel_shape=window, strides=stride, pads=sides)
-
-    return write
+def _list_window(layer, shape):
+    """Give the attributes of a pooling; ONNX's average, too, is that of the pixels that are there."""
+    window, stride = layer._pairs()
+    sides = _list_sides(pad_image(shape, window, stride, layer.padding))
+    return {"kernel_shape": window, "strides": stride, "pads": sides}
 
 
 def _write_global_pool(operator):
     """Give what writes a pooling over whole images, which ONNX leaves in one pixel."""
 
-    def write(graph, key, layer, x, shape):
-        return graph.add("Flatten", graph.add(operator, x, key=key), key=key)
+    def write(graph, layer, x, shape):
+        return graph.add("Flatten", graph.add(operator, x))
 
     return write
 
 
-def _write_batch_norm(graph, key, layer, x, shape):
+def _write_batch_norm(graph, layer, x, shape):
     return graph.add(
         "BatchNormalization",
         x,
-        graph.find(key, "weight", np.ones(shape[0])),
-        graph.find(key, "bias", np.zeros(shape[0])),
-        graph.find(key, "running_mean"),
-        graph.find(key, "running_var"),
-        key=key,
+        graph.find("weight", np.ones(shape[0])),
+        graph.find("bias", np.zeros(shape[0])),
+        graph.find("running_mean"),
+        graph.find("running_var"),
         epsilon=float(getattr(layer, "epsilon", 0)),  # Standardize has none
     )
 
 
-def _write_layer_norm(graph, key, layer, x, shape):
-    scale, bias = graph.find(key, "weight", np.ones(shape)), graph.find(key, "bias")
-    return graph.add("LayerNormalization", x, scale, bias, key=key, axis=1, epsilon=float(layer.epsilon))
+def _write_layer_norm(graph, layer, x, shape):
+    scale, bias = graph.find("weight", np.ones(shape)), graph.find("bias")
+    return graph.add("LayerNormalization", x, scale, bias, axis=1, epsilon=float(layer.epsilon))
 
 
-def _write_rescaling(graph, key, layer, x, shape):
-    x = graph.add("Mul", x, float(layer.scale), key=key)
-    return graph.add("Add", x, float(layer.offset), key=key)
+def _write_rescaling(graph, layer, x, shape):
+    x = graph.add("Mul", x, float(layer.scale))
+    return graph.add("Add", x, float(layer.offset))
 
 
-def _write_zero_padding(graph, key, layer, x, shape):
-    return _pad(graph, key, x, pad_image(shape, (1, 1), (1, 1), layer.padding))
+def _write_zero_padding(graph, layer, x, shape):
+    return _pad(graph, x, pad_image(shape, (1, 1), (1, 1), layer.padding))
 
 
-def _write_gelu(graph, key, layer, x, shape):
+def _write_gelu(graph, layer, x, shape):
     # x / 2 (1 + erf(x / sqrt(2)))
-    y = graph.add("Erf", graph.add("Mul", x, math.sqrt(0.5), key=key), key=key)
-    return graph.add("Mul", graph.add("Mul", x, 0.5, key=key), graph.add("Add", y, 1.0, key=key), key=key)
+    y = graph.add("Erf", graph.add("Mul", x, math.sqrt(0.5)))
+    return graph.add("Mul", graph.add("Mul", x, 0.5), graph.add("Add", y, 1.0))
 
 
-def _write_residual(graph, key, layer, x, shape):
+def _write_residual(graph, layer, x, shape):
     ways = []
     for chain in layer._arrange(shape)[:2]:
         y = x
         for inner_key, inner, inner_shape in chain:
-            y = _write_layer(graph, f"{key}.{inner_key}", inner, y, inner_shape)
+            y = _write_layer(graph.at(f"{graph.key}.{inner_key}"), inner, y, inner_shape)
         ways.append(y)
-    return graph.add("Add", *ways, key=key)
+    return graph.add("Add", *ways)
 
 
-# What writes a layer: of graph, key, layer, the input's name and shape; it gives the output's name.
+# What writes a layer, as `_write_layer` does.
 WRITERS = {
     layers.Conv2D: _write_convolution,
     layers.LocallyConnected2D: _write_local_convolution,
     layers.Dense: _write_dense,
     layers.Flatten: _write_flatten,
-    layers.MaxPool2D: _write_pool("MaxPool"),
-    layers.AvgPool2D: _write_pool("AveragePool"),
+    layers.MaxPool2D: _write("MaxPool", _list_window),
+    layers.AvgPool2D: _write("AveragePool", _list_window),
     layers.GlobalMaxPool2D: _write_global_pool("GlobalMaxPool"),
     layers.GlobalAvgPool2D: _write_global_pool("GlobalAveragePool"),
     layers.BatchNorm: _write_batch_norm,
@@ -328,15 +324,15 @@ WRITERS = {
     layers.ZeroPad2D: _write_zero_padding,
     layers.Residual: _write_residual,
     layers.ReLU: _write("Relu"),
-    layers.LeakyReLU: _write("LeakyRelu", alpha="slope"),
-    layers.ELU: _write("Elu", alpha="alpha"),
+    layers.LeakyReLU: _write("LeakyRelu", lambda layer, shape: {"alpha": float(layer.slope)}),
+    layers.ELU: _write("Elu", lambda layer, shape: {"alpha": float(layer.alpha)}),
     layers.GELU: _write_gelu,
     layers.Sigmoid: _write("Sigmoid"),
     layers.Tanh: _write("Tanh"),
     layers.Softplus: _write("Softplus"),
     layers.Arctan: _write("Atan"),
-    layers.Softmax: lambda graph, key, layer, x, shape: graph.add("Softmax", x, key=key, axis=1),
-    layers.LogSoftmax: lambda graph, key, layer, x, shape: graph.add("LogSoftmax", x, key=key, axis=1),
+    layers.Softmax: _write("Softmax", lambda layer, shape: {"axis": 1}),
+    layers.LogSoftmax: _write("LogSoftmax", lambda layer, shape: {"axis": 1}),
 }
 
 
