@@ -27,8 +27,8 @@ def to_onnx(estimator, path):
     channel or rows of pixels first. It computes in float32, also for a network of float64, because
     runtimes have no convolution of float64. Its outputs are called as skl2onnx calls them:
 
-    - "label" of a classifier, of shape (n,) and of int64 or string; a matrix of 0 and 1 of shape
-      (n, n_labels) for several labels a sample;
+    - "label" of a classifier, of shape (n,), a string where labels are text, else int64; for several
+      labels a sample a matrix of 0 and 1, of shape (n, n_labels);
     - "probabilities" of a classifier that has `predict_proba`, of shape (n, n_classes) or (n, n_labels);
     - "variable" of a regressor, of the shape that `predict` gives.
 
@@ -61,6 +61,16 @@ def to_onnx(estimator, path):
     References
     ----------
     ONNX, "Open Neural Network Exchange", https://onnx.ai/onnx/operators.
+
+    Examples
+    --------
+    >>> import numpy as np, os, skconvnet, tempfile
+    >>> X, y = np.random.rand(40, 8, 8, 1), np.arange(40) % 2
+    >>> clf = skconvnet.ConvNetClassifier(max_iter=1).fit(X, y)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     model = skconvnet.to_onnx(clf, os.path.join(folder, "model.onnx"))
+    >>> [output.name for output in model.graph.output]
+    ['label', 'probabilities']
     """
     onnx = import_onnx()
     if not isinstance(estimator, BaseConvNet):
@@ -273,8 +283,17 @@ def _write_batch_norm(graph, layer, x, shape):
         graph.find("bias", np.zeros(shape[0])),
         graph.find("running_mean"),
         graph.find("running_var"),
-        epsilon=float(getattr(layer, "epsilon", 0)),  # Standardize has none
+        epsilon=float(layer.epsilon),
     )
+
+
+def _write_standardization(graph, layer, x, shape):
+    # BatchNormalization may compute x / std - mean / std, which cancels where mean is large
+    mean, variance = (
+        graph.weights[f"{graph.key}.running_{name}"].reshape(-1, *(1 for _ in shape[1:]))
+        for name in ("mean", "var")
+    )
+    return graph.add("Div", graph.add("Sub", x, mean), np.sqrt(variance))
 
 
 def _write_layer_norm(graph, layer, x, shape):
@@ -318,7 +337,7 @@ WRITERS = {
     layers.GlobalMaxPool2D: _write_global_pool("GlobalMaxPool"),
     layers.GlobalAvgPool2D: _write_global_pool("GlobalAveragePool"),
     layers.BatchNorm: _write_batch_norm,
-    layers.Standardize: _write_batch_norm,
+    layers.Standardize: _write_standardization,
     layers.LayerNorm: _write_layer_norm,
     layers.Rescaling: _write_rescaling,
     layers.ZeroPad2D: _write_zero_padding,

@@ -110,6 +110,12 @@ def test_probabilities_of_large_outputs(tmp_path):
         assert_close(clf.predict_proba(X), run(export(clf, tmp_path), X)["probabilities"])
 
 
+def test_large_numbers_are_standardized_as_exactly(tmp_path):
+    X = IMAGES + 1000
+    reg = ConvNetRegressor([Standardize(), Output(dense=False)], max_iter=1).fit(X, X.reshape(40, -1))
+    assert_close(reg.predict(X), run(export(reg, tmp_path), X)["variable"])
+
+
 @pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "huber"])
 @pytest.mark.parametrize("shape", [(40,), (40, 1), (40, 3)])
 def test_regressors(tmp_path, loss, shape):
@@ -137,7 +143,7 @@ def test_inputs_are_as_the_estimator_takes_them(tmp_path, shape, options):
 
 
 def test_the_file_holds_what_is_returned(tmp_path):
-    clf = ConvNetClassifier([Standardize(), BatchNorm(), *SMALL], max_iter=1).fit(IMAGES, np.arange(40) % 2)
+    clf = ConvNetClassifier([BatchNorm(), *SMALL], max_iter=1).fit(IMAGES, np.arange(40) % 2)
     path = tmp_path / "model.onnx"
     path.write_text("old")
     model = to_onnx(clf, path)
