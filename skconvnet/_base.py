@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, check_random_state, valida
 
 from skconvnet import kernels
 from skconvnet._files import FileMixin
-from skconvnet._images import channels_first, flatten_images, settle_input_shape, view_images
+from skconvnet._images import channels_first, flatten_images, settle_input_shape, show_images, view_images
 from skconvnet._network import Network
 from skconvnet._params import NestedParamsMixin
 from skconvnet._sklearn_compat import Interval, StrOptions, check_sample_weight, validate_params
@@ -212,8 +212,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
         vars(model).pop("feature_names_in_", None)  # the scorer gets plain arrays
         X, weight = validation.X[validation.rows], validation.weight[validation.rows]
         weights = {"sample_weight": weight} if np.ptp(weight) else {}  # not every scorer takes them
-        if X.ndim == 4 and self._data_format == "channels_last":
-            X = np.moveaxis(X, 1, -1)
+        X = show_images(X, self._data_format)
 
         def score():
             value = scorer(model, X, validation.y, **weights)
@@ -294,6 +293,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
             kernels.count_threads(self.n_threads),
             self.weight_decay,
             self.clip_norm,
+            self._data_format,
         )
         evaluate = patience = None
         if validation is not None:

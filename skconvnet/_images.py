@@ -139,7 +139,14 @@ def view_images(rows, shape, data_format, dtype):
                 f"X has numbers beyond {largest:g}, infinity in the float32 that the network "
                 f'computes in. Scale X, or use dtype="float64".'
             )
-    images = rows.reshape(len(rows), *shape)
-    if len(shape) == 1 or data_format == "channels_first":
-        return images
-    return images.transpose(0, 3, 1, 2)
+    return arrange_axes(rows.reshape(len(rows), *shape), data_format)
+
+
+def arrange_axes(images, data_format):
+    """See images as a network reads them, channels first; vectors stay as they are."""
+    return np.moveaxis(images, -1, 1) if images.ndim == 4 and data_format == "channels_last" else images
+
+
+def show_images(images, data_format):
+    """See what a network reads as the user has it: the way back from `arrange_axes`."""
+    return np.moveaxis(images, 1, -1) if images.ndim == 4 and data_format == "channels_last" else images

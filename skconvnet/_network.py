@@ -6,10 +6,11 @@ from types import MappingProxyType
 import numpy as np
 
 from skconvnet import kernels
+from skconvnet._images import arrange_axes, show_images
 from skconvnet._losses import CROSS_ENTROPY, measure_precisions
 from skconvnet._plan import Plan
 from skconvnet.kernels.pixels import compile_for_pixels
-from skconvnet.layers import Layer, Output, ShapeError, Standardize
+from skconvnet.layers import Augment, Layer, Mixup, Output, Rescaling, ShapeError, Standardize
 from skconvnet.layers.base import describe_shape
 from skconvnet.layers.sequence import name_layers
 
@@ -108,7 +109,7 @@ class Network:
                 self._view(self.params, stage, name)[...] = value
 
     def learn(self, X, rows):
-        """Let the first layer learn what it learns from the training data itself.
+        """Let layers learn what they learn from the training data itself.
 
         Parameters
         ----------
@@ -116,9 +117,53 @@ class Network:
         rows : ndarray of intp of shape (k,)
             Which of the samples.
         """
-        for stage in self.stages[:1]:
+        for stage in self.stages:
             for name, value in stage.layer.learn(X, rows).items():
                 self._view(self.params, stage, name)[...] = value
+
+    def draw_mixing(self, sizes, rng):
+        """Draw how mini-batches are mixed in training.
+
+        Parameters
+        ----------
+        sizes : ndarray of int of shape (n_batches,)
+            Of the mini-batches.
+        rng : RandomState
+
+        Returns
+        -------
+        shares, shifts : ndarray of shape (n_batches,)
+            As `Mixup` draws them; without one, a share of 1.
+        """
+        for stage in self.stages:
+            if isinstance(stage.layer, Mixup):
+                return stage.layer.draw(sizes, rng)
+        return np.ones(len(sizes)), np.zeros(len(sizes), np.intp)
+
+    def start_augmentation(self, X, data_format, rng):
+        """Settle how the images of mini-batches are changed in training.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, channels, height, width) or (n, features)
+        data_format : {"channels_last", "channels_first"}
+            Of the mini-batches that functions get.
+        rng : RandomState
+
+        Returns
+        -------
+        augment : callable (rows) -> Samples, or None
+            Gives the images of some samples, after all `Augment` layers; None if there are none.
+        """
+        layers = [stage.layer for stage in self.stages if isinstance(stage.layer, Augment)]
+
+        def augment(rows):
+            images = np.array(show_images(X[rows], data_format), self.dtype, order="C")
+            for layer in layers:
+                images = layer.apply(images, rng)
+            return self.wrap(arrange_axes(np.require(images, requirements="A"), data_format))
+
+        return augment if layers else None
 
     @staticmethod
     def _view(vector, stage, name):
@@ -517,6 +562,10 @@ class Network:
         return dx, np.zeros(self.n_params, self.dtype)
 
 
+# What acts on the training data before the network does: what may come before it.
+_LEADERS = {Augment: (Augment,), Standardize: (Augment,), Mixup: (Augment, Standardize, Rescaling)}
+
+
 def _arrange(named, input_shape, n_outputs):
     """Resolve the output layer, check every layer against its input, and place its parameters."""
     named = [(key, layer) for key, layer in named if layer is not None]
@@ -529,8 +578,12 @@ def _arrange(named, input_shape, n_outputs):
     for key, layer in named:
         if isinstance(layer, Output):
             raise ValueError("Output must be the last of the layers.")
-        if isinstance(layer, Standardize) and stages:
-            raise ValueError("Standardize must be the first of the layers.")
+        for kind, leaders in _LEADERS.items():
+            if isinstance(layer, kind) and not all(isinstance(s.layer, leaders) for s in stages):
+                raise ValueError(
+                    f"{kind.__name__} must be the first of the layers; only "
+                    f"{', '.join(leader.__name__ for leader in leaders)} may come before it, got {source}."
+                )
         label = f"{type(layer).__name__} {key!r}"
         try:
             output_shape = layer.output_shape(shape)

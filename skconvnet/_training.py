@@ -70,6 +70,7 @@ class Trainer:
         n_threads,
         weight_decay=0.0,
         clip_norm=None,
+        data_format="channels_first",
     ):
         """Settle what to train on.
 
@@ -88,6 +89,8 @@ class Trainer:
         n_threads : int
         weight_decay : float, default=0.0
         clip_norm : float, default=None
+        data_format : {"channels_last", "channels_first"}, default="channels_first"
+            Of the mini-batches that functions which augment them get.
 
         Returns
         -------
@@ -105,6 +108,7 @@ class Trainer:
         optimizer = self._optimizer.fields(machine.optimizer_kinds, weight_decay, clip_norm)
         decaying = network.list_decaying() if weight_decay else np.empty((0, 2), np.intp)
         batches = np.arange(-(-len(rows) // batch_size))
+        sizes = np.minimum(batch_size, len(rows) - batch_size * batches)
         schedule = resolve_schedule(learning_rate)
         if schedule != self._schedule:
             self._schedule, self._memory = schedule, schedule.start()
@@ -113,6 +117,10 @@ class Trainer:
             start = time.perf_counter()
             order = self.rng.permutation(rows) if shuffle else rows
             rates = schedule.rates(self.steps[0] + batches, self._memory)
+            key = int(self.rng.randint(2**63, dtype=np.uint64))
+            # what mixes and augments does not move the generator of orders
+            mixing, augmenting = (np.random.RandomState([use, key >> 32, key & 0xFFFFFFFF]) for use in (0, 1))
+            shares, shifts = network.draw_mixing(sizes, mixing)
             loss, score, total = program.train(
                 samples,
                 order,
@@ -122,7 +130,10 @@ class Trainer:
                 optimizer,
                 decaying,
                 rates,
-                self.rng.randint(2**63, dtype=np.uint64),
+                shares,
+                shifts,
+                network.start_augmentation(X, data_format, augmenting),
+                key,
                 network.params,
                 self._state,
                 self.steps,

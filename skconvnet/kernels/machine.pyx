@@ -148,7 +148,7 @@ cdef class Workspace:
     cdef Py_ssize_t arena_lanes, kept_lanes
     cdef int n_threads
     cdef real_t[:, ::1] partial
-    cdef double[:, ::1] batch       # weight, loss, score
+    cdef double[:, ::1] batch       # loss, score
     cdef double[:, ::1] moments
     cdef double[::1] squares        # of the gradient, a sum for each chunk
     cdef real_t[::1] products
@@ -173,7 +173,7 @@ cdef class Workspace:
         dtype = np.dtype(f"f{sizeof(real_t)}")
         self.products = np.zeros(program.n_products if batch_size else 1, dtype)
         self.partial = np.zeros((max(n_groups, 1), max(program.n_params, 1)), dtype)
-        self.batch = np.zeros((3, max(batch_size, 1)))
+        self.batch = np.zeros((2, max(batch_size, 1)))
         self.moments = np.zeros((1 + n_blocks, max(program.n_moments, 1)))
         self.squares = np.zeros(count_parts(program.n_params, CHUNK))
 
@@ -268,6 +268,7 @@ cdef class Program:
         job.samples = &X.samples
         job.rows = rows
         job.n = n
+        job.share = 1
         job.params = &params[0]
         job.ways = self.ways
         job.n_ways = self.n_ways
@@ -326,35 +327,34 @@ cdef class Program:
                 sum_gradients(&job, 0, &dparams[0], job.n_params)
 
     cdef double run_batch(
-        self, job_t* job, Targets targets, const double[::1] weight, double[:, ::1] batch, int n_threads,
-        bint training, double* totals,
+        self, job_t* job, const Py_ssize_t* rows, Targets targets, const double[::1] weight,
+        double[:, ::1] batch, int n_threads, bint training, double* totals,
     ):
         """Return a batch's mean loss, add loss, score and weight to totals; if training, get gradients.
 
-        batch: room for 3 numbers a sample.
+        rows: of targets and weight; batch: room for 2 numbers a sample.
         """
         cdef Py_ssize_t i
         cdef double total = 0, loss = 0, score = 0
         cdef labels_t labels
         labels.target = &targets.target
-        labels.rows = job.rows
-        labels.weight = &batch[0, 0]
-        labels.loss = &batch[1, 0]
-        labels.score = &batch[2, 0]
+        labels.rows = rows
+        labels.weight = &weight[0]
+        labels.loss = &batch[0, 0]
+        labels.score = &batch[1, 0]
         labels.n = job.n
         job.labels = &labels
         for i in range(job.n):
-            total += weight[job.rows[i]]
-        for i in range(job.n):
-            batch[0, i] = weight[job.rows[i]] / total
+            total += weight[rows[i]]
+        labels.total = total
         with nogil:
             if training:
                 run_training(job, n_threads)
             else:
                 run_prediction(job, n_threads)
         for i in range(job.n):
-            loss += batch[0, i] * batch[1, i]
-            score += weight[job.rows[i]] * batch[2, i]
+            loss += batch[0, i]
+            score += weight[rows[i]] * batch[1, i]
         totals[0] += loss * total
         totals[1] += score
         totals[2] += total
@@ -377,7 +377,9 @@ cdef class Program:
         job.dx = &dx[0, 0]
         cdef double loss
         memset(totals, 0, sizeof(totals))
-        loss = self.run_batch(&job, targets, weight, workspace.batch, workspace.n_threads, True, totals)
+        loss = self.run_batch(
+            &job, job.rows, targets, weight, workspace.batch, workspace.n_threads, True, totals
+        )
         if self.n_params:
             sum_gradients(&job, 0, &dparams[0], job.n_params)
         return loss
@@ -395,12 +397,12 @@ cdef class Program:
         cdef double[3] totals
         cdef Py_ssize_t n = len(rows), start = 0
         cdef Py_ssize_t step = BLOCKS_AT_ONCE * workspace.n_threads * LANES
-        cdef double[:, ::1] batch = np.empty((3, max(min(step, n), 1)))
+        cdef double[:, ::1] batch = np.empty((2, max(min(step, n), 1)))
         cdef job_t job
         memset(totals, 0, sizeof(totals))
         while start < n:
             job = self.describe_job(X, &rows[start], min(step, n - start), params, workspace)
-            self.run_batch(&job, targets, weight, batch, workspace.n_threads, False, totals)
+            self.run_batch(&job, job.rows, targets, weight, batch, workspace.n_threads, False, totals)
             PyErr_CheckSignals()
             start += step
         return totals[0], totals[1], totals[2]
@@ -419,7 +421,9 @@ cdef class Program:
         cdef double[3] totals
         cdef job_t job = self.describe_job(X, &rows[0], len(rows), params, workspace)
         job.seconds = &seconds[0]
-        self.run_batch(&job, targets, weight, workspace.batch, workspace.n_threads, True, totals)
+        self.run_batch(
+            &job, job.rows, targets, weight, workspace.batch, workspace.n_threads, True, totals
+        )
 
     def train(
         self,
@@ -431,6 +435,9 @@ cdef class Program:
         optimizer_t optimizer,
         const Py_ssize_t[:, ::1] decaying,  # IN   from where to where numbers decay
         const double[::1] rates,        # IN   learning rate of every batch
+        const double[::1] shares,       # IN   what samples of every batch have of themselves; 1: not mixed
+        const Py_ssize_t[::1] shifts,   # IN   how far behind a sample lies what it is mixed with
+        augment,                        # None, or rows -> Samples: their images as this epoch has them
         uint64_t key,                   # that random numbers are drawn with, an epoch's own
         real_t[::1] params,             # IN OUT
         real_t[:, ::1] state,           # IN OUT two vectors of the optimizer
@@ -444,7 +451,9 @@ cdef class Program:
         """
         cdef double[3] totals
         cdef double loss
-        cdef Py_ssize_t n = len(rows), start = 0, k
+        cdef Py_ssize_t n = len(rows), start = 0, size, batch, k
+        cdef const Py_ssize_t[::1] places = np.arange(batch_size if augment is not None else 0)
+        cdef Samples images
         cdef job_t job
         cdef step_t step
         step.optimizer = &optimizer
@@ -455,18 +464,22 @@ cdef class Program:
         step.second = &state[1, 0]
         memset(totals, 0, sizeof(totals))
         while start < n:
-            job = self.describe_job(
-                X, &rows[start], min(batch_size, n - start), params, workspace
-            )
+            size, batch = min(batch_size, n - start), start // batch_size
+            if augment is None:
+                job = self.describe_job(X, &rows[start], size, params, workspace)
+            else:
+                images = augment(np.asarray(rows[start:start + size]))
+                job = self.describe_job(images, &places[0], size, params, workspace)
+            job.share, job.shift = shares[batch], shifts[batch]
             job.key = derive_key(key, <unsigned int> steps[0])
             loss = self.run_batch(
-                &job, targets, weight, workspace.batch, workspace.n_threads, True, totals
+                &job, &rows[start], targets, weight, workspace.batch, workspace.n_threads, True, totals
             )
             if not isfinite(loss):
                 break
             steps[0] += 1
             step.t = steps[0]
-            step.rate = rates[start // batch_size]
+            step.rate = rates[batch]
             with nogil:
                 take_step(&job, &step, &workspace.squares[0], workspace.n_threads)
             for k in range(job.n_meetings):

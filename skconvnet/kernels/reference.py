@@ -365,6 +365,11 @@ def mean_loss(loss, outputs, target, sample_weight, smoothing=0.0):
     return share @ losses.mean(axis=1), slopes * share[:, None] / outputs.shape[1]
 
 
+def mixup(x, share, shift):
+    """Samples with this share of themselves and the rest of the one that lies shift places behind."""
+    return share * x + (1 - share) * np.roll(x, -shift, axis=0)
+
+
 def sgd(params, gradient, velocity, rate, momentum, nesterov):
     """The next parameters and velocity."""
     velocity = momentum * velocity + gradient

@@ -13,7 +13,9 @@ from libc.stdint cimport uint64_t
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from skconvnet.kernels.batch_norm cimport merge_moments, merge_slopes
-from skconvnet.kernels.lanes cimport LANES, block_t, buffer_t, lanes_t, omp_get_thread_num, real_t, splat
+from skconvnet.kernels.lanes cimport (
+    LANES, MAX_LANES, block_t, buffer_t, lanes_t, omp_get_thread_num, real_t, splat
+)
 from skconvnet.kernels.loss cimport labels_t, take_loss
 from skconvnet.kernels.op cimport op_t, run_backward, run_forward
 from skconvnet.kernels.optimizer cimport CHUNK, step_t, sum_groups, sum_squares, update
@@ -43,6 +45,8 @@ cdef struct job_t:
     const samples_t* samples
     const Py_ssize_t* rows          # n: which of the samples
     Py_ssize_t n, n_groups, group_blocks
+    Py_ssize_t shift                # of the batch's samples, to what each is mixed with
+    double share                    # that a sample has of itself then; 1: not mixed
     bint paired                     # the gradients of two groups are added to each other first
     const real_t* params
     const winograd_t* ways          # convolutions with fewer products, in training
@@ -84,17 +88,30 @@ cdef inline void note_time(const job_t* job, Py_ssize_t part, double* since) noe
         since[0] = now
 
 
+cdef inline void list_partners(
+    const job_t* job, const block_t* b, const Py_ssize_t* rows, Py_ssize_t* partners
+) noexcept nogil:
+    """Give the rows of what a block's samples are mixed with; rows: the batch's."""
+    cdef Py_ssize_t lane
+    for lane in range(b.n):
+        partners[lane] = rows[(b.start + lane + job.shift) % job.n]
+
+
 cdef inline void run_block(const job_t* job, const block_t* b) noexcept nogil:
     """Take one block through this region's calls."""
     cdef Py_ssize_t k, start = b.start
     cdef double since = 0
+    cdef Py_ssize_t[MAX_LANES] partners
     cdef labels_t labels
     if job.seconds != NULL:
         since = read_clock()
     if job.forward:
         if job.first == 0:
             if job.input_plane == NULL:
-                gather_samples(job.samples, job.rows + start, b.n, &job.input.value, b)
+                gather_samples(job.samples, job.rows + start, b.n, 1, &job.input.value, b)
+                if job.share < 1:
+                    list_partners(job, b, job.rows, partners)
+                    gather_samples(job.samples, partners, b.n, 1 - job.share, &job.input.value, b)
             else:
                 gather_plane(job.samples, job.rows[start], job.input_plane, b)
             note_time(job, 0, &since)
@@ -105,15 +122,22 @@ cdef inline void run_block(const job_t* job, const block_t* b) noexcept nogil:
             scatter(b, job.output, &job.output.value, start, b.n, job.y)
     if job.forward and job.end == job.n_ops and (job.labels != NULL or job.dy != NULL):
         if job.labels != NULL:
-            labels.target = job.labels.target
-            labels.rows = job.labels.rows + start
-            labels.weight = job.labels.weight + start
-            labels.loss = job.labels.loss + start
-            labels.score = job.labels.score + start
+            labels = job.labels[0]
+            labels.rows += start
+            labels.loss += start
+            labels.score += start
             labels.n = b.n
+            labels.share = job.share
+            labels.first = True
             take_loss(&job.output.value, job.output.channels, &job.output.gradient, &labels, b)
+            if job.share < 1:
+                list_partners(job, b, job.labels.rows, partners)
+                labels.rows = partners
+                labels.share = 1 - job.share
+                labels.first = False
+                take_loss(&job.output.value, job.output.channels, &job.output.gradient, &labels, b)
         else:
-            gather_samples(job.dy, job.rows + start, b.n, &job.output.gradient, b)
+            gather_samples(job.dy, job.rows + start, b.n, 1, &job.output.gradient, b)
         note_time(job, 1 + job.n_ops, &since)
     if job.backward:
         for k in range(job.end - 1, job.first - 1, -1):

@@ -19,9 +19,9 @@ ctypedef fused pixel_t:
 
 cdef inline void gather_pixels(
     const samples_t* s, pixel_t* unused, const Py_ssize_t* rows, Py_ssize_t n, real_t* x,
-    const buffer_t* place,
+    const buffer_t* place, real_t share,
 ) noexcept nogil:
-    """Write n samples to the lanes of x, zero to the other lanes."""
+    """Write n samples to the lanes of x, or with a share below 1 blend them in; zero to the other lanes."""
     cdef const char* sample
     cdef real_t* x_row
     cdef Py_ssize_t lane, c, i, j
@@ -31,24 +31,45 @@ cdef inline void gather_pixels(
             x_row = x + (c * place.plane + i * place.row) * LANES
             for lane in range(n):
                 sample = s.data + rows[lane] * s.n_strides + c * s.c_strides + i * s.h_strides
-                for j in range(s.wi):
-                    x_row[j * LANES + lane] = <real_t> (<pixel_t*> (sample + j * s.w_strides))[0]
+                if share == 1:
+                    for j in range(s.wi):
+                        x_row[j * LANES + lane] = <real_t> (<pixel_t*> (sample + j * s.w_strides))[0]
+                else:
+                    for j in range(s.wi):
+                        x_row[j * LANES + lane] = (
+                            (1 - share) * x_row[j * LANES + lane]
+                            + share * <real_t> (<pixel_t*> (sample + j * s.w_strides))[0]
+                        )
             for lane in range(n, LANES):
                 for j in range(s.wi):
                     x_row[j * LANES + lane] = 0
 
 
 cdef inline void gather_samples(
-    const samples_t* s, const Py_ssize_t* rows, Py_ssize_t n, const buffer_t* place, const block_t* b
+    const samples_t* s, const Py_ssize_t* rows, Py_ssize_t n, double share, const buffer_t* place,
+    const block_t* b
 ) noexcept nogil:
-    """Write the samples with these row numbers to a buffer's lanes, zero to the lanes beyond n."""
+    """Write the samples with these row numbers to a buffer's lanes, zero to the lanes beyond n.
+
+    With a share below 1, the lanes become (1 - share) of what they were and share of these samples.
+    """
     cdef real_t* x = <real_t*> locate(b, place)
     if s.format == b"B":
-        gather_pixels(s, <const unsigned char*> s.data, rows, n, x, place)
+        gather_pixels(s, <const unsigned char*> s.data, rows, n, x, place, <real_t> share)
     elif s.format == b"f":
-        gather_pixels(s, <const float*> s.data, rows, n, x, place)
+        gather_pixels(s, <const float*> s.data, rows, n, x, place, <real_t> share)
     else:
-        gather_pixels(s, <const double*> s.data, rows, n, x, place)
+        gather_pixels(s, <const double*> s.data, rows, n, x, place, <real_t> share)
+
+
+cdef inline double read_number(const samples_t* s, Py_ssize_t row, Py_ssize_t channel) noexcept nogil:
+    """A sample's number in a channel of one pixel."""
+    cdef const char* place = s.data + row * s.n_strides + channel * s.c_strides
+    if s.format == b"B":
+        return (<const unsigned char*> place)[0]
+    if s.format == b"f":
+        return (<const float*> place)[0]
+    return (<const double*> place)[0]
 
 
 cdef inline void scatter_samples(

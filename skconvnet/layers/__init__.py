@@ -17,6 +17,7 @@ from skconvnet.layers.base import Layer, ShapeError
 from skconvnet.layers.conv import Conv2D, LocallyConnected2D
 from skconvnet.layers.dense import Dense, Flatten, Output
 from skconvnet.layers.dropout import Dropout
+from skconvnet.layers.minibatch import Augment, Mixup
 from skconvnet.layers.normalization import BatchNorm, LayerNorm, Standardize
 from skconvnet.layers.pool import AvgPool2D, GlobalAvgPool2D, GlobalMaxPool2D, MaxPool2D
 from skconvnet.layers.rescaling import Rescaling, ZeroPad2D
@@ -26,6 +27,7 @@ __all__ = [
     "ELU",
     "GELU",
     "Arctan",
+    "Augment",
     "AvgPool2D",
     "BatchNorm",
     "Conv2D",
@@ -41,6 +43,7 @@ __all__ = [
     "LocallyConnected2D",
     "LogSoftmax",
     "MaxPool2D",
+    "Mixup",
     "Output",
     "ReLU",
     "Rescaling",

@@ -141,7 +141,7 @@ class Layer(Value):
         return {}
 
     def learn(self, X, rows):
-        """Learn statistics from the training data, if this is the first layer.
+        """Learn statistics from the training data as they are given, whatever comes before this layer.
 
         Parameters
         ----------

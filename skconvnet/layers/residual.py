@@ -6,6 +6,7 @@ from skconvnet.kernels.branch import Addition, Fork
 from skconvnet.layers.base import Layer, ShapeError, describe_shape
 from skconvnet.layers.conv import Conv2D
 from skconvnet.layers.dense import Dense, Output
+from skconvnet.layers.minibatch import Augment, Mixup
 from skconvnet.layers.normalization import Standardize
 from skconvnet.layers.sequence import name_layers
 
@@ -58,7 +59,7 @@ class Residual(Layer):
             for key, layer in name_layers(layers):
                 if key == "shortcut":
                     raise ValueError('Residual: the name "shortcut" is taken; choose another.')
-                if isinstance(layer, (Output, Standardize)):
+                if isinstance(layer, (Output, Standardize, Augment, Mixup)):
                     raise ValueError(
                         f"Residual: {type(layer).__name__} belongs into the network itself, not into a "
                         f"residual connection."

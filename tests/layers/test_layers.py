@@ -8,6 +8,7 @@ from checks import check_value
 
 from skconvnet.layers import (
     ELU,
+    Augment,
     AvgPool2D,
     BatchNorm,
     Conv2D,
@@ -20,6 +21,7 @@ from skconvnet.layers import (
     LeakyReLU,
     LocallyConnected2D,
     MaxPool2D,
+    Mixup,
     Output,
     ReLU,
     Rescaling,
@@ -185,6 +187,11 @@ def test_images_are_needed(layer):
         (lambda: Residual([ReLU(name="shortcut")]), 'the name "shortcut" is taken'),
         (lambda: Residual([Output()]), "Residual: Output belongs into the network itself"),
         (lambda: Residual([Standardize()]), "Residual: Standardize belongs into the network itself"),
+        (lambda: Residual([Mixup()]), "Residual: Mixup belongs into the network itself"),
+        (lambda: Residual([Augment(max)]), "Residual: Augment belongs into the network itself"),
+        (lambda: Mixup(0), r"Mixup: alpha must be a number in \[1e-6, 1e6\], got 0"),
+        (lambda: Mixup("a"), "Mixup: alpha must be a number"),
+        (lambda: Augment(3), r"Augment: function must be a callable \(X, rng\) -> X, got 3"),
         (lambda: Residual([Conv2D(2, 9)]).output_shape((1, 5, 5)), "Conv2D '0' an input of at least 9x9"),
         (lambda: Residual([Conv2D(2)]).output_shape((1, 9, 5)), "which no stride gives"),
         (lambda: Residual([Flatten()]).output_shape((1, 9, 5)), "which no stride gives"),

@@ -1,0 +1,168 @@
+"""Layers that change mini-batches in training, before any other layer sees them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from skconvnet._values import check_numbers
+from skconvnet.layers.base import Layer
+
+
+@dataclass(repr=False, eq=False)
+class Mixup(Layer):
+    """Train on mixtures of two samples, and do nothing in prediction.
+
+    In training a sample becomes ``lam * x + (1 - lam) * x2`` with another sample x2 of its mini-batch, and
+    its loss ``lam * loss(z, y) + (1 - lam) * loss(z, y2)``. For cross-entropy that is the loss of mixed
+    targets [1]_; it serves for every loss. Only `Augment`, `Standardize` and `Rescaling` may come before it.
+
+    Parameters
+    ----------
+    alpha : float, default=0.2
+        Each mini-batch draws its lam from the distribution Beta(alpha, alpha): towards 0, lam is mostly
+        about 0 or 1 and little is mixed; with 1 it is uniform; above 1 it is mostly about 1/2.
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    Raises
+    ------
+    ValueError
+        If alpha is not a number from 1e-6 to 1e6.
+
+    Notes
+    -----
+    The partners of a mini-batch are the samples that lie a number of places behind, which is drawn from
+    the estimator's `random_state`, as lam is; the last ones' are at the beginning. They are the same for any
+    number of threads and instruction set. A mini-batch of one sample stays as it is.
+
+    A sample's weight, and that of its class, goes with its target: it is ``lam * w * loss(z, y) + (1 - lam) *
+    w2 * loss(z, y2)`` that is added up and divided by the sum of weights. The score of the training data in
+    the estimator's history counts the target y alone, and is lower than it would be without mixing.
+
+    References
+    ----------
+    .. [1] Zhang, Cisse, Dauphin and Lopez-Paz, "mixup: Beyond empirical risk minimization", ICLR 2018.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skconvnet import ConvNetClassifier
+    >>> from skconvnet.layers import Conv2D, Mixup, Standardize
+    >>> X, y = load_digits(return_X_y=True)
+    >>> layers = [Standardize(), Mixup(0.3), Conv2D(8, activation="relu")]
+    >>> clf = ConvNetClassifier(layers, input_shape=(8, 8), max_iter=15, random_state=0)
+    >>> clf.fit(X[:1000], y[:1000]).score(X[1000:], y[1000:]) > 0.85
+    True
+    """
+
+    alpha: float = 0.2
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_numbers(self, alpha="[1e-6, 1e6]")
+
+    def draw(self, sizes, rng):
+        """Draw how mini-batches are mixed.
+
+        Parameters
+        ----------
+        sizes : ndarray of int of shape (n_batches,)
+            Of the mini-batches.
+        rng : RandomState
+
+        Returns
+        -------
+        shares : ndarray of float64 of shape (n_batches,)
+            What samples have of themselves, lam; 1 in a mini-batch of one sample.
+        shifts : ndarray of intp of shape (n_batches,)
+            How many places behind a sample its partner lies.
+        """
+        shares = np.where(sizes > 1, rng.beta(self.alpha, self.alpha, len(sizes)), 1.0)
+        return shares, rng.randint(np.minimum(sizes - 1, 1), sizes, dtype=np.intp)
+
+    def lower(self, plan, x, places):
+        return x
+
+
+@dataclass(repr=False, eq=False)
+class Augment(Layer):
+    """Change the images of every mini-batch in training by a function, and do nothing in prediction.
+
+    It comes first; only another `Augment` may come before it. `Standardize` behind it learns from the
+    images as they were.
+
+    Parameters
+    ----------
+    function : callable (X, rng) -> ndarray
+        Gets the images of a mini-batch, of shape (n, height, width, channels), (n, channels, height,
+        width) with ``data_format="channels_first"``, or (n, n_features) where samples are plain vectors,
+        in the precision that the network computes in. The array is a copy that the function may change.
+        rng is a RandomState drawn from the estimator's `random_state`. What it returns must have the
+        same shape and be finite.
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    Raises
+    ------
+    ValueError
+        If function is not callable; in training, if what it returns has another shape or is not finite.
+
+    Notes
+    -----
+    An estimator with a function that was defined at the top of a module can be pickled; `save` refuses
+    it, since a file without code cannot hold a function.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skconvnet import ConvNetClassifier
+    >>> from skconvnet.layers import Augment, Conv2D, Standardize
+    >>> def flip(X, rng):
+    ...     flipped = rng.random_sample(len(X)) < 0.5
+    ...     X[flipped] = X[flipped, :, ::-1]
+    ...     return X
+    >>> X, y = np.random.default_rng(0).random((60, 8, 8, 3)), np.arange(60) % 2
+    >>> layers = [Augment(flip), Standardize(), Conv2D(4, activation="relu")]
+    >>> clf = ConvNetClassifier(layers, max_iter=2, random_state=0).fit(X, y)
+    """
+
+    function: Callable
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not callable(self.function):
+            raise ValueError(
+                f"Augment: function must be a callable (X, rng) -> X, got {self.function!r}. It gets a "
+                f"mini-batch of images and a RandomState."
+            )
+
+    def apply(self, X, rng):
+        """Call the function and check what it returns.
+
+        Parameters
+        ----------
+        X : ndarray
+            A mini-batch, which may be changed.
+        rng : RandomState
+
+        Returns
+        -------
+        X : ndarray of the shape and dtype of X
+        """
+        shape, dtype = X.shape, X.dtype
+        returned = np.asarray(self.function(X, rng))
+        found = f"shape {returned.shape} and dtype {returned.dtype}"
+        if returned.shape == shape and returned.dtype.kind in "biuf":
+            with np.errstate(over="ignore"):
+                X = returned.astype(dtype, copy=False)
+            if np.isfinite(X).all():
+                return X
+            found = "numbers that are not finite"
+        raise ValueError(
+            f"Augment: function must return finite real numbers of the shape {shape} that it got, but "
+            f"{self.function!r} returned {found}."
+        )
+
+    def lower(self, plan, x, places):
+        return x

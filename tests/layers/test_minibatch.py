@@ -1,0 +1,383 @@
+"""Mixup and functions that augment: what a step makes of a mini-batch, and that nothing else sees it."""
+
+import copy
+import pickle
+from itertools import product
+
+import numpy as np
+import pytest
+from checks import build
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, cross_val_score
+
+from skconvnet import ConvNetClassifier, ConvNetRegressor, load
+from skconvnet._losses import CLASS_LOSSES, CROSS_ENTROPY, Loss
+from skconvnet._network import Network
+from skconvnet._training import Trainer
+from skconvnet.kernels import reference
+from skconvnet.layers import Augment, BatchNorm, Conv2D, Dense, Dropout, Mixup, Rescaling, Standardize
+from skconvnet.optimizers import SGD
+
+rng = np.random.default_rng(0)
+X = rng.random((61, 6, 5, 2))
+y = np.arange(61) % 3
+X[..., 0] += y.reshape(-1, 1, 1)
+
+
+def keep(images, rng):
+    return images
+
+
+def double(images, rng):
+    images *= 2
+    return images
+
+
+def shift_by_chance(images, rng):
+    return images + rng.standard_normal((len(images), 1, 1, 1))
+
+
+def make_classifier(*layers, **params):
+    params = {"max_iter": 2, "batch_size": 20, "random_state": 0, **params}
+    return ConvNetClassifier([*layers, Conv2D(4, activation="relu"), BatchNorm()], **params)
+
+
+def forget_duration(history):
+    return [{name: value for name, value in record.items() if name != "duration"} for record in history]
+
+
+def assert_same_training(first, second):
+    np.testing.assert_array_equal(first.network_.params, second.network_.params)
+    assert forget_duration(first.history_) == forget_duration(second.history_)
+
+
+class TestMixup:
+    @pytest.fixture
+    def fixed(self, monkeypatch):
+        """Every mini-batch is mixed by 0.3 with the samples 5 places behind."""
+        monkeypatch.setattr(
+            Mixup, "draw", lambda self, sizes, rng: (np.full(len(sizes), 0.3), np.full(len(sizes), 5))
+        )
+
+    @staticmethod
+    def take_step(network, images, target, weight, loss, n_threads=2):
+        """The mean loss of one batch and its gradient, as a step shows them."""
+        before = network.params.copy()
+        trainer = Trainer(network, SGD(), np.random.RandomState(0), loss)
+        record = trainer.prepare(images, target, weight, len(images), 0.5, False, n_threads)()
+        gradient, network.params = (before - network.params) / 0.5, before
+        return record, gradient
+
+    @pytest.mark.parametrize(
+        "name, classes",
+        [*product(sorted(CLASS_LOSSES), [True, False]), ("huber", False)],
+    )
+    def test_a_step_follows_central_differences_of_its_twin(self, fixed, name, classes):
+        layers = [Standardize(), Rescaling(2, offset=1), Mixup(), Conv2D(3, activation="tanh")]
+        network, rng = build((2, 6, 5), layers), np.random.RandomState(1)
+        images, weight = rng.standard_normal((37, 2, 6, 5)), rng.rand(37) + 0.5
+        target = rng.randint(0, 3, 37) if classes else rng.rand(37, 3) * 3
+        if not classes and name.endswith("cross_entropy"):
+            target = np.eye(3)[rng.randint(0, 3, 37)]
+        mixed = reference.mixup(images, 0.3, 5)
+        smoothing = 0 if name == "huber" else 0.1
+
+        def measure(params):
+            network.params = params
+            outputs, total = network.forward(mixed), 0
+            for share, shift in ((0.3, 0), (0.7, -5)):
+                t, w = np.roll(target, shift, axis=0), np.roll(weight, shift)
+                if name == "cross_entropy":
+                    loss, _ = reference.cross_entropy(outputs, t, w, smoothing)
+                else:
+                    loss, _ = reference.mean_loss(getattr(reference, name), outputs, t, w, smoothing)
+                total += share * loss
+            return total
+
+        params = network.params.copy()
+        record, gradient = self.take_step(network, images, target, weight, Loss(name, smoothing))
+        assert record["train_loss"] == pytest.approx(measure(params), rel=1e-12)
+        gradient = gradient[: network.n_params]
+        for _ in range(3):
+            along = np.zeros_like(params)
+            along[: network.n_params] = gradient / np.linalg.norm(gradient) + rng.standard_normal(
+                network.n_params
+            ) / np.sqrt(4 * network.n_params)
+            slope = (measure(params + 1e-6 * along) - measure(params - 1e-6 * along)) / 2e-6
+            assert slope == pytest.approx(gradient @ along[: network.n_params], rel=1e-7)
+
+    @pytest.mark.parametrize("form", [np.uint8, np.float32, np.float64])
+    @pytest.mark.parametrize("n", [2, 7, 37])
+    def test_images_of_any_type_are_mixed_with_their_partners(self, isa, dtype, fixed, form, n):
+        network, rng = (
+            build((2, 6, 5), [Mixup(), Dense(4, activation="tanh")], dtype=dtype),
+            np.random.RandomState(1),
+        )
+        images, target = rng.randint(0, 4, (n, 2, 6, 5)).astype(form), rng.randint(0, 3, n)
+        _, gradient = self.take_step(network, images, target, np.ones(n), CROSS_ENTROPY)
+        mixed = reference.mixup(images.astype(float), 0.3, 5).astype(dtype)
+        expected = sum(
+            share * network.loss(mixed, np.roll(target, shift))[2] for share, shift in ((0.3, 0), (0.7, -5))
+        )
+        np.testing.assert_allclose(
+            gradient, expected, rtol=0, atol=20 * np.finfo(dtype).eps * abs(expected).max()
+        )
+
+    def test_what_is_mixed_with_itself_stays_as_it_is(self):
+        images = np.repeat(X[:1], 20, axis=0)
+        clf, plain = (
+            make_classifier(*layers, max_iter=1).fit(images, np.r_[0, np.ones(19)], np.r_[0.5, np.ones(19)])
+            for layers in ([Mixup()], [])
+        )
+        np.testing.assert_allclose(clf.network_.params, plain.network_.params, rtol=1e-9, atol=1e-12)
+
+    def test_draws(self):
+        sizes = np.r_[np.full(4000, 7), np.full(4000, 2), 1]
+        for alpha in (0.2, 1.0, 8.0):
+            shares, shifts = Mixup(alpha).draw(sizes, np.random.RandomState(0))
+            assert set(shifts[:4000]) == {1, 2, 3, 4, 5, 6}
+            assert set(shifts[4000:8000]) == {1}
+            assert (shares[-1], shifts[-1]) == (1, 0)
+            assert abs(shares.mean() - 0.5) < 0.02
+            # the variance of Beta(a, a)
+            assert shares.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.1)
+        for alpha in (1e-6, 1e6):
+            shares, _ = Mixup(alpha).draw(sizes, np.random.RandomState(0))
+            assert ((shares >= 0) & (shares <= 1)).all()
+
+    @pytest.mark.parametrize("precision", ["float32", "float64"])
+    def test_bits_depend_on_random_state_alone(self, precision):
+        layers = [Standardize(), Mixup(), Dropout(0.2)]
+        fits = [
+            make_classifier(*layers, dtype=precision, n_threads=n_threads).fit(X, y)
+            for n_threads in (1, 2, 3, 8)
+        ]
+        for clf in fits[1:]:
+            assert_same_training(clf, fits[0])
+        other = make_classifier(*layers, dtype=precision, random_state=1).fit(X, y)
+        plain = make_classifier(Standardize(), None, Dropout(0.2), dtype=precision).fit(X, y)
+        for clf in (other, plain):
+            assert (clf.network_.params != fits[0].network_.params).any()
+
+    def test_every_epoch_is_mixed_anew(self, monkeypatch):
+        seen, draw = [], Mixup.draw
+        monkeypatch.setattr(Mixup, "draw", lambda *args: seen.append(draw(*args)) or seen[-1])
+        clf = make_classifier(Mixup(), max_iter=3).fit(X, y)
+        clf.partial_fit(X, y)
+        shares = np.array([shares for shares, _ in seen])
+        assert shares.shape == (4, 4) and len(np.unique(shares[:, :3])) == 12
+        assert (shares[:, 3] == 1).all()  # the last mini-batch has one sample
+
+    def test_score_counts_a_samples_own_target(self, fixed):
+        # outputs are the pixels, which tell the class of the partner, who has the greater part
+        images, target = np.eye(10)[np.arange(10)], np.arange(10)
+        for share, score in ((0.3, 0.0), (0.8, 1.0)):
+            Mixup.draw = lambda self, sizes, rng, share=share: (np.array([share]), np.array([5]))
+            network = Network([Mixup()], (10,), dtype=np.float64)
+            trainer = Trainer(network, SGD(), np.random.RandomState(0))
+            assert trainer.prepare(images, target, np.ones(10), 10, 0.1, False, 2)()["train_score"] == score
+
+    def test_prediction_does_not_mix(self):
+        network = build((2, 6, 5), [Mixup(), Conv2D(4)])
+        plain = build((2, 6, 5), [Conv2D(4)])
+        images = np.moveaxis(X, -1, 1)
+        np.testing.assert_array_equal(network.forward(images), plain.forward(images))
+
+    def test_samples_of_weight_zero_are_nobodys_partners(self):
+        weight = np.ones(61)
+        weight[::4] = 0
+        wild = X.copy()
+        wild[::4] = 1e9
+        first, second = (make_classifier(Mixup()).fit(images, y, weight) for images in (X, wild))
+        assert_same_training(first, second)
+
+    def test_search_and_other_estimators(self, tmp_path):
+        search = GridSearchCV(make_classifier(Mixup(name="mix")), {"layers__mix__alpha": [0.1, 1.0]}, cv=2)
+        best = search.fit(X, y).best_estimator_
+        assert best.layers[0] == Mixup(search.best_params_["layers__mix__alpha"], name="mix")
+        best.save(tmp_path / "model")
+        for again in (load(tmp_path / "model"), pickle.loads(pickle.dumps(best))):
+            assert_same_training(again.partial_fit(X, y), clone(best).fit(X, y).partial_fit(X, y))
+        reg = ConvNetRegressor([Mixup(), Dense(5)], loss="huber", max_iter=2, random_state=0)
+        assert np.isfinite(reg.fit(X, np.c_[y, -y]).predict(X)).all()
+        several = make_classifier(Mixup(), loss="binary_cross_entropy").fit(X, np.eye(3, dtype=int)[y])
+        assert several.predict(X).shape == (61, 3)
+
+
+class TestAugment:
+    @pytest.mark.parametrize("behind", [[], [Mixup()], [Standardize(), Dropout(0.3)]], ids=str)
+    @pytest.mark.parametrize("images", [X, (X * 99).astype(np.uint8)], ids=["float64", "uint8"])
+    def test_what_changes_nothing_changes_no_bit(self, behind, images):
+        weight = np.arange(61.0) % 4
+        first, second = (
+            make_classifier(*ahead, *behind).fit(images, y, weight) for ahead in ([], [Augment(keep)])
+        )
+        assert_same_training(first, second)
+        np.testing.assert_array_equal(first.predict_proba(images), second.predict_proba(images))
+
+    @pytest.mark.parametrize("behind", [[], [Mixup(0.7)]], ids=str)
+    def test_the_network_trains_on_what_the_function_returns(self, behind):
+        augmented = make_classifier(Augment(double), Augment(double), *behind).fit(X, y)
+        assert_same_training(augmented, make_classifier(None, *behind).fit(4 * X, y))
+        # numbers of outputs, which have a score of their own
+        regs = [
+            ConvNetRegressor([*ahead, *behind, Dense(4)], max_iter=2, batch_size=20, random_state=0)
+            for ahead in ([Augment(double)], [])
+        ]
+        assert_same_training(regs[0].fit(X, y / 3), regs[1].fit(2 * X, y / 3))
+
+    @pytest.mark.parametrize(
+        "see, params, shape",
+        [
+            (lambda X: X, {}, (6, 5, 2)),
+            (lambda X: X.astype(np.float32), {}, (6, 5, 2)),
+            (lambda X: np.moveaxis(X, -1, 1), {"data_format": "channels_first"}, (2, 6, 5)),
+            (lambda X: X.reshape(61, -1), {"input_shape": (6, 5, 2)}, (6, 5, 2)),
+            (lambda X: X[..., 0], {}, (6, 5, 1)),
+            (lambda X: (X[..., :1] * 9).astype(np.uint8), {"dtype": "float64"}, (6, 5, 1)),
+            (lambda X: X.reshape(61, -1), {"layers": [Dense(3)]}, (60,)),
+        ],
+    )  # fmt: skip
+    def test_functions_get_the_images_as_they_were_given(self, see, params, shape):
+        images, got = see(X), []
+        images.flags.writeable = False
+
+        def note(batch, rng):
+            assert isinstance(rng, np.random.RandomState)
+            assert batch.flags.writeable and batch.flags.c_contiguous and type(batch) is np.ndarray
+            got.append(batch.copy())
+            batch[...] = 0.5  # in place, which nobody else sees
+            return batch
+
+        layers = params.get("layers", [Conv2D(2)])
+        clf = make_classifier(**{**params, "layers": [Augment(note), *layers], "shuffle": False})
+        clf.fit(images, y)
+        clf.predict(images)
+        assert [len(batch) for batch in got] == [20, 20, 20, 1] * 2
+        assert {batch.dtype for batch in got} == {clf.network_.dtype}
+        np.testing.assert_array_equal(
+            np.concatenate(got[:4]), images.reshape(61, *shape).astype(clf.network_.dtype)
+        )
+
+    def test_random_numbers_follow_from_random_state(self):
+        fits = [
+            make_classifier(Augment(shift_by_chance), random_state=seed, n_threads=n_threads).fit(X, y)
+            for seed, n_threads in ((0, 1), (0, 2), (1, 1))
+        ]
+        assert_same_training(fits[0], fits[1])
+        assert (fits[0].network_.params != fits[2].network_.params).any()
+        drawn = []
+        function = Augment(lambda images, rng: drawn.append(rng.random_sample()) or images)
+        make_classifier(function, max_iter=3).fit(X, y)
+        assert len(set(drawn)) == 12
+
+    def test_standardize_learns_from_the_images_as_they_were(self):
+        clf = make_classifier(Augment(double), Standardize()).fit(X, y)
+        np.testing.assert_allclose(clf.network_.weights["1.running_mean"], X.mean(axis=(0, 1, 2)))
+
+    def test_validation_and_prediction_do_nothing(self):
+        calls = []
+        function = Augment(lambda images, rng: calls.append(len(images)) or images)
+        clf = make_classifier(function, early_stopping=True, validation_fraction=0.2, batch_size=16).fit(X, y)
+        assert calls == [16, 16, 16] * 2
+        clf.predict(X), clf.score(X, y), clf.network_.summary()
+        clf.network_.loss(np.moveaxis(X, -1, 1), y)
+        assert len(calls) == 6
+
+    @pytest.mark.parametrize(
+        "returns, message",
+        [
+            (lambda images: images[:, 1:], r"returned shape \(20, 5, 5, 2\) and dtype float64"),
+            (lambda images: images[1:], r"returned shape \(19, 6, 5, 2\)"),
+            (lambda images: None, r"returned shape \(\) and dtype object"),
+            (lambda images: images + 1j, "dtype complex128"),
+            (lambda images: images * np.nan, "returned numbers that are not finite"),
+            (lambda images: images.astype(np.longdouble) * 1e300 * 1e300, "not finite"),
+        ],
+    )
+    def test_what_cannot_be_trained_on_raises_and_leaves_the_model(self, returns, message):
+        wrong = []
+
+        def breaks(images, rng):
+            return returns(images) if wrong else images
+
+        clf = make_classifier(Augment(breaks)).fit(X, y)
+        before = clf.network_.params.copy()
+        wrong.append(True)
+        with (
+            pytest.raises(
+                ValueError,
+                match=rf"Augment: function must return finite .* \(20, 6, 5, 2\).*breaks.*{message}",
+            ),
+            np.errstate(all="ignore"),
+        ):
+            clf.partial_fit(X, y)
+        np.testing.assert_array_equal(clf.network_.params, before)
+
+    def test_ctrl_c_in_a_function_leaves_the_last_step(self):
+        calls = []
+
+        def interrupt(images, rng):
+            calls.append(len(images))
+            if len(calls) == 7:
+                raise KeyboardInterrupt
+            return images
+
+        with pytest.warns(UserWarning, match="interrupted after 1 whole epochs"):
+            clf = make_classifier(Augment(interrupt)).fit(X, y)
+        assert clf.t_ == 6
+
+    def test_any_form_of_returned_array(self):
+        forms = [
+            lambda images, rng: np.asfortranarray(images),
+            lambda images, rng: images.astype(">f8"),
+            lambda images, rng: images[:, ::-1].copy()[:, ::-1],
+            lambda images, rng: images.tolist(),
+        ]
+        plain = make_classifier(None).fit(X, y)
+        for form in forms:
+            assert_same_training(make_classifier(Augment(form)).fit(X, y), plain)
+
+    def test_clone_pickle_print_and_save(self, tmp_path):
+        clf = make_classifier(Augment(shift_by_chance, name="shift")).fit(X, y)
+        assert clf.get_params()["layers__shift__function"] is shift_by_chance
+        assert "Augment(function=<function shift_by_chance" in repr(clf.layers)
+        for again in (pickle.loads(pickle.dumps(clf)), copy.deepcopy(clf), clone(clf).fit(X, y)):
+            assert again.layers == clf.layers
+            assert_same_training(again.partial_fit(X, y), clone(clf).fit(X, y).partial_fit(X, y))
+        with pytest.raises(TypeError, match=r"save: layers\[0\]\.function is <function shift_by_chance"):
+            clf.save(tmp_path / "model")
+        clf.set_params(layers__shift__function=double)
+        assert clf.layers[0] == Augment(double, name="shift")
+        assert len(cross_val_score(clf, X, y, cv=2)) == 2
+
+    def test_an_object_that_is_called_stays_the_same(self):
+        class Count:
+            def __init__(self):
+                self.calls = 0
+
+            def __call__(self, images, rng):
+                self.calls += 1
+                return images
+
+        count = Count()
+        clf = make_classifier(Augment(count), max_iter=1).fit(X, y)
+        for _ in range(3):
+            clf.partial_fit(X, y)
+        assert count.calls == 16
+
+
+@pytest.mark.parametrize(
+    "layers, message",
+    [
+        ([Conv2D(2), Mixup()], "Mixup must be the first of the layers; only Augment, Standardize, Rescaling may"),
+        ([Mixup(), Mixup()], "Mixup must be the first .* got Mixup '0'"),
+        ([Mixup(), Standardize()], "Standardize must be the first of the layers; only Augment may come before"),
+        ([Standardize(), Augment(keep)], "Augment must be the first of the layers; only Augment may come before"),
+        ([Rescaling(2), Augment(keep)], "got Rescaling '0'"),
+    ],
+)  # fmt: skip
+def test_places_where_they_do_not_belong(layers, message):
+    with pytest.raises(ValueError, match=message):
+        make_classifier(*layers).fit(X, y)
+    make_classifier(Augment(keep), Augment(double), Standardize(), Rescaling(2), Mixup()).fit(X, y)
