@@ -50,7 +50,8 @@ class FileMixin:
         ImportError
             If safetensors is not installed.
         TypeError
-            If a parameter or an attribute cannot be written, such as a callable `init` of a layer.
+            If a parameter or an attribute cannot be written, such as a callable `init` of a layer or the
+            function of `Augment`.
         OSError
             If the file cannot be written.
         """

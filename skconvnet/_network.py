@@ -156,9 +156,10 @@ class Network:
             Gives the images of some samples, after all `Augment` layers; None if there are none.
         """
         layers = [stage.layer for stage in self.stages if isinstance(stage.layer, Augment)]
+        shown = np.asarray(show_images(X, data_format))
 
         def augment(rows):
-            images = np.array(show_images(X[rows], data_format), self.dtype, order="C")
+            images = shown[rows].astype(self.dtype, order="C", copy=False)  # indexing has made a copy
             for layer in layers:
                 images = layer.apply(images, rng)
             return self.wrap(arrange_axes(np.require(images, requirements="A"), data_format))

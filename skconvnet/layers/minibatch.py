@@ -149,6 +149,11 @@ class Augment(Layer):
         Returns
         -------
         X : ndarray of the shape and dtype of X
+
+        Raises
+        ------
+        ValueError
+            If it returns something of another shape, or numbers that are not real or not finite.
         """
         shape, dtype = X.shape, X.dtype
         returned = np.asarray(self.function(X, rng))

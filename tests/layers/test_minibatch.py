@@ -123,13 +123,16 @@ class TestMixup:
             gradient, expected, rtol=0, atol=20 * np.finfo(dtype).eps * abs(expected).max()
         )
 
-    def test_what_is_mixed_with_itself_stays_as_it_is(self):
-        images = np.repeat(X[:1], 20, axis=0)
-        clf, plain = (
-            make_classifier(*layers, max_iter=1).fit(images, np.r_[0, np.ones(19)], np.r_[0.5, np.ones(19)])
-            for layers in ([Mixup()], [])
+    def test_mixtures_of_one_image_have_its_loss(self):
+        # whose targets and weights then only go round
+        images, target, weight = np.repeat(X[:1], 20, axis=0), np.arange(20) % 3, np.arange(1.0, 21)
+        mixed, plain = (
+            ConvNetClassifier([layer, Dense(4, activation="tanh")], optimizer="sgd", random_state=0)
+            .fit(images, target, weight)
+            .network_.params
+            for layer in (Mixup(2), None)
         )
-        np.testing.assert_allclose(clf.network_.params, plain.network_.params, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(mixed, plain, rtol=1e-12)
 
     def test_draws(self):
         sizes = np.r_[np.full(4000, 7), np.full(4000, 2), 1]
@@ -168,11 +171,12 @@ class TestMixup:
         assert shares.shape == (4, 4) and len(np.unique(shares[:, :3])) == 12
         assert (shares[:, 3] == 1).all()  # the last mini-batch has one sample
 
-    def test_score_counts_a_samples_own_target(self, fixed):
-        # outputs are the pixels, which tell the class of the partner, who has the greater part
+    def test_score_counts_a_samples_own_target(self, monkeypatch):
+        # outputs are the pixels, which tell the class of who has the greater part
         images, target = np.eye(10)[np.arange(10)], np.arange(10)
         for share, score in ((0.3, 0.0), (0.8, 1.0)):
-            Mixup.draw = lambda self, sizes, rng, share=share: (np.array([share]), np.array([5]))
+            drawn = np.array([share]), np.array([5])
+            monkeypatch.setattr(Mixup, "draw", lambda *_, drawn=drawn: drawn)
             network = Network([Mixup()], (10,), dtype=np.float64)
             trainer = Trainer(network, SGD(), np.random.RandomState(0))
             assert trainer.prepare(images, target, np.ones(10), 10, 0.1, False, 2)()["train_score"] == score
@@ -249,8 +253,9 @@ class TestAugment:
             batch[...] = 0.5  # in place, which nobody else sees
             return batch
 
-        layers = params.get("layers", [Conv2D(2)])
-        clf = make_classifier(**{**params, "layers": [Augment(note), *layers], "shuffle": False})
+        params = {"layers": [Conv2D(2)], **params}
+        params["layers"] = [Augment(note), *params["layers"]]
+        clf = ConvNetClassifier(**params, max_iter=2, batch_size=20, shuffle=False, random_state=0)
         clf.fit(images, y)
         clf.predict(images)
         assert [len(batch) for batch in got] == [20, 20, 20, 1] * 2
