@@ -21,7 +21,7 @@ class Trainer:
     network : Network
     optimizer : Optimizer
     rng : RandomState
-        Draws the order of the samples.
+        Draws the order of the samples, and for every epoch a key that all else random in it follows from.
     loss : Loss, default=CROSS_ENTROPY
 
     Attributes

@@ -34,7 +34,8 @@ class Mixup(Layer):
     -----
     The partners of a mini-batch are the samples that lie a number of places behind, which is drawn from
     the estimator's `random_state`, as lam is; the last ones' are at the beginning. They are the same for any
-    number of threads and instruction set. A mini-batch of one sample stays as it is.
+    number of threads and instruction set. A mini-batch of one sample stays as it is. Layers behind it that
+    draw random numbers, such as `Dropout`, see the mixture; `Augment` changes the images before.
 
     A sample's weight, and that of its class, goes with its target: it is ``lam * w * loss(z, y) + (1 - lam) *
     w2 * loss(z, y2)`` that is added up and divided by the sum of weights. The score of the training data in
