@@ -417,7 +417,7 @@ class Network:
         program.forward(self.wrap(X), np.arange(len(X)), self.params, y, workspace)
         return y
 
-    def backward(self, X, dy, n_threads=1):
+    def backward(self, X, dy, n_threads=1, training=True):
         """Push a gradient to the outputs back through the network.
 
         Parameters
@@ -426,6 +426,9 @@ class Network:
         dy : ndarray of the shape of the outputs
             In the network's dtype.
         n_threads : int, default=1
+        training : bool, default=True
+            Whether as the network trains; otherwise as it predicts, which a network with `BatchNorm` can
+            only go forward.
 
         Returns
         -------
@@ -440,7 +443,7 @@ class Network:
         """
         if len(dy) != len(X):
             raise ValueError(f"dy must have the {len(X)} samples of X, got {len(dy)}.")
-        program = self.compile(training=True, input_gradient=True)
+        program = self.compile(training=training, input_gradient=True)
         dx, dparams = self._make_gradients(X)
         program.backward(
             self.wrap(X),

@@ -1,10 +1,18 @@
 """Every import of a private scikit-learn name, in one place."""
 
+from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call
 from sklearn.utils.validation import _check_sample_weight
 
-__all__ = ["Interval", "StrOptions", "check_first_call", "check_sample_weight", "validate_params"]
+__all__ = [
+    "Interval",
+    "StrOptions",
+    "check_first_call",
+    "check_matplotlib_support",
+    "check_sample_weight",
+    "validate_params",
+]
 
 
 def validate_params(estimator):

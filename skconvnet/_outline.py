@@ -1,0 +1,100 @@
+"""The outline of a network: what pictures and notebooks show of each layer."""
+
+import html
+from dataclasses import dataclass
+
+from skconvnet.layers import Residual
+from skconvnet.layers.sequence import name_layers
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is shown of a layer; shape and number of parameters are None where they are not known yet."""
+
+    key: str
+    kind: str  # the name of its class
+    fields: str  # those that are not the default, as its repr has them
+    output_shape: tuple | None
+    n_parameters: int | None
+    branch: tuple = ()  # the rows within a residual connection
+    shortcut: tuple = ()  # those of its other way, none for the input itself
+
+
+def outline_stages(stages):
+    """Give the rows of a compiled network.
+
+    Parameters
+    ----------
+    stages : sequence of Stage
+
+    Returns
+    -------
+    rows : tuple of Row
+    """
+    return tuple(_outline(stage.key, stage.layer, stage.input_shape) for stage in stages)
+
+
+def outline_layers(layers):
+    """Give the rows of layers that no input shape is known for.
+
+    Parameters
+    ----------
+    layers : list of layer or None
+
+    Returns
+    -------
+    rows : tuple of Row
+    """
+    return tuple(_outline(key, layer, None) for key, layer in name_layers(layers) if layer is not None)
+
+
+def format_rows(rows):
+    """Write rows as the body of an HTML table, those within residual connections indented.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+
+    Returns
+    -------
+    text : str
+    """
+    return "\n".join(_format_row(row, 0) for row in rows)
+
+
+def format_shape(shape):
+    """A shape as it is written beside a layer: "32 × 14 × 14"."""
+    return " × ".join(map(str, shape))
+
+
+def _outline(key, layer, shape):
+    """Give a layer's row, with rows within it."""
+    kind, _, fields = repr(layer).removesuffix(")").partition("(")
+    named = "" if layer.name is None else f"name={layer.name!r}"
+    fields = fields.removesuffix(named).removesuffix(", ")
+    known = (None, None) if shape is None else (layer.output_shape(shape), layer.count_parameters(shape))
+    ways = ((), ()) if not isinstance(layer, Residual) else _list_ways(layer, shape)
+    fields = "" if isinstance(layer, Residual) else fields
+    return Row(key, kind, fields, *known, *(tuple(_outline(*inner) for inner in way) for way in ways))
+
+
+def _list_ways(residual, shape):
+    """Give (key, layer, input shape) of each layer of a residual connection's branch and shortcut."""
+    if shape is not None:
+        return residual._arrange(shape)[:2]
+    shortcut = () if residual.shortcut == "auto" else residual.shortcut
+    return [
+        [(prefix + key, inner, None) for key, inner in name_layers(layers) if inner is not None]
+        for prefix, layers in (("", residual.layers), ("shortcut.", shortcut))
+    ]
+
+
+def _format_row(row, depth):
+    """Write a row and those within it."""
+    cells = [row.key, f"{row.kind}({row.fields})"]
+    if row.output_shape is not None:
+        cells += [format_shape(row.output_shape), f"{row.n_parameters:,}"]
+    first, *rest = (f"<td>{html.escape(cell)}</td>" for cell in cells)
+    indented = first.replace("<td>", f'<td style="padding-left: {0.5 + 1.5 * depth}em">')
+    lines = [f"<tr>{indented}{''.join(rest)}</tr>"]
+    return "\n".join([*lines, *(_format_row(inner, depth + 1) for inner in row.branch + row.shortcut)])

@@ -1,0 +1,15 @@
+"""Pictures of fitted estimators, after scikit-learn's displays; they need matplotlib."""
+
+from skconvnet.plotting.curves import LearningCurveDisplay
+from skconvnet.plotting.diagram import NetworkDisplay
+from skconvnet.plotting.images import FeatureMapsDisplay, FiltersDisplay
+from skconvnet.plotting.predictions import MistakesDisplay, SaliencyDisplay
+
+__all__ = [
+    "FeatureMapsDisplay",
+    "FiltersDisplay",
+    "LearningCurveDisplay",
+    "MistakesDisplay",
+    "NetworkDisplay",
+    "SaliencyDisplay",
+]

@@ -1,0 +1,143 @@
+"""What the displays share: whose pictures they are, where they are drawn, how images are shown."""
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.utils.validation import check_is_fitted
+
+from skconvnet._base import BaseConvNet
+from skconvnet._parts import find_stage
+from skconvnet._sklearn_compat import check_matplotlib_support
+
+
+class Display:
+    """Base class of the displays: from data to axes."""
+
+    @classmethod
+    def _check(cls, estimator, classes=False):
+        """Require a fitted estimator of this package, and classes of one label a sample if those are needed."""
+        owner = f"{cls.__name__}.from_estimator"
+        check_matplotlib_support(owner)
+        if not isinstance(estimator, BaseConvNet):
+            raise TypeError(
+                f"{owner} needs a ConvNetClassifier or ConvNetRegressor, got {type(estimator).__name__}. Give "
+                f"that step of a pipeline, or best_estimator_ of a search, and X as the steps before it make it."
+            )
+        check_is_fitted(estimator)
+        if classes and not is_classifier(estimator):
+            raise ValueError(f"{owner} needs a classifier, got {type(estimator).__name__}.")
+
+    @classmethod
+    def _find(cls, estimator, layer):
+        """Find a layer by position or search key, or say which there are."""
+        try:
+            return find_stage(estimator.network_, layer)
+        except ValueError as error:
+            raise ValueError(f"{cls.__name__}.from_estimator: {error}") from None
+
+    @classmethod
+    def _check_image(cls, estimator, image):
+        """Give one sample as the network reads it, (1, channels, height, width)."""
+        frame = image.to_frame().T if hasattr(image, "to_frame") else np.asarray(image)[None]
+        images, _ = estimator._check_images(frame)
+        cls._require_pixels(estimator)
+        return images
+
+    @classmethod
+    def _require_pixels(cls, estimator):
+        """Refuse an estimator of plain vectors."""
+        if len(estimator.input_shape_) == 1:
+            raise ValueError(
+                f"{cls.__name__}.from_estimator needs an estimator of images, but this one was fitted on rows "
+                f"of {estimator.n_features_in_} numbers; give it input_shape=(height, width)."
+            )
+
+    def _take_axes(self, ax, n, **layout):
+        """Give n axes: the caller's, or those of a new figure, side by side; sets `axes_` and `figure_`."""
+        check_matplotlib_support(f"{type(self).__name__}.plot")
+        import matplotlib.pyplot as plt
+
+        if ax is None:
+            _, ax = plt.subplots(1, n, layout="constrained", **layout)
+        axes = np.ravel(np.asarray(ax, dtype=object))
+        if len(axes) != n:
+            raise ValueError(f"{type(self).__name__}.plot: ax must be {n} axes, got {len(axes)}.")
+        self.figure_ = axes[0].figure
+        if n == 1:
+            self.ax_ = axes[0]
+        else:
+            self.axes_ = axes
+        return axes
+
+
+def show_image(ax, image, **options):
+    """Show an image without ticks, its numbers from the smallest to the largest.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    image : ndarray of shape (channels, height, width)
+        Three channels are red, green and blue; one, or the mean of any other number, is grey.
+    **options : dict
+        For `imshow`.
+
+    Returns
+    -------
+    artist : matplotlib AxesImage
+    """
+    image = np.asarray(image, dtype=float)
+    if len(image) != 3:
+        image = image.mean(axis=0, keepdims=True)
+    low, high = image.min(), image.max()
+    scaled = (image - low) / ((high - low) or 1)
+    picture = np.moveaxis(scaled, 0, -1) if len(image) == 3 else scaled[0]
+    ax.set(xticks=[], yticks=[])
+    return ax.imshow(picture, cmap="gray", vmin=0, vmax=1, **options)
+
+
+def tile(images, n_columns):
+    """Lay images out in rows, with a gap between them.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, height, width) or (n, height, width, colours)
+    n_columns : int
+
+    Returns
+    -------
+    mosaic : ndarray of shape (rows, columns) or (rows, columns, colours)
+        NaN between images and where there is none.
+    steps : (float, float)
+        From one image to the next, down and to the right.
+    """
+    n, height, width, *colours = images.shape
+    # a gap of an eighth of an image, however few pixels that has
+    zoom = -(-8 // min(height, width))
+    images = images.repeat(zoom, axis=1).repeat(zoom, axis=2)
+    gap = min(height, width) * zoom // 8
+    n_rows = -(-n // n_columns)
+    mosaic = np.full((n_rows * n_columns, height * zoom + gap, width * zoom + gap, *colours), np.nan)
+    mosaic[:n, : height * zoom, : width * zoom] = images
+    mosaic = mosaic.reshape(n_rows, n_columns, *mosaic.shape[1:]).swapaxes(1, 2)
+    mosaic = mosaic.reshape(mosaic.shape[0] * mosaic.shape[1], -1, *colours)[:-gap, :-gap]
+    return mosaic, (height * zoom + gap, width * zoom + gap)
+
+
+def number_tiles(ax, steps, n_rows, n_columns, first):
+    """Put a number at each row and column of a mosaic.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    steps : (float, float)
+        From one image to the next, down and to the right.
+    n_rows, n_columns : int
+    first : int
+        What the numbers of rows grow by: 1, or n_columns where images are numbered row by row.
+    """
+    for axis, step, n, by in ((ax.yaxis, steps[0], n_rows, first), (ax.xaxis, steps[1], n_columns, 1)):
+        every = -(-n // 32)  # more would overlap
+        shown = np.arange(0, n, every)
+        sign = "+" if axis is ax.xaxis and first > 1 else ""
+        axis.set_ticks(shown * step + (step - 1) / 2 - step / 18, [f"{sign}{k * by}" for k in shown])
+        axis.set_tick_params(length=0, labelsize="small")
+    ax.spines[:].set_visible(False)

@@ -1,0 +1,124 @@
+"""Learning curves."""
+
+import numpy as np
+from sklearn.base import is_classifier
+
+from skconvnet.plotting.base import Display
+
+
+class LearningCurveDisplay(Display):
+    """Loss and score of each epoch, of training and validation, side by side.
+
+    Parameters
+    ----------
+    history : list of dict
+        An estimator's `history_`: one dict an epoch, with "epoch", "train_loss", "train_score" and, if there
+        was validation, "valid_loss" and "valid_score".
+    best_iter : int, default=None
+        Epoch to mark, the one that the weights come from; None marks none.
+    loss_name : str, default="loss"
+        Label of the losses.
+    score_name : str, default="score"
+        Label of the scores.
+
+    Attributes
+    ----------
+    axes_ : ndarray of Axes of shape (2,)
+        Of losses and scores.
+    figure_ : Figure
+    lines_ : list of Line2D
+        Losses, then scores; of training, then of validation if there was any.
+    best_lines_ : list of Line2D
+        At the marked epoch, one in each axes; empty if none is marked.
+
+    See Also
+    --------
+    sklearn.model_selection.LearningCurveDisplay : Scores over the number of training samples.
+    """
+
+    def __init__(self, history, *, best_iter=None, loss_name="loss", score_name="score"):
+        self.history = history
+        self.best_iter = best_iter
+        self.loss_name = loss_name
+        self.score_name = score_name
+
+    @classmethod
+    def from_estimator(cls, estimator, *, ax=None):
+        """Draw the learning curves of an estimator.
+
+        Parameters
+        ----------
+        estimator : ConvNetClassifier or ConvNetRegressor
+            Fitted. Its best epoch is marked if it stopped early.
+        ax : sequence of Axes, default=None
+            Two axes, for losses and scores; None makes a figure.
+
+        Returns
+        -------
+        display : LearningCurveDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        TypeError
+            If estimator is of another package.
+        NotFittedError
+            If it is not fitted.
+        ValueError
+            If no epoch was trained to its end.
+        """
+        cls._check(estimator)
+        if not estimator.history_:
+            raise ValueError(f"{cls.__name__}.from_estimator: no epoch was trained to its end; fit once more.")
+        scoring = estimator.scoring
+        named = {None: "accuracy" if is_classifier(estimator) else "R²"}
+        display = cls(
+            estimator.history_,
+            best_iter=estimator.best_iter_ if estimator.early_stopping else None,
+            loss_name=estimator.loss.replace("_", " "),
+            score_name=named.get(scoring, scoring if isinstance(scoring, str) else "score"),
+        )
+        return display.plot(ax=ax)
+
+    def plot(self, *, ax=None):
+        """Draw the curves.
+
+        Parameters
+        ----------
+        ax : sequence of Axes, default=None
+            Two axes, for losses and scores; None makes a figure.
+
+        Returns
+        -------
+        display : LearningCurveDisplay
+            Itself.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If ax is another number of axes.
+        """
+        axes = self._take_axes(ax, 2, figsize=(9, 3.6))
+        from matplotlib.ticker import MaxNLocator
+
+        epochs = [record["epoch"] for record in self.history]
+        self.lines_, self.best_lines_ = [], []
+        for panel, what, label in ((axes[0], "loss", self.loss_name), (axes[1], "score", self.score_name)):
+            for kind, legend in (("train", "training"), ("valid", "validation")):
+                values = [record.get(f"{kind}_{what}", np.nan) for record in self.history]
+                if np.isfinite(values).any():
+                    marker = "." if len(epochs) <= 30 else ""
+                    self.lines_ += panel.plot(epochs, values, marker=marker, label=legend)
+            if self.best_iter is not None:
+                legend = f"best epoch, {self.best_iter}"
+                self.best_lines_.append(
+                    panel.axvline(self.best_iter, color="0.4", linestyle="--", linewidth=1, label=legend)
+                )
+            panel.set(xlabel="epoch", ylabel=label, title=f"{what.capitalize()} of each epoch")
+            panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            panel.grid(alpha=0.3)
+            panel.legend()
+        return self

@@ -1,0 +1,200 @@
+"""The network as a diagram."""
+
+import numpy as np
+
+from skconvnet._network import shorten
+from skconvnet._outline import Row, format_shape, outline_stages
+from skconvnet.plotting.base import Display
+
+# Sizes in units of a row.
+BOX = 0.72  # height of a box; the rest of a row is an arrow
+WIDTH = 9.0  # of a box
+SIDE = 5.0  # of a shortcut's box
+ROWS = 20  # that a column has, about
+COLORS = {"": "#d9ecd9", "Residual": "#f6e3c5"}  # of the input and of sums
+
+
+class NetworkDisplay(Display):
+    """The layers of a network as boxes, from input to output, and of residual connections both ways.
+
+    A box says the layer's search key and class, its fields, the shape that it makes and its number of
+    parameters. Of a residual connection, the branch goes straight on; the shortcut is the line on the right,
+    with its layers if it has any.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        The layers.
+    input_shape : tuple of int
+        (channels, height, width) or (features,).
+
+    Attributes
+    ----------
+    ax_ : Axes
+    figure_ : Figure
+    boxes_ : dict of str to FancyBboxPatch
+        By search key, and "input"; "block" is the sum of a residual connection of that name, "block.0" layer 0
+        within it.
+    texts_ : dict of str to list of Text
+        What is written in each box.
+    """
+
+    def __init__(self, rows, input_shape):
+        self.rows = rows
+        self.input_shape = input_shape
+
+    @classmethod
+    def from_estimator(cls, estimator, *, ax=None):
+        """Draw the network of an estimator.
+
+        Parameters
+        ----------
+        estimator : ConvNetClassifier or ConvNetRegressor
+            Fitted.
+        ax : Axes, default=None
+            None makes a figure that is large enough.
+
+        Returns
+        -------
+        display : NetworkDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        TypeError
+            If estimator is of another package.
+        NotFittedError
+            If it is not fitted.
+        """
+        cls._check(estimator)
+        network = estimator.network_
+        return cls(outline_stages(network.stages), network.input_shape).plot(ax=ax)
+
+    def plot(self, *, ax=None):
+        """Draw the diagram.
+
+        Parameters
+        ----------
+        ax : Axes, default=None
+            None makes a figure that is large enough.
+
+        Returns
+        -------
+        display : NetworkDisplay
+            Itself.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If ax is more than one axes.
+        """
+        source = Row("input", "", "", self.input_shape, 0)
+        columns = _share_out([source, *self.rows])
+        side = max(map(_measure_side, self.rows), default=0)
+        pitch = WIDTH + side + 1.2
+        n_rows = max(sum(map(_measure, column)) for column in columns)
+        (ax,) = self._take_axes(ax, 1, figsize=(pitch * len(columns) / 2.2, n_rows / 2.2 + 0.5))
+        ax.set(xlim=(-0.5, pitch * len(columns) - 0.7), ylim=(n_rows, -0.3), aspect="equal")
+        ax.set_axis_off()
+        total = sum(row.n_parameters for row in self.rows)
+        ax.set_title(f"{len(self.rows)} layers, {total:,} parameters")
+        self.boxes_, self.texts_ = {}, {}
+        end = None
+        for k, column in enumerate(columns):
+            x, y = k * pitch, 0
+            for row in column:
+                start = x + WIDTH / 2, y
+                if end is not None and y > 0:
+                    self._draw_line(end, start)
+                elif end is not None:  # from the foot of one column to the head of the next
+                    foot, bend = n_rows - 0.1, x - 0.4
+                    self._draw_line(end, (end[0], foot), (bend, foot), (bend, -0.2), (start[0], -0.2), start)
+                end = self._draw_row(row, "", x, y)
+                y += _measure(row)
+        return self
+
+    def _draw_row(self, row, prefix, x, y):
+        """Draw a layer or a residual connection from a place on, and give where it ends."""
+        key, middle = prefix + row.key, x + WIDTH / 2
+        if row.kind != "Residual":
+            self._draw_box(key, row, x, y, WIDTH)
+            return middle, y + BOX
+        fork, end = (middle, y - (1 - BOX) / 2), (middle, y)
+        lane = x + WIDTH + _measure_side(row) / 2
+        for k, inner in enumerate(row.shortcut):
+            self._draw_box(f"{key}.{inner.key}", inner, lane - SIDE / 2, y + k, SIDE)
+        y_inner = y
+        for inner in row.branch:
+            if inner is not row.branch[0]:
+                self._draw_line(end, (middle, y_inner))
+            end = self._draw_row(inner, f"{key}.", x, y_inner)
+            y_inner += _measure(inner)
+        y += _measure(row) - 1
+        self._draw_line(end, (middle, y))
+        self._draw_box(key, row, x, y, WIDTH)
+        self._draw_line(fork, (lane, fork[1]), (lane, y + BOX / 2), (x + WIDTH, y + BOX / 2))
+        return middle, y + BOX
+
+    def _draw_line(self, *points):
+        """Draw a line with corners, behind the boxes, that ends in an arrow."""
+        style = {"color": "0.45", "linewidth": 1, "zorder": 1}
+        self.ax_.plot(*np.transpose(points[:-1]), **style)
+        self.ax_.annotate(
+            "", points[-1], points[-2], arrowprops={**style, "arrowstyle": "-|>", "shrinkA": 0, "shrinkB": 0}
+        )
+
+    def _draw_box(self, key, row, x, y, width):
+        """Draw a layer's box with what is known of it; a narrow one leaves out its fields."""
+        from matplotlib.patches import FancyBboxPatch
+
+        style = "round,pad=0,rounding_size=0.12"
+        color = COLORS.get(row.kind, "#dfe7f2" if row.n_parameters else "#f0f0f0")
+        box = FancyBboxPatch((x, y), width, BOX, boxstyle=style, facecolor=color, edgecolor="0.45", zorder=2)
+        self.boxes_[key] = self.ax_.add_patch(box)
+        own = key.rpartition(".")[2] if width == SIDE else key
+        name = f"{own}  {row.kind}"
+        fields, count = row.fields, f"{row.n_parameters:,} parameters" if row.n_parameters else ""
+        if row.kind == "Residual":
+            name, fields = f"{key}  + shortcut", ""
+        elif width == SIDE:
+            fields = ""
+        self.texts_[key] = [
+            self.ax_.text(place, y + up * BOX, text, ha=side, va="center", fontsize=size, weight=weight, zorder=3)
+            for place, up, text, side, size, weight in (
+                (x + 0.15, 0.3, shorten(name, int(3.2 * width)), "left", 8, "bold"),
+                (x + 0.15, 0.73, shorten(fields, 40), "left", 6.5, "normal"),
+                (x + width - 0.15, 0.3, format_shape(row.output_shape), "right", 8, "normal"),
+                (x + width - 0.15, 0.73, count, "right", 6.5, "normal"),
+            )
+        ]
+
+
+def _measure(row):
+    """The number of rows that a layer takes."""
+    if row.kind != "Residual":
+        return 1
+    return max(sum(map(_measure, row.branch)), len(row.shortcut)) + 1
+
+
+def _measure_side(row):
+    """The room that a residual connection's shortcuts take beside it."""
+    if row.kind != "Residual":
+        return 0
+    inner = max(map(_measure_side, row.branch), default=0)
+    return 2 * inner + (SIDE + 1 if row.shortcut else 1)
+
+
+def _share_out(rows):
+    """Share rows out to columns of about equal height, none of them empty."""
+    total = sum(map(_measure, rows))
+    height = total / -(-total // ROWS)
+    columns, used = [[]], 0
+    for row in rows:
+        if columns[-1] and used + _measure(row) / 2 > height * len(columns):
+            columns.append([])
+        columns[-1].append(row)
+        used += _measure(row)
+    return columns

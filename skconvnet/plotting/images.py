@@ -1,0 +1,257 @@
+"""Filters, and the maps that they make of an image."""
+
+import numpy as np
+
+from skconvnet._parts import cut
+from skconvnet._values import suggest
+from skconvnet.plotting.base import Display, number_tiles, show_image, tile
+
+
+class FiltersDisplay(Display):
+    """The kernels of a convolution.
+
+    Kernels of three channels are shown in colour, where grey is 0; of one channel, side by side; of
+    others, a row for each filter and a column for each channel. Red is above 0, blue below, and the strongest
+    colour is the largest weight of all.
+
+    Parameters
+    ----------
+    weight : ndarray of shape (filters, channels, kernel height, kernel width)
+    layer : str, default=None
+        The layer's search key, for the title.
+
+    Attributes
+    ----------
+    ax_ : Axes
+    figure_ : Figure
+    image_ : AxesImage
+        All kernels, with NaN in between.
+    colorbar_ : Colorbar or None
+        None for kernels in colour.
+    """
+
+    def __init__(self, weight, *, layer=None):
+        self.weight = weight
+        self.layer = layer
+
+    @classmethod
+    def from_estimator(cls, estimator, *, layer=None, ax=None):
+        """Draw the filters of an estimator.
+
+        Parameters
+        ----------
+        estimator : ConvNetClassifier or ConvNetRegressor
+            Fitted.
+        layer : int or str, default=None
+            Position or search key of a `Conv2D`; "block.0" is layer 0 within the residual connection
+            "block". None takes the first one.
+        ax : Axes, default=None
+            None makes a figure.
+
+        Returns
+        -------
+        display : FiltersDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        TypeError
+            If estimator is of another package.
+        NotFittedError
+            If it is not fitted.
+        ValueError
+            If there is no such layer, or it has no filters.
+        """
+        cls._check(estimator)
+        owner, network = f"{cls.__name__}.from_estimator", estimator.network_
+        kernels = {
+            name.removesuffix(".weight"): weight for name, weight in network.weights.items() if weight.ndim == 4
+        }
+        if not kernels:
+            raise ValueError(f"{owner}: the network has no Conv2D, so it has no filters to show.")
+        if layer is None:
+            key = next(iter(kernels))
+        elif layer in kernels:
+            key = layer
+        else:
+            key = network.stages[cls._find(estimator, layer)].key
+        if key not in kernels:
+            raise ValueError(f"{owner}: layer {layer!r} has no filters; {suggest(layer, kernels)}")
+        return cls(kernels[key], layer=key).plot(ax=ax)
+
+    def plot(self, *, ax=None):
+        """Draw the kernels.
+
+        Parameters
+        ----------
+        ax : Axes, default=None
+            None makes a figure.
+
+        Returns
+        -------
+        display : FiltersDisplay
+            Itself.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If ax is more than one axes.
+        """
+        weight = np.asarray(self.weight, dtype=float)
+        filters, channels, height, width = weight.shape
+        largest = np.abs(weight).max() or 1
+        rows_of_filters = channels not in (1, 3)
+        if rows_of_filters:
+            pictures, n_columns = weight.reshape(-1, height, width), channels
+        else:
+            n_columns = int(np.ceil(np.sqrt(filters * 1.6)))
+            # in colour, 0 is grey
+            pictures = weight[:, 0] if channels == 1 else 0.5 + np.moveaxis(weight, 1, -1) / largest / 2
+        mosaic, steps = tile(pictures, n_columns)
+        size = fit_figure(mosaic.shape)
+        (ax,) = self._take_axes(ax, 1, figsize=size)
+        if channels == 3:
+            mosaic = np.nan_to_num(mosaic, nan=1.0)  # white
+        self.image_ = ax.imshow(mosaic, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")
+        self.colorbar_ = None
+        if channels != 3:
+            self.colorbar_ = self.figure_.colorbar(self.image_, ax=ax, label="weight")
+        n_rows = -(-len(pictures) // n_columns)
+        number_tiles(ax, steps, n_rows, n_columns, 1 if rows_of_filters else n_columns)
+        ax.set_ylabel("filter")
+        if rows_of_filters:
+            ax.set_xlabel("channel")
+        of = "" if self.layer is None else f" of layer {self.layer!r}"
+        ax.set_title(f"{filters} filters{of}, {height}×{width}×{channels}")
+        return self
+
+
+class FeatureMapsDisplay(Display):
+    """An image, and the maps that a layer makes of it.
+
+    Parameters
+    ----------
+    image : ndarray of shape (channels, height, width)
+    maps : ndarray of shape (n_maps, height, width)
+        The layer's output, with its activation.
+    layer : str, default=None
+        The layer's search key, for the title.
+
+    Attributes
+    ----------
+    axes_ : ndarray of Axes of shape (2,)
+        Of the image and of the maps.
+    figure_ : Figure
+    image_ : AxesImage
+    maps_ : AxesImage
+        All maps, with NaN in between, in one scale.
+    colorbar_ : Colorbar
+    """
+
+    def __init__(self, image, maps, *, layer=None):
+        self.image = image
+        self.maps = maps
+        self.layer = layer
+
+    @classmethod
+    def from_estimator(cls, estimator, image, *, layer=None, ax=None):
+        """Draw what a layer of an estimator makes of an image.
+
+        Parameters
+        ----------
+        estimator : ConvNetClassifier or ConvNetRegressor
+            Fitted on images.
+        image : array-like
+            One sample of X, as ``X[0]``.
+        layer : int or str, default=None
+            Position or search key of a layer that makes images; None takes the first one with weights.
+        ax : sequence of Axes, default=None
+            Two axes, for the image and the maps; None makes a figure.
+
+        Returns
+        -------
+        display : FeatureMapsDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        TypeError
+            If estimator is of another package.
+        NotFittedError
+            If it is not fitted.
+        ValueError
+            If there is no such layer, it makes no images, or the image is not like those of X.
+        """
+        cls._check(estimator)
+        images = cls._check_image(estimator, image)
+        network = estimator.network_
+        usable = {k: stage for k, stage in enumerate(network.stages) if len(stage.output_shape) == 3}
+        k = -1
+        if layer is not None:
+            k = cls._find(estimator, layer)
+        elif usable:
+            k = next((k for k, stage in usable.items() if stage.shapes), next(iter(usable)))
+        stage = network.stages[k]
+        if k not in usable:
+            raise ValueError(
+                f"{cls.__name__}.from_estimator: {stage.label} makes {stage.output_shape[0]} numbers, not "
+                f"images; layers that make images: {', '.join(s.key for s in usable.values()) or 'none'}."
+            )
+        maps = cut(network, 0, k + 1).forward(images).reshape(stage.output_shape)
+        return cls(images[0], maps, layer=stage.key).plot(ax=ax)
+
+    def plot(self, *, ax=None):
+        """Draw the image and the maps.
+
+        Parameters
+        ----------
+        ax : sequence of Axes, default=None
+            Two axes, for the image and the maps; None makes a figure.
+
+        Returns
+        -------
+        display : FeatureMapsDisplay
+            Itself.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If ax is another number of axes.
+        """
+        n, height, width = self.maps.shape
+        n_columns = int(np.ceil(np.sqrt(n * 1.6)))
+        mosaic, steps = tile(np.asarray(self.maps, dtype=float), n_columns)
+        wide, high = fit_figure(mosaic.shape)
+        axes = self._take_axes(ax, 2, figsize=(wide + 2.6, high), width_ratios=[2.2, wide])
+        self.image_ = show_image(axes[0], self.image)
+        axes[0].set_title("image")
+        self.maps_ = axes[1].imshow(mosaic, cmap="viridis", interpolation="nearest")
+        number_tiles(axes[1], steps, -(-n // n_columns), n_columns, n_columns)
+        axes[1].set_ylabel("map")
+        of = "" if self.layer is None else f" of layer {self.layer!r}"
+        axes[1].set_title(f"{n} maps{of}, {height}×{width}")
+        self.colorbar_ = self.figure_.colorbar(self.maps_, ax=axes[1], label="activation")
+        return self
+
+
+def fit_figure(shape):
+    """Give a figure size in inches, about 6 wide, for a mosaic of this shape with a title and a scale.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (height, width, ...), in any unit.
+
+    Returns
+    -------
+    size : (float, float)
+        Width and height.
+    """
+    scale = min(5 / shape[1], 8 / shape[0])
+    return max(3.5, scale * shape[1] + 1.4), max(2.2, scale * shape[0] + 0.8)

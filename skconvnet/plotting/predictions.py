@@ -1,0 +1,294 @@
+"""Why a prediction is what it is, and which ones are wrong."""
+
+import numpy as np
+
+from skconvnet._parts import cut, differentiate
+from skconvnet.plotting.base import Display, show_image
+
+METHODS = "gradient", "grad_cam"
+
+
+class SaliencyDisplay(Display):
+    """Which pixels of an image the score of a class depends on, as a heat map over the image.
+
+    Parameters
+    ----------
+    image : ndarray of shape (channels, height, width)
+    saliency : ndarray of shape (rows, columns)
+        At least 0; stretched over the image.
+    target : object, default=None
+        The class, for the title.
+    method : str, default="gradient"
+        How it was computed, for the title.
+
+    Attributes
+    ----------
+    ax_ : Axes
+    figure_ : Figure
+    image_ : AxesImage
+    heat_ : AxesImage
+    colorbar_ : Colorbar
+
+    References
+    ----------
+    Simonyan, Vedaldi and Zisserman, "Deep inside convolutional networks: visualising image classification
+    models and saliency maps", ICLR workshop 2014, section 3.1.
+
+    Selvaraju, Cogswell, Das, Vedantam, Parikh and Batra, "Grad-CAM: visual explanations from deep networks
+    via gradient-based localization", ICCV 2017, equations 1 and 2.
+    """
+
+    def __init__(self, image, saliency, *, target=None, method="gradient"):
+        self.image = image
+        self.saliency = saliency
+        self.target = target
+        self.method = method
+
+    @classmethod
+    def from_estimator(cls, estimator, image, *, method="gradient", target=None, layer=None, ax=None):
+        """Draw what the score of a class depends on.
+
+        The score is the class' output before softmax or sigmoid; of two classes that share one output, the
+        first one's is minus that output.
+
+        Parameters
+        ----------
+        estimator : ConvNetClassifier
+            Fitted on images.
+        image : array-like
+            One sample of X, as ``X[0]``.
+        method : {"gradient", "grad_cam"}, default="gradient"
+            "gradient": the absolute gradient of the score to each pixel, the largest of its channels.
+            "grad_cam": the maps of an inner layer, added up with the means of the score's gradients to them
+            as weights, and 0 where that is negative.
+        target : label, default=None
+            One of `classes_`; None takes the one with the highest score.
+        layer : int or str, default=None
+            For "grad_cam", position or search key of a layer that makes images; None takes the last one of
+            more than one pixel.
+        ax : Axes, default=None
+            None makes a figure.
+
+        Returns
+        -------
+        display : SaliencyDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        TypeError
+            If estimator is of another package.
+        NotFittedError
+            If it is not fitted.
+        ValueError
+            If it is no classifier of images, the image is not like those of X, or there is no such method, class
+            or layer.
+        """
+        cls._check(estimator, classes=True)
+        owner = f"{cls.__name__}.from_estimator"
+        if method not in METHODS:
+            raise ValueError(f"{owner}: method must be one of {', '.join(METHODS)}, got {method!r}.")
+        if method == "gradient" and layer is not None:
+            raise ValueError(f'{owner}: layer={layer!r} is for method="grad_cam"; "gradient" has none.')
+        images = cls._check_image(estimator, image)
+        network, classes = estimator.network_, estimator.classes_
+        # one output of two classes is the second one's score
+        signs = np.array([[-1], [1]]) if network.output_shape == (1,) else np.eye(len(classes))
+        if target is None:
+            place = int((signs @ network.forward(images)[0]).argmax())
+        elif target in classes.tolist():
+            place = classes.tolist().index(target)
+        else:
+            raise ValueError(f"{owner}: target must be one of classes_, {classes.tolist()}, got {target!r}.")
+        dy = signs[[place]].astype(network.dtype)
+        if method == "gradient":
+            dx = differentiate(cut(network, 0, len(network.stages)), images, dy)
+            saliency = np.abs(dx[0]).max(axis=0)
+        else:
+            k = cls._find_maps(estimator, layer)
+            shape = (1, *network.stages[k].output_shape)
+            maps = cut(network, 0, k + 1).forward(images).reshape(shape)
+            dmaps = differentiate(cut(network, k + 1, len(network.stages)), maps, dy)
+            saliency = np.maximum(np.tensordot(dmaps[0].mean(axis=(1, 2)), maps[0], 1), 0)
+        return cls(images[0], saliency, target=classes[place].item(), method=method).plot(ax=ax)
+
+    @classmethod
+    def _find_maps(cls, estimator, layer):
+        """Find the layer that Grad-CAM looks at."""
+        stages = estimator.network_.stages
+        usable = [k for k, s in enumerate(stages) if len(s.output_shape) == 3 and s.output_shape[1:] != (1, 1)]
+        k = cls._find(estimator, layer) if layer is not None else usable[-1] if usable else len(stages) - 1
+        if k not in usable:
+            raise ValueError(
+                f"{cls.__name__}.from_estimator: {stages[k].label} makes no images of more than one pixel; "
+                f"layers that do: {', '.join(stages[k].key for k in usable) or 'none'}."
+            )
+        return k
+
+    def plot(self, *, ax=None):
+        """Draw the image and the heat map over it.
+
+        Parameters
+        ----------
+        ax : Axes, default=None
+            None makes a figure.
+
+        Returns
+        -------
+        display : SaliencyDisplay
+            Itself.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If ax is more than one axes.
+        """
+        (ax,) = self._take_axes(ax, 1, figsize=(4.4, 3.8))
+        height, width = np.shape(self.image)[1:]
+        extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+        self.image_ = show_image(ax, self.image, extent=extent)
+        self.heat_ = ax.imshow(
+            self.saliency, cmap="inferno", vmin=0, alpha=0.6, interpolation="bilinear", extent=extent
+        )
+        words = {"gradient": "absolute gradient", "grad_cam": "Grad-CAM"}
+        label = words.get(self.method, self.method)
+        self.colorbar_ = self.figure_.colorbar(self.heat_, ax=ax, label=label)
+        ax.set_title("Saliency" if self.target is None else f"Saliency for class {self.target}")
+        return self
+
+
+class MistakesDisplay(Display):
+    """The mistakes that a classifier is most confident in.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, channels, height, width)
+        The most confident mistake first.
+    y_true : ndarray of shape (n,)
+    y_pred : ndarray of shape (n,)
+    probabilities : ndarray of shape (n,)
+        Of the predicted labels.
+    rows : ndarray of int of shape (n,)
+        Where in X the images are.
+    n_mistakes : int
+        How many mistakes there are in all.
+    n_samples : int
+        Out of how many.
+
+    Attributes
+    ----------
+    ax_ : Axes
+        The whole picture.
+    axes_ : ndarray of Axes of shape (n,)
+        Of the images.
+    figure_ : Figure
+    images_ : list of AxesImage
+    """
+
+    def __init__(self, images, y_true, y_pred, probabilities, rows, *, n_mistakes, n_samples):
+        self.images = images
+        self.y_true = y_true
+        self.y_pred = y_pred
+        self.probabilities = probabilities
+        self.rows = rows
+        self.n_mistakes = n_mistakes
+        self.n_samples = n_samples
+
+    @classmethod
+    def from_estimator(cls, estimator, X, y, *, n=16, ax=None):
+        """Draw the most confident mistakes of a classifier.
+
+        Parameters
+        ----------
+        estimator : ConvNetClassifier
+            Fitted on images, with a loss that gives probabilities.
+        X : array-like
+            Images, as for `fit`.
+        y : array-like of shape (n_samples,)
+            Their labels.
+        n : int, default=16
+            How many to draw at most.
+        ax : Axes, default=None
+            None makes a figure.
+
+        Returns
+        -------
+        display : MistakesDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        TypeError
+            If estimator is of another package.
+        NotFittedError
+            If it is not fitted.
+        ValueError
+            If it is no classifier of images into classes with probabilities, X and y do not fit, or n is below
+            1.
+        """
+        cls._check(estimator, classes=True)
+        cls._require_pixels(estimator)
+        owner = f"{cls.__name__}.from_estimator"
+        if estimator._y_shape or not hasattr(estimator, "predict_proba"):
+            raise ValueError(f"{owner} needs a classifier of one label a sample that gives probabilities.")
+        if n < 1:
+            raise ValueError(f"{owner}: n must be an int of at least 1, got {n!r}.")
+        images, y = estimator._check_images(X, y=y)
+        probabilities = estimator.predict_proba(X)
+        y_pred, confidence = estimator.classes_[probabilities.argmax(axis=1)], probabilities.max(axis=1)
+        wrong = np.flatnonzero(y_pred != y)
+        rows = wrong[np.argsort(-confidence[wrong], kind="stable")][:n]
+        display = cls(
+            images[rows],
+            y[rows],
+            y_pred[rows],
+            confidence[rows],
+            rows,
+            n_mistakes=len(wrong),
+            n_samples=len(y),
+        )
+        return display.plot(ax=ax)
+
+    def plot(self, *, ax=None):
+        """Draw the images, each with its label, what was predicted, and how probable that seemed.
+
+        Parameters
+        ----------
+        ax : Axes, default=None
+            None makes a figure.
+
+        Returns
+        -------
+        display : MistakesDisplay
+            Itself.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If ax is more than one axes.
+        """
+        n = len(self.images)
+        n_columns = max(1, int(np.ceil(np.sqrt(n))))
+        n_rows = max(1, -(-n // n_columns))
+        size = max(4.2, 1.5 * n_columns), max(1.2, 1.75 * n_rows + 0.4)
+        (ax,) = self._take_axes(ax, 1, figsize=size)
+        ax.set_axis_off()
+        ax.set_title(f"{self.n_mistakes} of {self.n_samples} wrong")
+        self.images_, axes = [], []
+        for k in range(n):
+            row, column = divmod(k, n_columns)
+            # room above each image for two lines
+            place = (column / n_columns, 1 - (row + 1) / n_rows, 0.9 / n_columns, 0.7 / n_rows)
+            panel = ax.inset_axes(place)
+            axes.append(panel)
+            self.images_.append(show_image(panel, self.images[k]))
+            title = f"{self.y_true[k]}, not {self.y_pred[k]}\n({self.probabilities[k]:.0%})"
+            panel.set_title(title, fontsize="small")
+        self.axes_ = np.array(axes, dtype=object)
+        return self
