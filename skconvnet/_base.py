@@ -14,8 +14,15 @@ from skconvnet import kernels
 from skconvnet._files import FileMixin
 from skconvnet._images import channels_first, flatten_images, settle_input_shape, show_images, view_images
 from skconvnet._network import Network
+from skconvnet._outline import format_table, outline_layers, outline_stages
 from skconvnet._params import NestedParamsMixin
-from skconvnet._sklearn_compat import Interval, StrOptions, check_sample_weight, validate_params
+from skconvnet._sklearn_compat import (
+    Interval,
+    NotebookMixin,
+    StrOptions,
+    check_sample_weight,
+    validate_params,
+)
 from skconvnet._training import Patience, Trainer, train
 from skconvnet.layers import Conv2D, Dense, Flatten, MaxPool2D
 from skconvnet.optimizers import OPTIMIZERS, Optimizer, resolve_optimizer
@@ -33,7 +40,7 @@ class Validation:
     weight: np.ndarray
 
 
-class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
+class BaseConvNet(FileMixin, NestedParamsMixin, NotebookMixin, BaseEstimator):
     """Base class of the estimators: checks parameters and images, trains, runs the network.
 
     An estimator says which y it takes (`_check_y`), what a sample weighs (`_weigh`), what it learns from
@@ -67,6 +74,15 @@ class BaseConvNet(FileMixin, NestedParamsMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
+
+    def _write_layers(self):
+        """Write the layers as HTML: with shapes and numbers of parameters once they are known."""
+        if hasattr(self, "network_"):
+            return format_table(outline_stages(self.network_.stages))
+        try:
+            return format_table(outline_layers(() if self.layers is None else self.layers))
+        except (TypeError, ValueError):
+            return ""  # fit will say what is wrong with them
 
     def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
         """Train a new network, or, with `warm_start`, go on with the old one.

@@ -48,8 +48,8 @@ def outline_layers(layers):
     return tuple(_outline(key, layer, None) for key, layer in name_layers(layers) if layer is not None)
 
 
-def format_rows(rows):
-    """Write rows as the body of an HTML table, those within residual connections indented.
+def format_table(rows):
+    """Write rows as an HTML table under a heading that unfolds, those within residual connections indented.
 
     Parameters
     ----------
@@ -58,8 +58,21 @@ def format_rows(rows):
     Returns
     -------
     text : str
+        Empty if there are no rows.
     """
-    return "\n".join(_format_row(row, 0) for row in rows)
+    if not rows:
+        return ""
+    heads = ["Name", "Layer"]
+    total = ""
+    if rows[0].output_shape is not None:
+        heads += ["Output shape", "Parameters"]
+        total = f", {sum(row.n_parameters for row in rows):,} parameters"
+    head = "".join(f"<th>{name}</th>" for name in heads)
+    body = "\n".join(_format_row(row, 0) for row in rows)
+    return (
+        f'<div class="estimator-table"><details><summary>Layers{total}</summary>'
+        f'<table class="parameters-table"><tbody><tr>{head}</tr>\n{body}</tbody></table></details></div>'
+    )
 
 
 def format_shape(shape):
@@ -91,10 +104,14 @@ def _list_ways(residual, shape):
 
 def _format_row(row, depth):
     """Write a row and those within it."""
-    cells = [row.key, f"{row.kind}({row.fields})"]
+    cells = [f"{row.kind}({row.fields})"]
     if row.output_shape is not None:
         cells += [format_shape(row.output_shape), f"{row.n_parameters:,}"]
-    first, *rest = (f"<td>{html.escape(cell)}</td>" for cell in cells)
-    indented = first.replace("<td>", f'<td style="padding-left: {0.5 + 1.5 * depth}em">')
-    lines = [f"<tr>{indented}{''.join(rest)}</tr>"]
-    return "\n".join([*lines, *(_format_row(inner, depth + 1) for inner in row.branch + row.shortcut)])
+    first = f'<td style="padding-left: {0.5 + 1.5 * depth}em">{html.escape(row.key)}</td>'
+    rest = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+    return "\n".join(
+        [
+            f"<tr class='default'>{first}{rest}</tr>",
+            *(_format_row(inner, depth + 1) for inner in row.branch + row.shortcut),
+        ]
+    )

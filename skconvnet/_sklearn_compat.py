@@ -7,6 +7,7 @@ from sklearn.utils.validation import _check_sample_weight
 
 __all__ = [
     "Interval",
+    "NotebookMixin",
     "StrOptions",
     "check_first_call",
     "check_matplotlib_support",
@@ -31,3 +32,26 @@ def check_sample_weight(sample_weight, X):
     if not weight.any():
         raise ValueError("Sample weights must contain at least one non-zero number.")
     return weight
+
+
+class NotebookMixin:
+    """Puts a table of an estimator's layers behind its parameters in notebooks.
+
+    An estimator gives the table by `_write_layers`. scikit-learn has tables of parameters from 1.7, where
+    what they are shown by is private; before, nothing calls the methods below and notebooks show the repr.
+    """
+
+    def _get_params_html(self, deep=True, *args, **kwargs):
+        """The estimator's own parameters; their layers' fields are in the table of layers."""
+        return self._extend(super()._get_params_html(False), self._write_layers)
+
+    def _get_fitted_attr_html(self, *args, **kwargs):
+        """The fitted attributes."""
+        return self._extend(super()._get_fitted_attr_html(), str)
+
+    def _extend(self, table, write):
+        """Give a table tooltips from the docstring, and what follows it."""
+        table.doc_link = "#"  # without a link there are no tooltips; this one stays on the page
+        before = table._html_repr
+        table._html_repr = lambda: before() + write()
+        return table

@@ -1,6 +1,6 @@
 """Draw everything that skconvnet.plotting draws, of a small network that reads handwritten digits.
 
-    python plots.py [--folder pictures]
+python plots.py [--folder pictures]
 """
 
 import argparse

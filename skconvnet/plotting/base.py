@@ -14,13 +14,14 @@ class Display:
 
     @classmethod
     def _check(cls, estimator, classes=False):
-        """Require a fitted estimator of this package, and classes of one label a sample if those are needed."""
+        """Require a fitted estimator of this package, and a classifier if classes are needed."""
         owner = f"{cls.__name__}.from_estimator"
         check_matplotlib_support(owner)
         if not isinstance(estimator, BaseConvNet):
             raise TypeError(
-                f"{owner} needs a ConvNetClassifier or ConvNetRegressor, got {type(estimator).__name__}. Give "
-                f"that step of a pipeline, or best_estimator_ of a search, and X as the steps before it make it."
+                f"{owner} needs a ConvNetClassifier or ConvNetRegressor, got {type(estimator).__name__}. "
+                f"Give that step of a pipeline, or best_estimator_ of a search, and X as the steps before it "
+                f"make it."
             )
         check_is_fitted(estimator)
         if classes and not is_classifier(estimator):
@@ -47,8 +48,8 @@ class Display:
         """Refuse an estimator of plain vectors."""
         if len(estimator.input_shape_) == 1:
             raise ValueError(
-                f"{cls.__name__}.from_estimator needs an estimator of images, but this one was fitted on rows "
-                f"of {estimator.n_features_in_} numbers; give it input_shape=(height, width)."
+                f"{cls.__name__}.from_estimator needs an estimator of images, but this one was fitted on "
+                f"rows of {estimator.n_features_in_} numbers; give it input_shape=(height, width)."
             )
 
     def _take_axes(self, ax, n, **layout):

@@ -70,7 +70,9 @@ class LearningCurveDisplay(Display):
         """
         cls._check(estimator)
         if not estimator.history_:
-            raise ValueError(f"{cls.__name__}.from_estimator: no epoch was trained to its end; fit once more.")
+            raise ValueError(
+                f"{cls.__name__}.from_estimator: no epoch was trained to its end; fit once more."
+            )
         scoring = estimator.scoring
         named = {None: "accuracy" if is_classifier(estimator) else "R²"}
         display = cls(

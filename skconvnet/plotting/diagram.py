@@ -33,8 +33,8 @@ class NetworkDisplay(Display):
     ax_ : Axes
     figure_ : Figure
     boxes_ : dict of str to FancyBboxPatch
-        By search key, and "input"; "block" is the sum of a residual connection of that name, "block.0" layer 0
-        within it.
+        By search key, and "input"; "block" is the sum of a residual connection of that name, "block.0"
+        layer 0 within it.
     texts_ : dict of str to list of Text
         What is written in each box.
     """
@@ -158,14 +158,16 @@ class NetworkDisplay(Display):
         name = f"{own}  {row.kind}"
         fields, count = row.fields, f"{row.n_parameters:,} parameters" if row.n_parameters else ""
         if row.kind == "Residual":
-            name, fields = f"{key}  + shortcut", ""
+            name, fields, count = f"{key}  + shortcut", "", f"{row.n_parameters:,} in all"
         elif width == SIDE:
             fields = ""
         self.texts_[key] = [
-            self.ax_.text(place, y + up * BOX, text, ha=side, va="center", fontsize=size, weight=weight, zorder=3)
+            self.ax_.text(
+                place, y + up * BOX, text, ha=side, va="center", fontsize=size, weight=weight, zorder=3
+            )
             for place, up, text, side, size, weight in (
                 (x + 0.15, 0.3, shorten(name, int(3.2 * width)), "left", 8, "bold"),
-                (x + 0.15, 0.73, shorten(fields, 40), "left", 6.5, "normal"),
+                (x + 0.15, 0.73, shorten(fields, 54), "left", 6.5, "normal"),
                 (x + width - 0.15, 0.3, format_shape(row.output_shape), "right", 8, "normal"),
                 (x + width - 0.15, 0.73, count, "right", 6.5, "normal"),
             )

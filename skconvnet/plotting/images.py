@@ -66,7 +66,9 @@ class FiltersDisplay(Display):
         cls._check(estimator)
         owner, network = f"{cls.__name__}.from_estimator", estimator.network_
         kernels = {
-            name.removesuffix(".weight"): weight for name, weight in network.weights.items() if weight.ndim == 4
+            name.removesuffix(".weight"): weight
+            for name, weight in network.weights.items()
+            if weight.ndim == 4
         }
         if not kernels:
             raise ValueError(f"{owner}: the network has no Conv2D, so it has no filters to show.")

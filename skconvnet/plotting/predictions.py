@@ -82,8 +82,8 @@ class SaliencyDisplay(Display):
         NotFittedError
             If it is not fitted.
         ValueError
-            If it is no classifier of images, the image is not like those of X, or there is no such method, class
-            or layer.
+            If it is no classifier of images, the image is not like those of X, or there is no such method,
+            class or layer.
         """
         cls._check(estimator, classes=True)
         owner = f"{cls.__name__}.from_estimator"
@@ -117,7 +117,9 @@ class SaliencyDisplay(Display):
     def _find_maps(cls, estimator, layer):
         """Find the layer that Grad-CAM looks at."""
         stages = estimator.network_.stages
-        usable = [k for k, s in enumerate(stages) if len(s.output_shape) == 3 and s.output_shape[1:] != (1, 1)]
+        usable = [
+            k for k, s in enumerate(stages) if len(s.output_shape) == 3 and s.output_shape[1:] != (1, 1)
+        ]
         k = cls._find(estimator, layer) if layer is not None else usable[-1] if usable else len(stages) - 1
         if k not in usable:
             raise ValueError(
@@ -150,8 +152,9 @@ class SaliencyDisplay(Display):
         height, width = np.shape(self.image)[1:]
         extent = (-0.5, width - 0.5, height - 0.5, -0.5)
         self.image_ = show_image(ax, self.image, extent=extent)
+        alpha = 0.8 * self.saliency / (np.max(self.saliency) or 1)  # the image shows where nothing counts
         self.heat_ = ax.imshow(
-            self.saliency, cmap="inferno", vmin=0, alpha=0.6, interpolation="bilinear", extent=extent
+            self.saliency, cmap="inferno", vmin=0, alpha=alpha, interpolation="bilinear", extent=extent
         )
         words = {"gradient": "absolute gradient", "grad_cam": "Grad-CAM"}
         label = words.get(self.method, self.method)
@@ -227,8 +230,8 @@ class MistakesDisplay(Display):
         NotFittedError
             If it is not fitted.
         ValueError
-            If it is no classifier of images into classes with probabilities, X and y do not fit, or n is below
-            1.
+            If it is no classifier of images into classes with probabilities, X and y do not fit, or n is
+            below 1.
         """
         cls._check(estimator, classes=True)
         cls._require_pixels(estimator)
