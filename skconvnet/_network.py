@@ -427,8 +427,7 @@ class Network:
             In the network's dtype.
         n_threads : int, default=1
         training : bool, default=True
-            Whether as the network trains; otherwise as it predicts, which a network with `BatchNorm` can
-            only go forward.
+            Whether as the network trains; otherwise as it predicts.
 
         Returns
         -------
@@ -439,7 +438,8 @@ class Network:
         Raises
         ------
         ValueError
-            If X or dy has another shape than the network's, or another number of samples than the other.
+            If X or dy has another shape than the network's, or another number of samples than the other, or
+            the network is to go back through `BatchNorm` as it predicts.
         """
         if len(dy) != len(X):
             raise ValueError(f"dy must have the {len(X)} samples of X, got {len(dy)}.")

@@ -1,6 +1,7 @@
 """Parts of a network as it predicts: what an inner layer makes, and how the outputs depend on it."""
 
 from dataclasses import replace
+from numbers import Integral
 
 import numpy as np
 
@@ -30,7 +31,7 @@ def find_stage(network, layer):
         If there is no such layer.
     """
     keys = [key for key, _ in name_layers(network.layers)]
-    within = isinstance(layer, int) and -len(keys) <= layer < len(keys)
+    within = isinstance(layer, Integral) and -len(keys) <= layer < len(keys)
     key = keys[layer] if within else str(layer)
     found = [stage.key for stage in network.stages]
     if key not in found:

@@ -256,4 +256,4 @@ def fit_figure(shape):
         Width and height.
     """
     scale = min(5 / shape[1], 8 / shape[0])
-    return max(3.5, scale * shape[1] + 1.4), max(2.2, scale * shape[0] + 0.8)
+    return max(4, scale * shape[1] + 2), max(2.2, scale * shape[0] + 1)

@@ -1,5 +1,7 @@
 """Why a prediction is what it is, and which ones are wrong."""
 
+from numbers import Integral
+
 import numpy as np
 
 from skconvnet._parts import cut, differentiate
@@ -238,7 +240,7 @@ class MistakesDisplay(Display):
         owner = f"{cls.__name__}.from_estimator"
         if estimator._y_shape or not hasattr(estimator, "predict_proba"):
             raise ValueError(f"{owner} needs a classifier of one label a sample that gives probabilities.")
-        if n < 1:
+        if not isinstance(n, Integral) or n < 1:
             raise ValueError(f"{owner}: n must be an int of at least 1, got {n!r}.")
         images, y = estimator._check_images(X, y=y)
         probabilities = estimator.predict_proba(X)
