@@ -91,8 +91,6 @@ class BatchNorm(Layer):
             raise ValueError("its running_var has negative numbers; a variance has none.")
 
     def lower(self, plan, x, places):
-        if plan.input.needs_gradient and not plan.training:
-            raise ValueError("BatchNorm can only go forward as it predicts: its way back is training's.")
         y = plan.add_twin(x, trains=self.scale or self.center)
         channels = x.shape[0]
         settings = (
