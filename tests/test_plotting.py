@@ -254,6 +254,8 @@ class TestNetwork:
 
     def test_boxes_and_what_is_in_them_do_not_overlap(self, clf):
         layers = [Conv2D(2, padding="same", name=f"with_a_long_name_{k}") for k in range(25)] + LAYERS[1:3]
+        inner = Residual([Conv2D(3, stride=2, padding="same")], name="inner")
+        layers.append(Residual([inner, ReLU()], [Conv2D(3, 1, stride=2), ReLU(), ReLU(), BatchNorm()]))
         deep = ConvNetClassifier(layers, max_iter=1).fit(X[:30], Y[:30])
         for model in (clf, deep):
             display = NetworkDisplay.from_estimator(model)
@@ -323,6 +325,18 @@ class TestSaliency:
     def test_refuses(self, clf, options, message):
         with pytest.raises(ValueError, match=message):
             SaliencyDisplay.from_estimator(clf, X[0], **options)
+
+    def test_of_several_labels(self):
+        clf = ConvNetClassifier(LAYERS, loss="binary_cross_entropy", max_iter=1, random_state=0)
+        clf.fit(X, np.eye(10, dtype=int)[Y])
+        expected = self.differences(clf, X[0], lambda images: clf.decision_function(images)[:, 7])
+        saliency = SaliencyDisplay.from_estimator(clf, X[0], target=7).saliency
+        np.testing.assert_allclose(saliency, np.abs(expected), rtol=1e-4, atol=1e-7)
+
+    def test_where_nothing_counts(self):
+        display = SaliencyDisplay(np.ones((1, 4, 4)), np.zeros((2, 2))).plot()
+        display.figure_.canvas.draw()
+        assert display.ax_.get_title() == "Saliency"
 
     def test_needs_classes(self):
         reg = ConvNetRegressor(LAYERS, max_iter=1).fit(X, Y)

@@ -123,7 +123,8 @@ class NetworkDisplay(Display):
             self._draw_box(key, row, x, y, WIDTH)
             return middle, y + BOX
         fork, end = (middle, y - (1 - BOX) / 2), (middle, y)
-        lane = x + WIDTH + _measure_side(row) / 2
+        own = SIDE + 1 if row.shortcut else 1
+        lane = x + WIDTH + _measure_side(row) - own / 2
         for k, inner in enumerate(row.shortcut):
             self._draw_box(f"{key}.{inner.key}", inner, lane - SIDE / 2, y + k, SIDE)
         y_inner = y
@@ -186,7 +187,7 @@ def _measure_side(row):
     if row.kind != "Residual":
         return 0
     inner = max(map(_measure_side, row.branch), default=0)
-    return 2 * inner + (SIDE + 1 if row.shortcut else 1)
+    return inner + (SIDE + 1 if row.shortcut else 1)
 
 
 def _share_out(rows):
