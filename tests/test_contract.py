@@ -21,6 +21,7 @@ from skconvnet.layers import (
     Dense,
     Dropout,
     Flatten,
+    GaussianNoise,
     GlobalAvgPool2D,
     GlobalMaxPool2D,
     Identity,
@@ -32,6 +33,11 @@ from skconvnet.layers import (
     MaxPool2D,
     Mixup,
     Output,
+    RandomCrop,
+    RandomErasing,
+    RandomFlip,
+    RandomRotation,
+    RandomShift,
     ReLU,
     Rescaling,
     Residual,
@@ -122,6 +128,21 @@ def list_rows():
     yield Dropout(0.9, name="drop"), VECTOR
     for shape, padding in product([IMAGE, PIXEL, ROW], [0, 2, (1, 0), ((0, 1), (2, 3))]):
         yield ZeroPad2D(padding), shape
+    for shape in (IMAGE, PIXEL, ROW):
+        yield RandomFlip(), shape
+        yield RandomFlip(horizontal=shape is ROW, vertical=True, name="flip"), shape
+        yield RandomShift((1, 3)), shape
+        yield RandomRotation(170), shape
+        yield RandomErasing(probability=0.8), shape
+        yield RandomCrop(shape[1:], padding=2), shape
+        yield GaussianNoise(), shape
+    for size, padding in product([1, 4, (2, 6)], [0, (3, 1)]):
+        yield RandomCrop(size, padding), IMAGE
+    yield RandomCrop((9, 7), (1, 4)), IMAGE
+    yield RandomShift(0), IMAGE
+    yield RandomRotation(0, name="still"), IMAGE
+    yield RandomErasing((0, 1), probability=1), IMAGE
+    yield GaussianNoise(3), VECTOR
     for shape in (IMAGE, COLUMN, VECTOR):
         yield Residual([]), shape
         yield Residual([Tanh(), Rescaling(0.5)], name="outer"), shape
@@ -131,6 +152,8 @@ def list_rows():
         yield Residual([first, norm, Tanh()]), IMAGE
     for units, activation in product([7, 4], ["tanh", "relu"]):
         yield Residual([Dense(units, activation=activation), LayerNorm()]), VECTOR
+    augmented = [RandomShift(), RandomErasing(), RandomRotation()]
+    yield Residual([RandomFlip(), Conv2D(3, padding=1), *augmented], shortcut=[GaussianNoise()]), IMAGE
     yield Residual([MaxPool2D(), Conv2D(5, 1)], shortcut=[AvgPool2D(), BatchNorm(), Conv2D(5, 1)]), IMAGE
     yield Residual([Residual([LayerNorm(), Conv2D(3, padding=1)]), GELU()], shortcut=[Softplus()]), IMAGE
     yield Residual([GlobalMaxPool2D(), Dense(2)], shortcut=[Conv2D(2, 1), GlobalAvgPool2D()]), IMAGE
@@ -186,11 +209,46 @@ def run_batch_norm(layer, x, p, draws):
     return reference.batch_norm(x, *moments, gamma, beta, getattr(layer, "epsilon", 0))
 
 
-def run_dropout(layer, x, p, draws):
-    if draws is None:
-        return x
-    draws.append(layer)
-    return x * reference.dropout_mask(0, len(draws) - 1, len(x), x[0].size, layer.rate).reshape(x.shape)
+def run_random(twin):
+    """The twin of a layer that draws numbers, of layer, input and (key, number), and is not in prediction."""
+
+    def run(layer, x, p, draws):
+        if draws is None:
+            return x
+        draws.append(layer)
+        return twin(layer, x, (0, len(draws) - 1))
+
+    return run
+
+
+def run_dropout(layer, x, draw):
+    return x * reference.dropout_mask(*draw, len(x), x[0].size, layer.rate).reshape(x.shape)
+
+
+def run_shift(layer, x, draw):
+    tops, lefts = (range(-n, n + 1) for n in pair(layer.pixels))
+    return reference.random_window(x, *draw, x.shape[2:], tops, lefts)
+
+
+def run_crop(layer, x, p, draws):
+    size, padding = pair(layer.size), pair(layer.padding)
+    rests = [n_in - n_out for n_in, n_out in zip(x.shape[2:], size)]
+    if draws is None:  # the middle is the one choice
+        starts, number = [range(rest // 2, rest // 2 + 1) for rest in rests], 0
+    else:
+        starts = [range(-n, rest + n + 1) for rest, n in zip(rests, padding)]
+        number = len(draws)
+        draws.append(layer)
+    return reference.random_window(x, 0, number, size, *starts)
+
+
+def run_erasing(layer, x, draw):
+    mask = reference.erasing_mask(*draw, len(x), x.shape[2:], layer.size, 0.3, layer.probability)
+    return x * mask[:, None]
+
+
+def run_noise(layer, x, draw):
+    return x + layer.stddev * reference.gaussian_noise(*draw, len(x), x[0].size).reshape(x.shape)
 
 
 def run_residual(layer, x, p, draws):
@@ -217,7 +275,15 @@ TWINS = {
     LayerNorm: lambda layer, x, p, draws: reference.layer_norm(
         x, p.get("weight", 1), p.get("bias", 0), layer.epsilon
     ),
-    Dropout: run_dropout,
+    Dropout: run_random(run_dropout),
+    RandomFlip: run_random(
+        lambda layer, x, draw: reference.random_flip(x, *draw, layer.horizontal, layer.vertical)
+    ),
+    RandomShift: run_random(run_shift),
+    RandomCrop: run_crop,
+    RandomRotation: run_random(lambda layer, x, draw: reference.random_rotation(x, *draw, layer.degrees)),
+    RandomErasing: run_random(run_erasing),
+    GaussianNoise: run_random(run_noise),
     Flatten: lambda layer, x, p, draws: x.reshape(len(x), -1),
     Identity: lambda layer, x, p, draws: x,
     Mixup: lambda layer, x, p, draws: x,  # it is the trainer that mixes

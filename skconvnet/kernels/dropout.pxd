@@ -10,13 +10,7 @@ backward.
 from libc.stdint cimport uint32_t, uint64_t
 
 from skconvnet.kernels.lanes cimport block_t, buffer_t, lanes_t, locate, real_t
-
-
-cdef extern from "noise.h" nogil:
-    uint64_t derive_key(uint64_t key, uint32_t use)
-    lanes_t draw_mask(
-        uint64_t key, uint32_t element, uint32_t sample, uint32_t threshold, real_t scale
-    )
+from skconvnet.kernels.noise cimport derive_key, draw_mask
 
 
 ctypedef struct dropout_t:

@@ -53,8 +53,8 @@ typedef real_t unaligned_lanes_t
    the bits of the mantissa, the exponent's bias, the range in which exp neither overflows nor is
    denormal, the Taylor terms of e^r - 1 for |r| <= ln(2) / 2, ln 2 in two parts, the first short
    enough for n * LN2_HIGH to be exact, 1.5 * 2^MANTISSA_BITS, which rounds what it is added to, the
-   terms of sum z^k / (2 k + 1) for |z| <= 0.172 and of MILLS, and the bits that hold the second half
-   of a mantissa. */
+   terms of sum z^k / (2 k + 1) for |z| <= 0.172, of a sine up to pi / 2 and of MILLS, and the bits that
+   hold the second half of a mantissa. */
 #if SKCONVNET_DOUBLE
 typedef int64_t bits_t __attribute__((vector_size(LANE_BYTES)));
 #define MANTISSA_BITS 52
@@ -65,6 +65,7 @@ typedef int64_t bits_t __attribute__((vector_size(LANE_BYTES)));
 #define LN2_LOW 1.90821492927058770002e-10
 #define ROUNDER 6755399441055744.0
 #define SERIES_TERMS 21
+#define SINE_TERMS 11
 #define MILLS_TERMS 23
 #define HALF_MANTISSA 0x7ffffff
 #else
@@ -77,6 +78,7 @@ typedef int32_t bits_t __attribute__((vector_size(LANE_BYTES)));
 #define LN2_LOW -2.12194440e-04f
 #define ROUNDER 12582912.0f
 #define SERIES_TERMS 10
+#define SINE_TERMS 7
 #define MILLS_TERMS 11
 #define HALF_MANTISSA 0xfff
 #endif
@@ -218,6 +220,22 @@ static inline lanes_t arc_series(lanes_t z) {
     lanes_t sum = splat((real_t)1 / (2 * SERIES_TERMS - 1));
     for (int k = SERIES_TERMS - 2; k >= 0; k--) sum = sum * z + (real_t)1 / (2 * k + 1);
     return sum;
+}
+
+/* log x of a normal x > 0: n log 2 + 2 artanh((m - 1) / (m + 1)), x = m 2^n, m from sqrt(1/2) to sqrt(2) */
+static inline lanes_t log_lanes(lanes_t x) {
+    bits_t n = ((bits_t)x - (bits_t)splat(0.70710678118654752440)) >> MANTISSA_BITS;
+    lanes_t m = (lanes_t)((bits_t)x - (n << MANTISSA_BITS)), s = (m - (real_t)1) / (m + (real_t)1);
+    return __builtin_convertvector(n, lanes_t) * (real_t)0.69314718055994530942 +
+           (s + s) * arc_series(s * s);
+}
+
+/* cos(2 pi t) = sin(2 pi (1/4 - |t|)) for |t| <= 1/2, by its Taylor series. */
+static inline lanes_t cos_turns(lanes_t t) {
+    lanes_t r = (real_t)6.28318530717958647693 * ((real_t)0.25 - magnitude(t)), z = r * r;
+    lanes_t q = splat(1);
+    for (int k = SINE_TERMS - 1; k >= 1; k--) q = (real_t)1 - q * z * ((real_t)1 / (2 * k * (2 * k + 1)));
+    return r * q;
 }
 
 /* log(1 + e^x) = max(x, 0) + log(1 + t), t = e^-|x|; the logarithm is 2 artanh(s), s = t / (2 + t) */

@@ -20,6 +20,7 @@ cdef extern from "lanes.h" nogil:
     lanes_t splat(real_t value)
     lanes_t load_lanes(const real_t* p)
     lanes_t larger(lanes_t a, lanes_t b)
+    lanes_t magnitude(lanes_t x)
     lanes_t where_positive(lanes_t test, lanes_t yes, lanes_t no)
     lanes_t claim(lanes_t a, lanes_t b, lanes_t yes, lanes_t* open)
     real_t sum_lanes(lanes_t v)

@@ -19,11 +19,11 @@ from skconvnet.kernels.activation cimport (
     ARCTAN, ELU, GELU, IDENTITY, LEAKY_RELU, LOG_SOFTMAX, RELU, SIGMOID, SOFTMAX, SOFTPLUS, TANH
 )
 from skconvnet.kernels.batch_norm cimport follow_moments
-from skconvnet.kernels.dropout cimport derive_key
 from skconvnet.kernels.lanes cimport LANES, TILE_WIDTH, lanes_t, real_t
 from skconvnet.kernels.loss cimport (
     ABSOLUTE_ERROR, BINARY_CROSS_ENTROPY, CROSS_ENTROPY, HUBER, SQUARED_ERROR, labels_t, target_t
 )
+from skconvnet.kernels.noise cimport derive_key
 from skconvnet.kernels.op cimport describe_op, op_t
 from skconvnet.kernels.optimizer cimport (
     ADADELTA, ADAM, CHUNK, LION, NESTEROV, SCALED, SGD, optimizer_t, step_t

@@ -10,7 +10,9 @@ from skconvnet.kernels.branch cimport (
 from skconvnet.kernels.conv cimport conv_backward, conv_forward, conv_t
 from skconvnet.kernels.dense cimport dense_backward, dense_forward, dense_t
 from skconvnet.kernels.dropout cimport dropout_backward, dropout_forward, dropout_t
+from skconvnet.kernels.erasing cimport erasing_backward, erasing_forward, erasing_t
 from skconvnet.kernels.flatten cimport flatten_backward, flatten_t
+from skconvnet.kernels.gaussian cimport gaussian_forward, gaussian_t
 from skconvnet.kernels.lanes cimport block_t
 from skconvnet.kernels.layer_norm cimport layer_norm_backward, layer_norm_forward, layer_norm_t
 from skconvnet.kernels.local cimport local_backward, local_forward, local_t
@@ -21,6 +23,7 @@ from skconvnet.kernels.pool cimport (
     avg_pool_backward, avg_pool_forward, max_pool_backward, max_pool_forward, pool_t
 )
 from skconvnet.kernels.rescale cimport rescale_backward, rescale_forward, rescale_t
+from skconvnet.kernels.warp cimport warp_backward, warp_forward, warp_t
 
 
 cdef enum op_kind:
@@ -38,6 +41,9 @@ cdef enum op_kind:
     LAYER_NORM
     RESCALE
     LOCAL
+    WARP
+    ERASING
+    GAUSSIAN
     CLEAR_GAPS
     PLANE_MAX_POOL
     PLANE_AVG_POOL
@@ -58,6 +64,9 @@ cdef struct op_t:
     layer_norm_t layer_norm
     rescale_t rescale
     local_t local
+    warp_t warp
+    erasing_t erasing
+    gaussian_t gaussian
     plane_t plane
     plane_pool_t plane_pool
     spread_t spread
@@ -93,6 +102,12 @@ cdef inline int describe_op(op_t* op, str name, dict fields) except -1:
         op.kind, op.rescale = RESCALE, fields
     elif name == "local":
         op.kind, op.local = LOCAL, fields
+    elif name == "warp":
+        op.kind, op.warp = WARP, fields
+    elif name == "erasing":
+        op.kind, op.erasing = ERASING, fields
+    elif name == "gaussian":
+        op.kind, op.gaussian = GAUSSIAN, fields
     elif name == "clear_gaps":
         op.kind, op.plane = CLEAR_GAPS, fields
     elif name == "plane_max_pool":
@@ -134,6 +149,12 @@ cdef inline void run_forward(const op_t* op, const block_t* b) noexcept nogil:
         rescale_forward(&op.rescale, b)
     elif op.kind == LOCAL:
         local_forward(&op.local, b)
+    elif op.kind == WARP:
+        warp_forward(&op.warp, b)
+    elif op.kind == ERASING:
+        erasing_forward(&op.erasing, b)
+    elif op.kind == GAUSSIAN:
+        gaussian_forward(&op.gaussian, b)
     elif op.kind == CLEAR_GAPS:
         clear_gaps(&op.plane, b)
     elif op.kind == PLANE_MAX_POOL:
@@ -175,3 +196,7 @@ cdef inline void run_backward(const op_t* op, const block_t* b) noexcept nogil:
         rescale_backward(&op.rescale, b)
     elif op.kind == LOCAL:
         local_backward(&op.local, b)
+    elif op.kind == WARP:
+        warp_backward(&op.warp, b)
+    elif op.kind == ERASING:
+        erasing_backward(&op.erasing, b)

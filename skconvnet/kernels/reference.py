@@ -5,6 +5,7 @@ Arrays are (n, c, h, w) or (n, features). kernel, stride and dilation are pairs,
 """
 
 import numpy as np
+from scipy.ndimage import map_coordinates
 from scipy.special import erfcx
 
 
@@ -425,11 +426,82 @@ def mix_bits(x):
     return x ^ (x >> 16)
 
 
-def dropout_mask(key, number, n, size, rate):
-    """What multiplies the numbers of n samples in the dropout layer of that number; key: the step's."""
+def draw_bits(key, number, elements, n):
+    """What n samples draw in the call of that number, (n, elements); key: the step's."""
     low, high = (np.array([half], np.uint32) for half in (key & 0xFFFFFFFF, key >> 32))
     low = mix_bits(low + np.uint32(number) * np.array([0x9E3779B9], np.uint32))
     high = mix_bits(high ^ low)
-    element, sample = np.arange(size, dtype=np.uint32), np.arange(n, dtype=np.uint32)
-    drawn = mix_bits(mix_bits(low ^ element) + (high ^ sample[:, None]))
+    elements, samples = np.asarray(elements, np.uint32), np.arange(n, dtype=np.uint32)
+    return mix_bits(mix_bits(low ^ elements) + (high ^ samples[:, None]))
+
+
+def draw_below(key, number, element, n, choices):
+    """An integer from 0 to choices - 1 for each of n samples."""
+    return (draw_bits(key, number, [element], n)[:, 0].astype(np.int64) * choices) >> 32
+
+
+def draw_shares(key, number, elements, n):
+    """Numbers between 0 and 1, (n, elements)."""
+    return (draw_bits(key, number, elements, n) + 0.5) / 2**32
+
+
+def dropout_mask(key, number, n, size, rate):
+    """What multiplies the numbers of n samples in the dropout layer of that number; key: the step's."""
+    drawn = draw_bits(key, number, np.arange(size), n)
     return np.where(drawn < rate * 2**32, 0, 1 / (1 - rate))
+
+
+def gaussian_noise(key, number, n, size):
+    """What is added to the numbers of n samples, for a standard deviation of 1 (Box and Muller 1958)."""
+    u = draw_shares(key, number, 2 * np.arange(size), n)
+    v = draw_bits(key, number, 2 * np.arange(size) + 1, n).astype(np.int32) / 2**32
+    return np.sqrt(-2 * np.log(u)) * np.cos(2 * np.pi * v)
+
+
+def random_flip(x, key, number, horizontal, vertical):
+    """Rows and columns of a sample backwards where it draws so."""
+    y = x.copy()
+    for element, wanted in enumerate((vertical, horizontal)):
+        for n in np.flatnonzero(draw_below(key, number, element, len(x), 1 + wanted)):
+            y[n] = np.flip(y[n], 1 + element)
+    return y
+
+
+def random_window(x, key, number, size, tops, lefts):
+    """A window of each sample, from the first of its choices on; the border is repeated beyond the image."""
+    top = tops[0] + draw_below(key, number, 2, len(x), len(tops))
+    left = lefts[0] + draw_below(key, number, 3, len(x), len(lefts))
+    rows, columns = (
+        np.clip(start[:, None] + np.arange(n_out), 0, n_in - 1)
+        for start, n_out, n_in in zip((top, left), size, x.shape[2:])
+    )
+    return np.stack([image[:, i][:, :, j] for image, i, j in zip(x, rows, columns)])
+
+
+def random_rotation(x, key, number, degrees):
+    """Each sample turned about its middle, bilinear; the border is repeated beyond the image."""
+    angle = np.radians(degrees) * (2 * draw_shares(key, number, [4], len(x))[:, 0] - 1)
+    middle = np.subtract(x.shape[2:], 1) / 2
+    i, j = np.indices(x.shape[2:]) - middle[:, None, None]
+    y = np.empty_like(x)
+    for n, a in enumerate(angle):
+        places = np.cos(a) * i - np.sin(a) * j + middle[0], np.sin(a) * i + np.cos(a) * j + middle[1]
+        for c, channel in enumerate(x[n]):
+            y[n, c] = map_coordinates(channel, places, order=1, mode="nearest")
+    return y
+
+
+def erasing_mask(key, number, n, shape, size, aspect, probability):
+    """0 in a rectangle of n samples of that (height, width), 1 elsewhere: Zhong et al. 2020."""
+    wanted, area, stretch = draw_shares(key, number, [0, 1, 2], n).T
+    area = (size[0] + (size[1] - size[0]) * area) * np.prod(shape)
+    stretch = np.exp(np.log(aspect) * (2 * stretch - 1))
+    mask = np.ones((n, *shape))
+    for k in np.flatnonzero(wanted < probability):
+        sides = np.sqrt((area[k] * stretch[k], area[k] / stretch[k]))
+        sides = np.clip(np.floor(sides + 0.5).astype(int), 1, shape)
+        top, left = (
+            draw_below(key, number, 3 + axis, n, shape[axis] - sides[axis] + 1)[k] for axis in (0, 1)
+        )
+        mask[k, top : top + sides[0], left : left + sides[1]] = 0
+    return mask

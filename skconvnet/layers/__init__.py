@@ -13,6 +13,14 @@ from skconvnet.layers.activation import (
     Softplus,
     Tanh,
 )
+from skconvnet.layers.augmentation import (
+    GaussianNoise,
+    RandomCrop,
+    RandomErasing,
+    RandomFlip,
+    RandomRotation,
+    RandomShift,
+)
 from skconvnet.layers.base import Layer, ShapeError
 from skconvnet.layers.conv import Conv2D, LocallyConnected2D
 from skconvnet.layers.dense import Dense, Flatten, Output
@@ -34,6 +42,7 @@ __all__ = [
     "Dense",
     "Dropout",
     "Flatten",
+    "GaussianNoise",
     "GlobalAvgPool2D",
     "GlobalMaxPool2D",
     "Identity",
@@ -45,6 +54,11 @@ __all__ = [
     "MaxPool2D",
     "Mixup",
     "Output",
+    "RandomCrop",
+    "RandomErasing",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomShift",
     "ReLU",
     "Rescaling",
     "Residual",

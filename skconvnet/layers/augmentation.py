@@ -1,0 +1,300 @@
+"""Layers that change images at random in training, so that the network never sees one twice."""
+
+from dataclasses import dataclass
+from numbers import Real
+
+from skconvnet._values import check_numbers
+from skconvnet.kernels.augmentation import Erasing, Noise, Warp
+from skconvnet.layers.base import Layer, check_flag, check_image, check_pair
+from skconvnet.layers.window import slide
+
+
+@dataclass(repr=False, eq=False)
+class _Augmentation(Layer):
+    """What the layers share that act on images, in training alone, and keep their shape."""
+
+    def output_shape(self, shape):
+        check_image(shape)
+        return shape
+
+    def lower(self, plan, x, places):
+        return self._change(plan, x) if plan.training else x
+
+
+def _warp(plan, x, shape, **choices):
+    """Make the call of an affine map, and give what it makes of x, of a shape."""
+    y = plan.add_image(shape, x)
+    plan.add_call(Warp(x, y, plan.number_draw(), **choices))
+    return y
+
+
+@dataclass(repr=False, eq=False)
+class RandomFlip(_Augmentation):
+    """Flip half of the images in training.
+
+    Parameters
+    ----------
+    horizontal : bool, default=True
+        Whether to swap left and right with probability 1/2.
+    vertical : bool, default=False
+        Whether to swap top and bottom with probability 1/2.
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    Raises
+    ------
+    ValueError
+        If a value is neither True nor False.
+
+    Notes
+    -----
+    What is drawn follows from the estimator's `random_state`, the step and the place of a sample in its
+    mini-batch: it is the same for any number of threads. Predictions pass through unchanged. Both hold
+    for all layers whose names begin with Random, and for `GaussianNoise`.
+
+    Examples
+    --------
+    >>> from skconvnet import ConvNetClassifier
+    >>> from skconvnet.layers import Conv2D, GlobalAvgPool2D, RandomFlip, RandomShift, Standardize
+    >>> clf = ConvNetClassifier([Standardize(), RandomFlip(), RandomShift(4), Conv2D(8), GlobalAvgPool2D()])
+    """
+
+    horizontal: bool = True
+    vertical: bool = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_flag("RandomFlip", "horizontal", self.horizontal)
+        check_flag("RandomFlip", "vertical", self.vertical)
+
+    def _change(self, plan, x):
+        return _warp(plan, x, x.shape, flip=self.vertical, mirror=self.horizontal)
+
+
+@dataclass(repr=False, eq=False)
+class RandomShift(_Augmentation):
+    """Shift images by whole pixels in training; the pixels at the border are repeated.
+
+    Parameters
+    ----------
+    pixels : int or (int, int), default=2
+        The most rows and columns, up or down, left or right; all shifts up to these are as likely.
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    Raises
+    ------
+    ValueError
+        If pixels is not of these kinds, or negative.
+
+    See Also
+    --------
+    RandomFlip : What random layers have in common.
+    """
+
+    pixels: int | tuple = 2
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_pair("RandomShift", "pixels", self.pixels, 0)
+
+    def _change(self, plan, x):
+        rows, columns = check_pair("RandomShift", "pixels", self.pixels, 0)
+        return _warp(plan, x, x.shape, tops=range(-rows, rows + 1), lefts=range(-columns, columns + 1))
+
+
+@dataclass(repr=False, eq=False)
+class RandomCrop(Layer):
+    """Cut a window out of each image: any in training, that in the middle in prediction.
+
+    Parameters
+    ----------
+    size : int or (int, int)
+        Height and width of the window, in pixels.
+    padding : int or (int, int), default=0
+        Rows above and below and columns left and right of the image that windows in training may reach
+        into; the pixels at the border are repeated there.
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    Raises
+    ------
+    ValueError
+        If a value is not of these kinds.
+
+    Notes
+    -----
+    Where an odd number of pixels is left over in prediction, one more stays below or at the right. A
+    window of the image's own size changes nothing in prediction.
+
+    See Also
+    --------
+    RandomFlip : What random layers have in common.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import RandomCrop
+    >>> RandomCrop(28).output_shape((3, 32, 32))
+    (3, 28, 28)
+    >>> RandomCrop(32, padding=4).output_shape((3, 32, 32))
+    (3, 32, 32)
+    """
+
+    size: int | tuple
+    padding: int | tuple = 0
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_pair("RandomCrop", "size", self.size, 1)
+        check_pair("RandomCrop", "padding", self.padding, 0)
+
+    def _list_starts(self, shape):
+        """Give the rows, and the columns, of the image that windows may begin at."""
+        size = check_pair("RandomCrop", "size", self.size, 1)
+        padding = check_pair("RandomCrop", "padding", self.padding, 0)
+        slide(shape, (1, 1), (1, 1), padding, "Use less padding.")
+        counts = slide(shape, size, (1, 1), padding, "Use a smaller size, or more padding.")
+        return [range(-before, n - before) for n, before in zip(counts, padding)]
+
+    def output_shape(self, shape):
+        check_image(shape)
+        self._list_starts(shape)
+        return shape[0], *check_pair("RandomCrop", "size", self.size, 1)
+
+    def lower(self, plan, x, places):
+        shape, starts = self.output_shape(x.shape), self._list_starts(x.shape)
+        if not plan.training:
+            if shape == x.shape:
+                return x
+            starts = [some[(len(some) - 1) // 2 :][:1] for some in starts]
+        return _warp(plan, x, shape, tops=starts[0], lefts=starts[1])
+
+
+@dataclass(repr=False, eq=False)
+class RandomRotation(_Augmentation):
+    """Turn images about their middle in training.
+
+    Pixels between those of the image are interpolated in both directions; beyond the image, the pixels
+    at its border are repeated.
+
+    Parameters
+    ----------
+    degrees : float, default=10
+        The largest angle, to either side, from 0 to 180; all up to it are as likely.
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    Raises
+    ------
+    ValueError
+        If degrees is not such a number.
+
+    See Also
+    --------
+    RandomFlip : What random layers have in common.
+    """
+
+    degrees: float = 10
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_numbers(self, degrees="[0, 180]")
+
+    def _change(self, plan, x):
+        return _warp(plan, x, x.shape, degrees=float(self.degrees))
+
+
+@dataclass(repr=False, eq=False)
+class RandomErasing(_Augmentation):
+    """Set a rectangle of some images to 0 in training, in all channels.
+
+    Put it behind `Standardize` or another layer that brings the images' mean to about 0.
+
+    Parameters
+    ----------
+    size : (float, float), default=(0.02, 0.4)
+        The least and the largest share of the image's area; all between them are as likely.
+    probability : float, default=0.5
+        That an image loses anything.
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    Raises
+    ------
+    ValueError
+        If a value is not of these kinds, or not from 0 to 1.
+
+    Notes
+    -----
+    A rectangle's height over its width is from 0.3 to 1 / 0.3, with a uniform logarithm. It is rounded to
+    pixels, at least one, cut to the image's height and width, and may lie anywhere within the image.
+
+    See Also
+    --------
+    RandomFlip : What random layers have in common.
+
+    References
+    ----------
+    Zhong, Zheng, Kang, Li and Yang, "Random erasing data augmentation", AAAI 2020, algorithm 1, with
+    rectangles that are cut instead of drawn again.
+    """
+
+    size: tuple = (0.02, 0.4)
+    probability: float = 0.5
+    _aspect = 0.3
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_numbers(self, probability="[0, 1]")
+        pair = self.size if isinstance(self.size, tuple) and len(self.size) == 2 else ("", "")
+        if not all(isinstance(v, Real) for v in pair) or not 0 <= pair[0] <= pair[1] <= 1:
+            raise ValueError(
+                f"RandomErasing: size must be a pair of numbers from 0 to 1, the least and the largest "
+                f"share of the image's area, got {self.size!r}."
+            )
+
+    def _change(self, plan, x):
+        y = plan.add_twin(x)
+        size = tuple(map(float, self.size))
+        plan.add_call(Erasing(x, y, plan.number_draw(), size, self._aspect, float(self.probability)))
+        return y
+
+
+@dataclass(repr=False, eq=False)
+class GaussianNoise(Layer):
+    """Add a number of the normal distribution to each number, in training.
+
+    Parameters
+    ----------
+    stddev : float, default=0.1
+        Standard deviation of what is added; its mean is 0.
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    Raises
+    ------
+    ValueError
+        If stddev is negative or not finite.
+
+    See Also
+    --------
+    RandomFlip : What random layers have in common.
+
+    References
+    ----------
+    Box and Muller, "A note on the generation of random normal deviates", Annals of Mathematical
+    Statistics 29, 1958.
+    """
+
+    stddev: float = 0.1
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_numbers(self, stddev="[0, inf)")
+
+    def lower(self, plan, x, places):
+        if not plan.training:
+            return x
+        y = plan.add_twin(x)
+        plan.add_call(Noise(x, y, plan.number_draw(), float(self.stddev)))
+        return y
