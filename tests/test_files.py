@@ -27,12 +27,18 @@ from skconvnet.layers import (
     Dense,
     Dropout,
     Flatten,
+    GaussianNoise,
     GlobalAvgPool2D,
     LayerNorm,
     LeakyReLU,
     LocallyConnected2D,
     MaxPool2D,
     Output,
+    RandomCrop,
+    RandomErasing,
+    RandomFlip,
+    RandomRotation,
+    RandomShift,
     Rescaling,
     Residual,
     Softmax,
@@ -71,6 +77,10 @@ RESIDUAL = [
     Residual([Conv2D(2, padding="same"), BatchNorm(), Dropout(0.3)], name="block"),
     Residual([Dropout(0.2)], shortcut=[BatchNorm()]),
 ]
+AUGMENTED = [
+    *(Standardize(), RandomFlip(vertical=True), RandomShift((1, 0)), RandomCrop((5, 4), padding=(1, 0))),
+    *(RandomRotation(5.5), RandomErasing(size=(0.1, 0.2), probability=0.3), GaussianNoise(0.2), Conv2D(2)),
+]
 PARAMS = {
     "default": {},
     "others": {"layers": OTHERS},
@@ -82,6 +92,7 @@ PARAMS = {
     "warmup": {"learning_rate": Warmup(ReduceOnPlateau(0.01, patience=0, threshold=0.5), 3)},
     "cycle": {"learning_rate": OneCycle(0.01, 6), "weight_decay": 0.01, "clip_norm": 0.1},
     "stopped": {"layers": RESIDUAL, "early_stopping": True, "scoring": "accuracy", "label_smoothing": 0.1},
+    "augmented": {"layers": AUGMENTED, "dtype": "float32"},
     "warm": {"layers": RESIDUAL, "early_stopping": True, "warm_start": True, "dtype": "float32"},
     "weighted": {"class_weight": {0: 1, 1: 2.5, 2: np.float64(3)}},
     "balanced": {"class_weight": "balanced"},
