@@ -310,6 +310,14 @@ def _write_zero_padding(graph, layer, x, shape):
     return _pad(graph, x, pad_image(shape, (1, 1), (1, 1), layer.padding))
 
 
+def _write_crop(graph, layer, x, shape):
+    # beyond the image, the pixels at its border are repeated
+    sizes = zip(layer._list_middle(shape), layer.output_shape(shape)[1:], shape[1:])
+    for axis, ((start,), n_out, n_in) in enumerate(sizes, 2):
+        x = graph.add("Gather", x, np.clip(start + np.arange(n_out), 0, n_in - 1), axis=axis)
+    return x
+
+
 def _write_gelu(graph, layer, x, shape):
     # x / 2 (1 + erf(x / sqrt(2)))
     y = graph.add("Erf", graph.add("Mul", x, math.sqrt(0.5)))
@@ -341,6 +349,7 @@ WRITERS = {
     layers.LayerNorm: _write_layer_norm,
     layers.Rescaling: _write_rescaling,
     layers.ZeroPad2D: _write_zero_padding,
+    layers.RandomCrop: _write_crop,
     layers.Residual: _write_residual,
     layers.ReLU: _write("Relu"),
     layers.LeakyReLU: _write("LeakyRelu", lambda layer, shape: {"alpha": float(layer.slope)}),

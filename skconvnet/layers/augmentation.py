@@ -156,18 +156,21 @@ class RandomCrop(Layer):
         counts = slide(shape, size, (1, 1), padding, "Use a smaller size, or more padding.")
         return [range(-before, n - before) for n, before in zip(counts, padding)]
 
+    def _list_middle(self, shape):
+        """Give the row, and the column, that the window in the middle begins at."""
+        return [starts[(len(starts) - 1) // 2 :][:1] for starts in self._list_starts(shape)]
+
     def output_shape(self, shape):
         check_image(shape)
         self._list_starts(shape)
         return shape[0], *check_pair("RandomCrop", "size", self.size, 1)
 
     def lower(self, plan, x, places):
-        shape, starts = self.output_shape(x.shape), self._list_starts(x.shape)
-        if not plan.training:
-            if shape == x.shape:
-                return x
-            starts = [some[(len(some) - 1) // 2 :][:1] for some in starts]
-        return _warp(plan, x, shape, tops=starts[0], lefts=starts[1])
+        shape = self.output_shape(x.shape)
+        if shape == x.shape and not plan.training:
+            return x
+        tops, lefts = self._list_starts(x.shape) if plan.training else self._list_middle(x.shape)
+        return _warp(plan, x, shape, tops=tops, lefts=lefts)
 
 
 @dataclass(repr=False, eq=False)
