@@ -17,13 +17,16 @@ from skconvnet._network import Network
 from skconvnet._outline import format_table, outline_layers, outline_stages
 from skconvnet._params import NestedParamsMixin
 from skconvnet._sklearn_compat import (
+    CallbackSupportMixin,
     Interval,
     NotebookMixin,
     StrOptions,
     check_sample_weight,
+    has_callbacks,
+    manage_callbacks,
     validate_params,
 )
-from skconvnet._training import Patience, Trainer, train
+from skconvnet._training import Patience, Trainer, pass_epoch, train
 from skconvnet.layers import Conv2D, Dense, Flatten, MaxPool2D
 from skconvnet.optimizers import OPTIMIZERS, Optimizer, resolve_optimizer
 from skconvnet.schedules import Schedule
@@ -40,7 +43,7 @@ class Validation:
     weight: np.ndarray
 
 
-class BaseConvNet(FileMixin, NestedParamsMixin, NotebookMixin, BaseEstimator):
+class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMixin, BaseEstimator):
     """Base class of the estimators: checks parameters and images, trains, runs the network.
 
     An estimator says which y it takes (`_check_y`), what a sample weighs (`_weigh`), what it learns from
@@ -117,7 +120,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, NotebookMixin, BaseEstimator):
                 raise ValueError("X_val and y_val belong together: give both or neither.")
             if X_val is None and sample_weight_val is not None:
                 raise ValueError("sample_weight_val has no samples to weigh: give X_val and y_val, too.")
-            go_on = self.warm_start and hasattr(self, "network_")
+            given, go_on = (X, y, sample_weight), self.warm_start and hasattr(self, "network_")
             images, y, weight = self._prepare(X, y, sample_weight, go_on)
             target = self._encode(y, self.network_)
             if X_val is not None:
@@ -128,13 +131,13 @@ class BaseConvNet(FileMixin, NestedParamsMixin, NotebookMixin, BaseEstimator):
                 weight[validation.rows] = 0
             else:
                 validation = None
-            self._train(images, target, weight, self.max_iter, validation, interruptible=True)
+            self._train(images, target, weight, self.max_iter, validation, given)
         return self
 
     def _fit_one_epoch(self, X, y, sample_weight, go_on, classes=None):
         """Train a new network for an epoch, or go on with the old one."""
         images, y, weight = self._prepare(X, y, sample_weight, go_on, classes)
-        self._train(images, self._encode(y, self.network_), weight, 1, None, interruptible=False)
+        self._train(images, self._encode(y, self.network_), weight, 1)
 
     def _prepare(self, X, y, sample_weight, go_on, classes=None):
         """Check what to train on; make a new network, or a copy of the old one to go on with."""
@@ -295,8 +298,11 @@ class BaseConvNet(FileMixin, NestedParamsMixin, NotebookMixin, BaseEstimator):
         network.initialize(rng)
         return Trainer(network, resolve_optimizer(self.optimizer), rng, self._make_loss())
 
-    def _train(self, X, target, weight, n_epochs, validation, interruptible):
-        """Train, and publish what was learnt."""
+    def _train(self, X, target, weight, n_epochs, validation=None, given=None):
+        """Train, and publish what was learnt.
+
+        With what `fit` was given, callbacks are told, and Ctrl-C ends the training; else it goes through.
+        """
         trainer, history = self._trainer, self.history_
         batch_size = min(64, len(X)) if self.batch_size == "auto" else self.batch_size
         run_epoch = trainer.prepare(
@@ -317,19 +323,51 @@ class BaseConvNet(FileMixin, NestedParamsMixin, NotebookMixin, BaseEstimator):
         if self.early_stopping and validation is not None:
             watched, sign = ("valid_loss", -1) if self.scoring is None else ("valid_score", 1)
             patience = Patience(lambda record: sign * record[watched], self.n_iter_no_change, self.tol)
-        train(trainer, run_epoch, n_epochs, history, self.verbose, interruptible, evaluate, patience)
-        self.n_iter_ = len(history)
-        # 0 where Ctrl-C came before the first whole epoch
-        self.best_iter_ = (patience.best_iter if patience else 0) or self.n_iter_
-        self.loss_curve_ = [record["train_loss"] for record in history]
-        self.loss_ = self.loss_curve_[-1] if history else float("nan")
-        self.validation_loss_curve_ = self.validation_scores_ = None
-        if validation is not None:
-            self.validation_loss_curve_, self.validation_scores_ = (
-                [record.get(name, float("nan")) for record in history]
-                for name in ("valid_loss", "valid_score")
+        validated = validation is not None
+
+        def describe():
+            now = trainer.copy()
+            attributes = {"_trainer": now, "network_": now.network, "history_": list(history)}
+            return {**attributes, **list_results(now, history, validated)}
+
+        with self._tell_callbacks(given, describe) as begin_epoch:
+            train(
+                trainer,
+                run_epoch,
+                n_epochs,
+                history,
+                self.verbose,
+                given is not None,
+                evaluate,
+                patience,
+                begin_epoch,
             )
-        self.t_ = int(trainer.steps[0])
+            vars(self).update(list_results(trainer, history, validated))
+            if patience is not None:
+                # 0 where Ctrl-C came before the first whole epoch
+                self.best_iter_ = patience.best_iter or self.n_iter_
+
+    @contextmanager
+    def _tell_callbacks(self, given, describe):
+        """Tell callbacks that a fit begins and ends; give what tells them of an epoch, for `train`."""
+        if given is None or not has_callbacks(self):
+            yield pass_epoch
+            return
+        X, y, sample_weight = given
+        metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
+        told = {"estimator": self, "X": X, "y": y, "metadata": metadata}
+        with manage_callbacks(self):
+            fit = self._init_callback_context(max_subtasks=self.max_iter)
+            fit.call_on_fit_task_begin(**told)
+
+            def begin_epoch():
+                epoch = fit.subcontext("epoch")
+                epoch.call_on_fit_task_begin(**told)
+                # describe copies the network, and runs only if a callback asks for the fitted estimator
+                return lambda: epoch.call_on_fit_task_end(**told, reconstruction_attributes=describe)
+
+            yield begin_epoch
+            fit.call_on_fit_task_end(**told, reconstruction_attributes={})
 
     def _run_network(self, X, head=None):
         """Give the network's outputs for a user's X."""
@@ -341,6 +379,24 @@ class BaseConvNet(FileMixin, NestedParamsMixin, NotebookMixin, BaseEstimator):
                 f"number is {np.abs(images).max():g}. Scale X as the training data were."
             )
         return outputs
+
+
+def list_results(trainer, history, validated):
+    """Give the attributes that tell of a training, as they are after its last epoch so far."""
+    losses = [record["train_loss"] for record in history]
+    curves = [
+        [record.get(name, float("nan")) for record in history] if validated else None
+        for name in ("valid_loss", "valid_score")
+    ]
+    return {
+        "n_iter_": len(history),
+        "best_iter_": len(history),
+        "t_": int(trainer.steps[0]),
+        "loss_": losses[-1] if history else float("nan"),
+        "loss_curve_": losses,
+        "validation_loss_curve_": curves[0],
+        "validation_scores_": curves[1],
+    }
 
 
 def make_default_layers(shape):

@@ -113,7 +113,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         OpenMP threads; None means ``SKCONVNET_NUM_THREADS`` if set, else ``OMP_NUM_THREADS`` if
         set, else one for each physical core that the process may use.
     verbose : int, default=0
-        1 prints a table with a line an epoch.
+        1 prints a table with a line an epoch; 2 draws, on a terminal, a bar too while an epoch runs.
 
     Attributes
     ----------

@@ -22,6 +22,7 @@ import warnings
 import numpy as np
 
 from skconvnet._network import Network
+from skconvnet._sklearn_compat import ATTACHED
 from skconvnet._training import Trainer
 from skconvnet._values import Value
 from skconvnet._versions import __version__
@@ -38,7 +39,8 @@ class FileMixin:
         The file has parameters, weights, running statistics, classes, history, and what training goes on
         from: the optimizer's state, the steps taken, and the random generator's state. It appears
         whole or not at all; an older file stays if something fails. Read it with `skconvnet.load`, or
-        its tensors with any reader of safetensors.
+        its tensors with any reader of safetensors. What `set_callbacks` and the `set_..._request` methods
+        attached to the estimator is not in the file.
 
         Parameters
         ----------
@@ -216,7 +218,7 @@ def _take_apart(thing):
     """Give the constructor's arguments and the state that came after, each by name."""
     if isinstance(thing, np.random.RandomState):
         return {}, thing.get_state(legacy=False)
-    attributes = dict(vars(thing))
+    attributes = {name: value for name, value in vars(thing).items() if name not in ATTACHED}
     arguments = {
         name: attributes.pop(name if name in attributes else f"_{name}")
         for name in inspect.signature(type(thing)).parameters

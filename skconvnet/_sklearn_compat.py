@@ -5,15 +5,37 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call
 from sklearn.utils.validation import _check_sample_weight
 
+try:
+    from sklearn.callback import CallbackSupportMixin
+    from sklearn.callback._callback_support import callback_management_context as manage_callbacks
+except ImportError:  # before scikit-learn 1.9
+    from contextlib import nullcontext as manage_callbacks
+
+    class CallbackSupportMixin:
+        """Stands in where scikit-learn has no callbacks, so that none can be set."""
+
+
 __all__ = [
+    "ATTACHED",
+    "CallbackSupportMixin",
     "Interval",
     "NotebookMixin",
     "StrOptions",
     "check_first_call",
     "check_matplotlib_support",
     "check_sample_weight",
+    "has_callbacks",
+    "manage_callbacks",
     "validate_params",
 ]
+
+# What `set_callbacks` and `set_fit_request` attach to an estimator: neither parameters nor learnt.
+ATTACHED = ("_skl_callbacks", "_metadata_request")
+
+
+def has_callbacks(estimator):
+    """Whether callbacks are set, by `set_callbacks` or by what the estimator is fitted in."""
+    return bool(getattr(estimator, "_skl_callbacks", ()))
 
 
 def validate_params(estimator):

@@ -1,4 +1,4 @@
-"""Epochs and batches, and the table that tells of them: knows no layer."""
+"""Epochs and batches: knows no layer."""
 
 import copy
 import time
@@ -10,6 +10,7 @@ import numpy as np
 
 from skconvnet import kernels
 from skconvnet._losses import CROSS_ENTROPY
+from skconvnet._progress import draw_bar, print_record
 from skconvnet.schedules import resolve_schedule
 
 
@@ -94,8 +95,9 @@ class Trainer:
 
         Returns
         -------
-        run_epoch : callable () -> dict
-            Trains on all samples once and gives a record of the history.
+        run_epoch : callable (show=callable (float)) -> dict
+            Trains on all samples once and gives a record of the history; shows, now and then, the share of
+            the batches that are done.
         """
         network = self.network
         program = network.compile(training=True)
@@ -109,11 +111,14 @@ class Trainer:
         decaying = network.list_decaying() if weight_decay else np.empty((0, 2), np.intp)
         batches = np.arange(-(-len(rows) // batch_size))
         sizes = np.minimum(batch_size, len(rows) - batch_size * batches)
+        # An epoch is always cut into the same calls, because a sum of sums has other bits. A call takes 2
+        # microseconds, a batch of a small network 20.
+        part = max(4, -(-len(batches) // 50))
         schedule = resolve_schedule(learning_rate)
         if schedule != self._schedule:
             self._schedule, self._memory = schedule, schedule.start()
 
-        def run_epoch():
+        def run_epoch(show=lambda share: None):
             start = time.perf_counter()
             order = self.rng.permutation(rows) if shuffle else rows
             rates = schedule.rates(self.steps[0] + batches, self._memory)
@@ -121,24 +126,32 @@ class Trainer:
             # what mixes and augments does not move the generator of orders
             mixing, augmenting = (np.random.RandomState([use, key >> 32, key & 0xFFFFFFFF]) for use in (0, 1))
             shares, shifts = network.draw_mixing(sizes, mixing)
-            loss, score, total = program.train(
-                samples,
-                order,
-                targets,
-                weight,
-                batch_size,
-                optimizer,
-                decaying,
-                rates,
-                shares,
-                shifts,
-                network.start_augmentation(X, data_format, augmenting),
-                key,
-                network.params,
-                self._state,
-                self.steps,
-                workspace,
-            )
+            augment = network.start_augmentation(X, data_format, augmenting)
+            sums = np.zeros(3)  # of loss, score and weight
+            for first in range(0, len(batches), part):
+                end = first + part
+                sums += program.train(
+                    samples,
+                    order[first * batch_size : end * batch_size],
+                    targets,
+                    weight,
+                    batch_size,
+                    optimizer,
+                    decaying,
+                    rates[first:end],
+                    shares[first:end],
+                    shifts[first:end],
+                    augment,
+                    key,
+                    network.params,
+                    self._state,
+                    self.steps,
+                    workspace,
+                )
+                if not np.isfinite(sums[0]):
+                    break
+                show(min(1, end / len(batches)))
+            loss, score, total = sums
             return {
                 "train_loss": loss / total,
                 "train_score": score / total,
@@ -228,26 +241,43 @@ class Patience:
         return self.waited >= self.n_iter_no_change
 
 
-def train(trainer, run_epoch, n_epochs, history, verbose, interruptible, evaluate=None, patience=None):
+def pass_epoch():
+    """Begin an epoch that nobody watches, and whose end stops nothing."""
+    return lambda: False
+
+
+def train(
+    trainer,
+    run_epoch,
+    n_epochs,
+    history,
+    verbose,
+    interruptible,
+    evaluate=None,
+    patience=None,
+    begin_epoch=pass_epoch,
+):
     """Run epochs and append their records to history.
 
     Parameters
     ----------
     trainer : Trainer
         Whose network's parameters must stay finite.
-    run_epoch : callable () -> dict
+    run_epoch : callable (show) -> dict
         Of the trainer.
     n_epochs : int
     history : list of dict
         Gets a record an epoch, with its number.
     verbose : int
-        Above 0, print a line an epoch.
+        Above 0, print a line an epoch; above 1, draw a bar while it runs, on a terminal.
     interruptible : bool
         Whether Ctrl-C ends the training with a warning; it goes through otherwise.
     evaluate : callable () -> dict, default=None
         What it gives after an epoch goes into the record.
     patience : Patience, default=None
         When to stop early, with the best weights.
+    begin_epoch : callable () -> callable () -> bool, default=pass_epoch
+        Called before each epoch; what it gives is called after it and says whether to stop.
 
     Raises
     ------
@@ -263,20 +293,23 @@ def train(trainer, run_epoch, n_epochs, history, verbose, interruptible, evaluat
     network, interrupted = trainer.network, False
     try:
         for _ in range(n_epochs):
-            record = {"epoch": len(history) + 1, **run_epoch()}
-            if not np.isfinite(record["train_loss"]) or not np.isfinite(network.params).all():
-                raise ValueError(
-                    f"The training loss is no longer finite in epoch {record['epoch']}. Use a smaller "
-                    f"learning_rate (it is {record['learning_rate']:g}), or scale X, and the numbers of "
-                    f"y if it has some, to about 1."
-                )
-            if evaluate is not None:
-                record.update(evaluate())
+            end_epoch, epoch = begin_epoch(), len(history) + 1
+            with draw_bar(epoch, verbose) as show:
+                record = {"epoch": epoch, **run_epoch(show)}
+                if not np.isfinite(record["train_loss"]) or not np.isfinite(network.params).all():
+                    raise ValueError(
+                        f"The training loss is no longer finite in epoch {epoch}. Use a smaller "
+                        f"learning_rate (it is {record['learning_rate']:g}), or scale X, and the numbers of "
+                        f"y if it has some, to about 1."
+                    )
+                if evaluate is not None:
+                    record.update(evaluate())
             history.append(record)
             trainer.follow(record)
             if verbose:
                 print_record(record, first=len(history) == 1 or history[-2].keys() != record.keys())
-            if patience is not None and patience.follow(record, network.params):
+            done = patience is not None and patience.follow(record, network.params)
+            if end_epoch() or done:
                 break
     except KeyboardInterrupt:
         if not interruptible:
@@ -290,24 +323,3 @@ def train(trainer, run_epoch, n_epochs, history, verbose, interruptible, evaluat
             f"Training interrupted after {len(history)} whole epochs: the model is that of {end}.",
             stacklevel=4,
         )
-
-
-# column of the table: width, format
-_COLUMNS = {
-    "epoch": (5, "d"),
-    "train_loss": (10, ".4f"),
-    "train_score": (11, ".4f"),
-    "valid_loss": (10, ".4f"),
-    "valid_score": (11, ".4f"),
-    "learning_rate": (13, ".2e"),
-    "duration": (8, ".3f"),
-}
-
-
-def print_record(record, first):
-    """Print a line of the epoch table, under its head if it is the first of its columns."""
-    columns = {name: column for name, column in _COLUMNS.items() if name in record}
-    if first:
-        print("  ".join(f"{name:>{width}}" for name, (width, _) in columns.items()))
-    cells = (f"{record[name]:>{width}{form}}" for name, (width, form) in columns.items())
-    print("  ".join(cells), flush=True)

@@ -1,0 +1,56 @@
+"""What a terminal shows of training: a line an epoch, and a bar while it runs."""
+
+import sys
+import time
+from contextlib import contextmanager
+
+# column of the table: width, format
+_COLUMNS = {
+    "epoch": (5, "d"),
+    "train_loss": (10, ".4f"),
+    "train_score": (11, ".4f"),
+    "valid_loss": (10, ".4f"),
+    "valid_score": (11, ".4f"),
+    "learning_rate": (13, ".2e"),
+    "duration": (8, ".3f"),
+}
+
+
+def print_record(record, first):
+    """Print a line of the epoch table, under its head if it is the first of its columns."""
+    columns = {name: column for name, column in _COLUMNS.items() if name in record}
+    if first:
+        print("  ".join(f"{name:>{width}}" for name, (width, _) in columns.items()))
+    print("  ".join(_format(record[name], *column) for name, column in columns.items()), flush=True)
+
+
+def _format(value, width, form):
+    """Give a number in a column's width, with an exponent if it is too large for the column's format."""
+    text = f"{value:>{width}{form}}"
+    return text if len(text) <= width else f"{value:>{width}.{width - 7}e}"
+
+
+@contextmanager
+def draw_bar(epoch, verbose):
+    """Give a function that draws the share of an epoch that is done; its line is wiped off in the end.
+
+    It draws nothing unless verbose is above 1 and the output is a terminal, in whose files and notebooks
+    a line that is written over would stay. It draws ten times a second, so that quick epochs do not flicker.
+    """
+    drawn, last = 0, time.perf_counter()
+
+    def draw(share):
+        nonlocal drawn, last
+        now = time.perf_counter()
+        if now - last >= 0.1:
+            line = f"{epoch:>5}  [{'#' * int(30 * share):<30}] {share:4.0%}"
+            print(f"\r{line}", end="", flush=True)
+            drawn, last = len(line), now
+
+    # without a console, as under pythonw, there is no output at all
+    terminal = verbose > 1 and sys.stdout is not None and sys.stdout.isatty()
+    try:
+        yield draw if terminal else lambda share: None
+    finally:
+        if drawn:
+            print(f"\r{' ' * drawn}\r", end="", flush=True)
