@@ -1,5 +1,6 @@
 """Epochs and batches: what is trained on, and what memory it takes."""
 
+import copy
 import tracemalloc
 
 import numpy as np
@@ -9,8 +10,9 @@ from skconvnet import kernels
 from skconvnet._losses import CROSS_ENTROPY
 from skconvnet._network import Network
 from skconvnet._training import Trainer, train
-from skconvnet.layers import BatchNorm, Conv2D, Dense, MaxPool2D
+from skconvnet.layers import BatchNorm, Conv2D, Dense, Dropout, MaxPool2D
 from skconvnet.optimizers import OPTIMIZERS, SGD, Adam
+from skconvnet.schedules import CosineDecay
 
 
 def make_trainer(n=100, optimizer=None, dtype=np.float64):
@@ -29,6 +31,40 @@ def test_every_sample_once_with_a_short_last_batch(batch_size, steps):
     assert trainer.steps[0] == steps
     # at a learning rate of zero, so to speak, the running loss is the loss
     assert record["train_loss"] == pytest.approx(trainer.network.loss(X, y)[0], rel=1e-12)
+
+
+@pytest.mark.parametrize("n, shown", [(9, 1), (100, 9), (1000, 48)])
+def test_the_parts_of_an_epoch_are_the_whole(dtype, n, shown):
+    layers = [Conv2D(3), BatchNorm(), Dropout(0.4)]
+    whole = Network(layers, (1, 4, 4), 3, dtype)
+    whole.initialize(np.random.RandomState(0))
+    trainer = Trainer(copy.deepcopy(whole), Adam(), np.random.RandomState(1))
+    rng = np.random.RandomState(2)
+    X, y, weight = rng.standard_normal((n, 1, 4, 4)).astype(dtype), rng.randint(0, 3, n), rng.random_sample(n)
+    schedule, shares = CosineDecay(0.1, n), []
+    record = trainer.prepare(X, y, weight, 3, schedule, True, 2)(shares.append)
+    assert len(shares) == shown and shares == sorted(shares) and shares[-1] == 1
+    program, machine = whole.compile(training=True), kernels.get_machine(dtype)
+    rng, steps = np.random.RandomState(1), np.zeros(1, np.intp)
+    loss, score, total = program.train(
+        whole.wrap(X),
+        rng.permutation(n),
+        whole.wrap_target(y, weight, CROSS_ENTROPY),
+        weight,
+        3,
+        Adam().fields(machine.optimizer_kinds, 0.0, None),
+        np.empty((0, 2), np.intp),
+        schedule.rates(np.arange(-(-n // 3)), schedule.start()),
+        rng.randint(2**63, dtype=np.uint64),
+        whole.params,
+        np.zeros((2, whole.n_params), dtype),
+        steps,
+        whole.make_workspace(program, 2, 3),
+    )
+    np.testing.assert_array_equal(trainer.network.params, whole.params)
+    assert trainer.steps == steps
+    assert record["train_loss"] == pytest.approx(loss / total, rel=1e-14)
+    assert record["train_score"] == pytest.approx(score / total, rel=1e-14)
 
 
 def test_running_loss_weighs_samples():
@@ -105,8 +141,8 @@ def test_a_copy_goes_on_by_itself():
     trainer.prepare(X, y, np.ones(100), 32, 0.01, True, 1)()
     before = trainer.network.params.copy()
     copies = [trainer.copy(), trainer.copy()]
-    for copy in copies:
-        copy.prepare(X, y, np.ones(100), 32, 0.01, True, 1)()
+    for other in copies:
+        other.prepare(X, y, np.ones(100), 32, 0.01, True, 1)()
     np.testing.assert_array_equal(trainer.network.params, before)
     np.testing.assert_array_equal(copies[0].network.params, copies[1].network.params)
     assert (copies[0].network.params != before).any()
