@@ -90,6 +90,9 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
     def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
         """Train a new network, or, with `warm_start`, go on with the old one.
 
+        With scikit-learn 1.9 or later, callbacks of `set_callbacks` are told of the fit and of each epoch;
+        one that returns True after an epoch ends the training.
+
         Parameters
         ----------
         X : array-like of shape (n, height, width, channels), (n, height, width) or (n, n_features)

@@ -10,7 +10,7 @@ from skconvnet import kernels
 from skconvnet._losses import CROSS_ENTROPY
 from skconvnet._network import Network
 from skconvnet._training import Trainer, train
-from skconvnet.layers import BatchNorm, Conv2D, Dense, Dropout, MaxPool2D
+from skconvnet.layers import BatchNorm, Conv2D, Dense, Dropout, MaxPool2D, Mixup
 from skconvnet.optimizers import OPTIMIZERS, SGD, Adam
 from skconvnet.schedules import CosineDecay
 
@@ -35,7 +35,7 @@ def test_every_sample_once_with_a_short_last_batch(batch_size, steps):
 
 @pytest.mark.parametrize("n, shown", [(9, 1), (100, 9), (1000, 48)])
 def test_the_parts_of_an_epoch_are_the_whole(dtype, n, shown):
-    layers = [Conv2D(3), BatchNorm(), Dropout(0.4)]
+    layers = [Mixup(0.4), Conv2D(3), BatchNorm(), Dropout(0.4)]
     whole = Network(layers, (1, 4, 4), 3, dtype)
     whole.initialize(np.random.RandomState(0))
     trainer = Trainer(copy.deepcopy(whole), Adam(), np.random.RandomState(1))
@@ -45,17 +45,22 @@ def test_the_parts_of_an_epoch_are_the_whole(dtype, n, shown):
     record = trainer.prepare(X, y, weight, 3, schedule, True, 2)(shares.append)
     assert len(shares) == shown and shares == sorted(shares) and shares[-1] == 1
     program, machine = whole.compile(training=True), kernels.get_machine(dtype)
-    rng, steps = np.random.RandomState(1), np.zeros(1, np.intp)
+    rng, steps, batches = np.random.RandomState(1), np.zeros(1, np.intp), np.arange(-(-n // 3))
+    order, key = rng.permutation(n), int(rng.randint(2**63, dtype=np.uint64))
+    sizes = np.minimum(3, n - 3 * batches)
+    mixing = np.random.RandomState([0, key >> 32, key & 0xFFFFFFFF])
     loss, score, total = program.train(
         whole.wrap(X),
-        rng.permutation(n),
+        order,
         whole.wrap_target(y, weight, CROSS_ENTROPY),
         weight,
         3,
         Adam().fields(machine.optimizer_kinds, 0.0, None),
         np.empty((0, 2), np.intp),
-        schedule.rates(np.arange(-(-n // 3)), schedule.start()),
-        rng.randint(2**63, dtype=np.uint64),
+        schedule.rates(batches, schedule.start()),
+        *whole.draw_mixing(sizes, mixing),
+        None,
+        key,
         whole.params,
         np.zeros((2, whole.n_params), dtype),
         steps,
