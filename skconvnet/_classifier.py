@@ -318,7 +318,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
                     f"{type(self).__name__} needs samples of at least 2 classes, got {len(present)} "
                     f"class: {present.tolist()}."
                 )
-        elif y.ndim == 2 and not np.array_equal(classes, np.arange(y.shape[1])):
+        elif y.ndim == 2 and classes.tolist() != list(range(y.shape[1])):
             raise ValueError(
                 f"classes must be range({y.shape[1]}) for y of shape {y.shape}, got {classes.tolist()}."
             )

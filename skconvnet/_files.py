@@ -18,12 +18,14 @@ import json
 import os
 import uuid
 import warnings
+from typing import Any, NoReturn
 
 import numpy as np
 
 from skconvnet._network import Network
 from skconvnet._sklearn_compat import ATTACHED
 from skconvnet._training import Trainer
+from skconvnet._types import Array, Path
 from skconvnet._values import Value
 from skconvnet._versions import __version__
 
@@ -33,7 +35,7 @@ FORMAT = 1
 class FileMixin:
     """Makes an estimator write itself to files, and stamps its pickles with the package's version."""
 
-    def save(self, path):
+    def save(self, path: Path) -> None:
         """Write everything to one safetensors file, without pickle.
 
         The file has parameters, weights, running statistics, classes, history, and what training goes on
@@ -68,10 +70,11 @@ class FileMixin:
         }
         replace_file(path, safetensors.numpy.save(writer.tensors, metadata))
 
-    def __getstate__(self):
-        return {**super().__getstate__(), "_skconvnet_version": __version__}
+    def __getstate__(self) -> dict[str, Any]:
+        state: Any = super().__getstate__()
+        return {**state, "_skconvnet_version": __version__}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
         version = state.pop("_skconvnet_version", "unknown")
         if version != __version__:
@@ -81,10 +84,10 @@ class FileMixin:
                 UserWarning,
                 stacklevel=2,
             )
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[misc]
 
 
-def load(path):
+def load(path: Path) -> Any:
     """Read an estimator that its `save` wrote.
 
     No code of the file is run: it can only name classes of this package and classes derived from them
@@ -146,7 +149,7 @@ def load(path):
     return estimator
 
 
-def check_format(path, metadata):
+def check_format(path: str, metadata: dict[str, str]) -> None:
     """Refuse a file that is not skconvnet's, or whose format is newer than this version."""
     if "skconvnet" not in metadata:
         raise ValueError(
@@ -162,16 +165,16 @@ def check_format(path, metadata):
         )
 
 
-def _sum_up(tree, tensors):
+def _sum_up(tree: str, tensors: dict[str, Array]) -> str:
     """Give a SHA-256 that changes with any bit of what is saved."""
     total = hashlib.sha256(tree.encode())
     for name in sorted(tensors):
         total.update(f"{name} {tensors[name].dtype.name} {tensors[name].shape}".encode())
-        total.update(np.ascontiguousarray(tensors[name]))
+        total.update(np.ascontiguousarray(tensors[name]).data)
     return total.hexdigest()
 
 
-def import_safetensors():
+def import_safetensors() -> Any:
     """Give the package safetensors, or say how to get it."""
     try:
         import safetensors.numpy
@@ -182,7 +185,7 @@ def import_safetensors():
     return safetensors
 
 
-def replace_file(path, data):
+def replace_file(path: Path, data: bytes) -> None:
     """Put data in the place of a file, which is the old or the new one whenever it is looked at."""
     path = os.path.realpath(os.fspath(path))
     temporary = f"{path}.{uuid.uuid4().hex}.tmp"
@@ -202,7 +205,7 @@ def replace_file(path, data):
 _BUILT = (FileMixin, Value, Network, Trainer, np.random.RandomState)
 
 
-def _list_classes():
+def _list_classes() -> dict[str, type]:
     """Every class that may stand in a file, by name: the package's own, and those derived from them."""
     found, waiting = {}, list(_BUILT)
     while waiting:
@@ -214,7 +217,7 @@ def _list_classes():
     return found
 
 
-def _take_apart(thing):
+def _take_apart(thing: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Give the constructor's arguments and the state that came after, each by name."""
     if isinstance(thing, np.random.RandomState):
         return {}, thing.get_state(legacy=False)
@@ -228,7 +231,7 @@ def _take_apart(thing):
     return arguments, dict(thing.weights) if isinstance(thing, Network) else attributes
 
 
-def _put_together(cls, arguments, state):
+def _put_together(cls: Any, arguments: dict[str, Any], state: dict[str, Any]) -> Any:
     """Construct a thing and give it its state, or raise if that cannot be its state."""
     thing = cls(**arguments)
     if isinstance(thing, np.random.RandomState):
@@ -259,12 +262,12 @@ def _put_together(cls, arguments, state):
 class _Writer:
     """Describes an estimator in JSON, and collects its arrays."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.tensors = {}
         self._names = {cls: name for name, cls in _list_classes().items()}
         self._paths = {}  # id of what was described: where
 
-    def describe(self, value, path):
+    def describe(self, value: Any, path: str) -> Any:
         """Give the JSON of a value, or raise a TypeError that names its path."""
         if value is None or type(value) in (bool, int, float, str):
             return value
@@ -294,7 +297,7 @@ class _Writer:
             }
         return self._refuse(value, path)
 
-    def _describe_array(self, array, path):
+    def _describe_array(self, array: Array, path: str) -> Any:
         """Numbers become a tensor; text, objects and single numbers stay in the JSON."""
         if array.dtype.kind not in "biufUO" or (array.dtype.itemsize > 8 and array.dtype.kind == "f"):
             self._refuse(array, path)
@@ -304,7 +307,7 @@ class _Writer:
         items = self.describe(array.ravel().tolist(), path)
         return {"items": items, "dtype": array.dtype.str, "shape": list(array.shape)}
 
-    def _refuse(self, value, path):
+    def _refuse(self, value: Any, path: str) -> NoReturn:
         raise TypeError(
             f"save: {path} is {value!r} of {type(value)}, which a file without code cannot hold. Use "
             f"numbers, text, arrays, and values of skconvnet, or pickle the estimator."
@@ -314,12 +317,12 @@ class _Writer:
 class _Reader:
     """Builds what a `_Writer` described; takes what it uses out of the tensors."""
 
-    def __init__(self, tensors):
+    def __init__(self, tensors: dict[str, Array]) -> None:
         self.tensors = tensors
         self._classes = _list_classes()
         self._built = {}  # where: what
 
-    def build(self, tree, path):
+    def build(self, tree: Any, path: str) -> Any:
         """Give the value that a JSON describes."""
         if isinstance(tree, list):
             return [self.build(item, f"{path}[{k}]") for k, item in enumerate(tree)]
@@ -351,6 +354,6 @@ class _Reader:
         return self._built[path]
 
 
-def _join(path, name):
+def _join(path: str, name: str) -> str:
     """Where an attribute of what stands at a path is."""
     return f"{path}.{name}" if path else name

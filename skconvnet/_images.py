@@ -1,12 +1,16 @@
 """The forms that images come in, and the one that networks read: (n, channels, height, width)."""
 
+from collections.abc import Sequence
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from skconvnet._types import Array, Shape
 
-def flatten_images(X):
+
+def flatten_images(X: Any) -> tuple[Any, Shape | None]:
     """See images as rows; leave everything else to scikit-learn's checks.
 
     Parameters
@@ -41,7 +45,9 @@ def flatten_images(X):
     return array.reshape(len(array), int(np.prod(array.shape[1:]))), array.shape[1:]
 
 
-def settle_input_shape(input_shape, image_shape, n_features, data_format):
+def settle_input_shape(
+    input_shape: Sequence[int] | None, image_shape: Shape | None, n_features: int, data_format: str
+) -> Shape:
     """Give the shape of one sample, from what the user said and what X looks like.
 
     Parameters
@@ -86,21 +92,21 @@ def settle_input_shape(input_shape, image_shape, n_features, data_format):
     return shape
 
 
-def _with_channel(shape, data_format):
+def _with_channel(shape: Shape, data_format: str) -> Shape:
     """Add the channel of a (height, width) image."""
     if len(shape) == 3:
         return tuple(shape)
     return (*shape, 1) if data_format == "channels_last" else (1, *shape)
 
 
-def channels_first(shape, data_format):
+def channels_first(shape: Shape, data_format: str) -> Shape:
     """Turn the shape of a sample into (channels, height, width); vectors stay as they are."""
     if len(shape) == 1 or data_format == "channels_first":
         return shape
     return (shape[2], *shape[:2])
 
 
-def view_images(rows, shape, data_format, dtype):
+def view_images(rows: Array, shape: Shape, data_format: str, dtype: np.dtype[Any]) -> Array:
     """See checked rows as a network reads them, without a copy where that can be.
 
     Parameters

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from skconvnet._types import Array, Fields
 from skconvnet._values import Value, check_numbers, suggest
 
 CLASS_LOSSES = {"cross_entropy", "binary_cross_entropy", "squared_error", "absolute_error"}
@@ -30,7 +32,7 @@ class Loss(Value):
     name: str
     label_smoothing: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.name not in CLASS_LOSSES | NUMBER_LOSSES:
             raise ValueError(
@@ -38,7 +40,7 @@ class Loss(Value):
             )
         check_numbers(self, label_smoothing="[0, 1)")
 
-    def fields(self, kinds, n_outputs):
+    def fields(self, kinds: dict[str, int], n_outputs: int) -> Fields:
         """The numbers in the kernels' target_t."""
         middle = 0.5 if self.name == "binary_cross_entropy" else 1 / n_outputs
         return {
@@ -52,7 +54,7 @@ class Loss(Value):
 CROSS_ENTROPY = Loss("cross_entropy")
 
 
-def measure_precisions(values, weight):
+def measure_precisions(values: Array, weight: Array) -> NDArray[np.float64]:
     """Give 1 over the weighted variance of every output's targets, which R^2 compares errors with.
 
     Parameters

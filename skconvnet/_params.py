@@ -5,6 +5,7 @@ layers that a user passed in are never changed.
 """
 
 from dataclasses import fields, replace
+from typing import Any, Self
 
 from skconvnet._values import Value, suggest
 from skconvnet.layers.sequence import name_layers
@@ -14,7 +15,7 @@ from skconvnet.optimizers import OPTIMIZERS, resolve_optimizer
 class NestedParamsMixin:
     """Makes the fields of an estimator's layers, optimizer and schedule parameters of the estimator."""
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Get the parameters of this estimator.
 
         Parameters
@@ -28,13 +29,13 @@ class NestedParamsMixin:
         -------
         params : dict
         """
-        params = super().get_params(deep=deep)
+        params: dict[str, Any] = super().get_params(deep=deep)  # type: ignore[misc]
         if deep:
             for name, value in list(params.items()):
                 params.update(_list_fields(name, value))
         return params
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         """Set parameters of this estimator.
 
         Parameters
@@ -51,7 +52,7 @@ class NestedParamsMixin:
         ValueError
             If there is no such parameter, layer or field, or the value does not suit it.
         """
-        own = super().get_params(deep=False)
+        own = super().get_params(deep=False)  # type: ignore[misc]
         whole, nested = {}, {}
         for name, value in params.items():
             root, separator, path = name.partition("__")
@@ -59,13 +60,13 @@ class NestedParamsMixin:
                 nested.setdefault(root, {})[path] = value
             else:
                 whole[name] = value
-        super().set_params(**whole)
+        super().set_params(**whole)  # type: ignore[misc]
         for root, changes in nested.items():
             setattr(self, root, _change(root, getattr(self, root), changes))
         return self
 
 
-def _list_fields(name, value):
+def _list_fields(name: str, value: Any) -> dict[str, Any]:
     """List everything below a parameter by its full name; nothing below what is not ours."""
     found = {}
     if isinstance(value, Value):
@@ -83,7 +84,7 @@ def _list_fields(name, value):
     return found
 
 
-def _change(name, value, changes):
+def _change(name: str, value: Any, changes: dict[str, Any]) -> Any:
     """Give a copy of a value or of a list of layers with what the paths name changed."""
     if isinstance(value, str) and value in OPTIMIZERS:
         value = resolve_optimizer(value)
@@ -106,7 +107,7 @@ def _change(name, value, changes):
     raise ValueError(f"Cannot set {name}__{first}: {name} is {value!r}, which has no such fields.")
 
 
-def _regroup(name, known, changes):
+def _regroup(name: str, known: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Give the changed members of {key: member}: whole members first, then what lies below them."""
     changed, below = {}, {}
     for path, value in changes.items():
@@ -122,7 +123,7 @@ def _regroup(name, known, changes):
     return changed
 
 
-def _keep_name(key, old, new):
+def _keep_name(key: str, old: Any, new: Any) -> Any:
     """Give an unnamed layer that replaces a named one its name, so that searches still find it."""
     if getattr(old, "name", None) == key and getattr(new, "name", key) is None:
         return replace(new, name=key)

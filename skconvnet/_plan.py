@@ -1,6 +1,10 @@
 """The plan: the images and kernel calls of a network, and where each lies in a block's memory."""
 
-from skconvnet.kernels.calls import NO_ACTIVATION, NOT_IN_PLACE, Activation, Flattening
+from types import ModuleType
+from typing import Any
+
+from skconvnet._types import Shape
+from skconvnet.kernels.calls import NO_ACTIVATION, NOT_IN_PLACE, Activation, Call, Flattening
 from skconvnet.kernels.memory import Buffer, FlatBuffer, Image, Tables
 
 
@@ -17,7 +21,7 @@ class Plan:
         Whether to make the calls that only training needs.
     """
 
-    def __init__(self, input_shape, input_gradient, training):
+    def __init__(self, input_shape: Shape, input_gradient: bool, training: bool) -> None:
         self.training = training
         self.input = Image(input_shape, needs_gradient=input_gradient)
         self._images = [self.input]
@@ -25,20 +29,20 @@ class Plan:
         self._crossing = []
         self.calls = []
 
-    def add_image(self, shape, source, trains=False):
+    def add_image(self, shape: Shape, source: Image, trains: bool = False) -> Image:
         """Declare what a layer makes from a source; trains: it has parameters of its own."""
         image = Image(shape, needs_gradient=trains or source.needs_gradient)
         self._images.append(image)
         return image
 
-    def add_twin(self, source, trains=False):
+    def add_twin(self, source: Image, trains: bool = False) -> Image:
         """Declare what a layer makes of a source number by number: dx takes the place of dy."""
         image = self.add_image(source.layer_shape, source, trains)
         if source.needs_gradient:
             image.gradient = source.gradient
         return image
 
-    def flatten(self, image):
+    def flatten(self, image: Image) -> Image:
         """See an image as a vector."""
         if isinstance(image.value, FlatBuffer):
             return image
@@ -48,40 +52,40 @@ class Plan:
             self.add_call(Flattening(image, flat))
         return flat
 
-    def add_call(self, call):
+    def add_call(self, call: Call) -> None:
         """Append a kernel call."""
         if self.calls:
             call.follow(self.calls[-1])
         self.calls.append(call)
 
-    def add_moments(self, n):
+    def add_moments(self, n: int) -> int:
         """Ask for room for n moments of a block, and give its place."""
         if self.input.needs_gradient and not self.training:  # blocks do not meet then, so there are none
             raise ValueError("BatchNorm can only go forward as it predicts: its way back is training's.")
         self._n_moments += n
         return self._n_moments - n
 
-    def number_draw(self):
+    def number_draw(self) -> int:
         """Number a call that draws random numbers, from 0."""
         self._n_draws += 1
         return self._n_draws - 1
 
-    def keep_gradient(self, image):
+    def keep_gradient(self, image: Image) -> None:
         """Have an image's gradient outlast meetings of the blocks between who writes and who reads it."""
         self._crossing.append(image)
 
-    def activate(self, image, kind, slope=0.0):
+    def activate(self, image: Image, kind: str, slope: float = 0.0) -> Image:
         """Apply an activation, in the call that has just made the image if it can, and give the result."""
         last = self.calls[-1] if self.calls else None
-        can = last is not None and last.activation == NO_ACTIVATION and last.y is image
-        if can and kind not in NOT_IN_PLACE:
+        can = last and last.activation == NO_ACTIVATION and last.y is image
+        if last and can and kind not in NOT_IN_PLACE:
             last.activation = kind, slope
             return image
         y = self.add_twin(image)
         self.add_call(Activation(image, y, kind, slope))
         return y
 
-    def compile(self, machine, output, n_params):
+    def compile(self, machine: ModuleType, output: Image, n_params: int) -> Any:
         """Give every buffer its place, values first, and make the machine's program."""
         predicting_lanes = 0
         for image in self._images:

@@ -1,5 +1,9 @@
 """Every import of a private scikit-learn name, in one place."""
 
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call
@@ -38,17 +42,17 @@ def has_callbacks(estimator):
     return bool(getattr(estimator, "_skl_callbacks", ()))
 
 
-def validate_params(estimator):
+def validate_params(estimator: Any) -> None:
     """Hold an estimator's parameters against its `_parameter_constraints`."""
     estimator._validate_params()
 
 
-def check_first_call(estimator, classes):
+def check_first_call(estimator: Any, classes: Any) -> bool:
     """Whether this is the first `partial_fit`; sets `classes_` if so."""
     return _check_partial_fit_first_call(estimator, classes)
 
 
-def check_sample_weight(sample_weight, X):
+def check_sample_weight(sample_weight: Any, X: Any) -> NDArray[np.float64]:
     """Give float64 weights, finite and not negative, one for each sample, not all zero."""
     weight = _check_sample_weight(sample_weight, X, dtype="float64", ensure_non_negative=True)
     if not weight.any():

@@ -1,8 +1,10 @@
 """Values: small immutable objects that users write, such as layers and optimizers."""
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import FrozenInstanceError, dataclass, fields
 from numbers import Real
+from typing import Any, Self
 
 import numpy as np
 
@@ -15,11 +17,11 @@ class Value:
     which took a quarter of the package's import.
     """
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for f in fields(self):
             object.__setattr__(self, f.name, _freeze(getattr(self, f.name)))
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: object) -> None:
         if name in vars(self) or name not in self.__dataclass_fields__:
             raise FrozenInstanceError(
                 f"{type(self).__name__} is immutable; write dataclasses.replace(value, {name}=...) for a "
@@ -27,49 +29,49 @@ class Value:
             )
         object.__setattr__(self, name, value)
 
-    def __delattr__(self, name):
+    def __delattr__(self, name: str) -> None:
         raise FrozenInstanceError(f"{type(self).__name__} is immutable.")
 
-    def _list_values(self):
+    def _list_values(self) -> tuple[Any, ...]:
         """All fields' values, in order."""
         return tuple(getattr(self, f.name) for f in fields(self))
 
-    def __deepcopy__(self, memo):
+    def __deepcopy__(self, memo: object) -> Self:
         return self  # what is immutable; so a function in it stays the one that it equals
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
         return self._list_values() == other._list_values()
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash((type(self), self._list_values()))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         own = sorted(fields(self), key=lambda f: f.name == "name")
         shown = [f for f in own if getattr(self, f.name) != f.default]
         values = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in shown)
         return f"{type(self).__name__}({values})"
 
 
-def _freeze(value):
+def _freeze(value: Any) -> Any:
     """Make arrays and lists tuples and NumPy's numbers Python's, so that values compare and hash."""
     if isinstance(value, (np.ndarray, np.generic)):
         value = value.tolist()
     return tuple(_freeze(v) for v in value) if isinstance(value, (list, tuple)) else value
 
 
-def check_numbers(owner, **intervals):
+def check_numbers(owner: object, **intervals: str) -> None:
     """Require numbers in a value's fields, each in an interval such as "[0, 1)"."""
     for name, interval in intervals.items():
-        value = getattr(owner, name)
+        value: Any = getattr(owner, name)
         low, high = map(float, interval[1:-1].split(","))
-        inside = isinstance(value, Real) and low <= value <= high
+        inside = isinstance(value, Real) and low <= value <= high  # type: ignore[operator]
         if not inside or (interval[0], value) == ("(", low) or (value, interval[-1]) == (high, ")"):
             raise ValueError(f"{type(owner).__name__}: {name} must be a number in {interval}, got {value!r}.")
 
 
-def suggest(word, known):
+def suggest(word: object, known: Iterable[str]) -> str:
     """List the known words, and the one that was probably meant."""
     close = difflib.get_close_matches(str(word), known, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""

@@ -10,7 +10,7 @@ from skconvnet.kernels import cpu
 __version__ = version("skconvnet")
 
 
-def show_versions():
+def show_versions() -> None:
     """Print the versions of skconvnet and what it stands on, and what its kernels run with."""
     sklearn.show_versions()
     print("\nskconvnet:", __version__)

@@ -3,6 +3,8 @@
 ``ConvNetClassifier(architectures.lenet5()).fit(images, y)``; each docstring says for which images.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from skconvnet.layers import (
@@ -17,6 +19,7 @@ from skconvnet.layers import (
     ReLU,
     Residual,
 )
+from skconvnet.layers.base import Layer
 
 __all__ = ["annt_cifar10", "annt_mnist", "kajda_mnist", "lenet5", "numpy_cnn", "resnet", "vgg"]
 
@@ -41,7 +44,7 @@ INPUT_SHAPES = {
 }
 
 
-def lenet5(*, full=False):
+def lenet5(*, full: bool = False) -> list[Layer]:
     """Make LeNet-5, for 32x32 images of one channel.
 
     Parameters
@@ -71,7 +74,7 @@ def lenet5(*, full=False):
     ]
 
 
-def annt_mnist(*, full=False):
+def annt_mnist(*, full: bool = False) -> list[Layer]:
     """Make the MNIST network of the article on the ANNT library, for 32x32 images of one channel.
 
     Parameters
@@ -97,7 +100,7 @@ def annt_mnist(*, full=False):
     ]
 
 
-def annt_cifar10():
+def annt_cifar10() -> list[Layer]:
     """Make the CIFAR-10 network of the article on the ANNT library, for 32x32 images of three channels.
 
     Returns
@@ -120,7 +123,7 @@ def annt_cifar10():
     return [*layers, Flatten(), Dense(64, activation="relu"), BatchNorm(scale=False, center=False)]
 
 
-def numpy_cnn():
+def numpy_cnn() -> list[Layer]:
     """Make the network of Numpy-CNN, for 28x28 images of one channel.
 
     Returns
@@ -141,7 +144,7 @@ def numpy_cnn():
     ]
 
 
-def kajda_mnist():
+def kajda_mnist() -> list[Layer]:
     """Make the MNIST network of a report on a modular NumPy CNN, for 28x28 images of one channel.
 
     Returns
@@ -162,7 +165,7 @@ def kajda_mnist():
     ]
 
 
-def vgg(*, filters=(64, 128, 256), units=256):
+def vgg(*, filters: Sequence[int] = (64, 128, 256), units: int = 256) -> list[Layer]:
     """Make a network in the manner of VGG, with batch normalisation, for 32x32 images.
 
     Parameters
@@ -191,7 +194,7 @@ def vgg(*, filters=(64, 128, 256), units=256):
     return [*layers, Flatten(), Dense(units, activation="relu")]
 
 
-def resnet(*, blocks=3, filters=(16, 32, 64)):
+def resnet(*, blocks: int = 3, filters: Sequence[int] = (16, 32, 64)) -> list[Layer]:
     """Make a residual network for small images, of 6 * blocks + 2 layers with weights.
 
     Parameters
@@ -212,7 +215,7 @@ def resnet(*, blocks=3, filters=(16, 32, 64)):
     with projections where the shape changes.
     """
 
-    def convolve(n, kernel_size, stride=1):
+    def convolve(n: int, kernel_size: int, stride: int = 1) -> list[Layer]:
         return [Conv2D(n, kernel_size, stride=stride, padding="same", bias=False), BatchNorm()]
 
     layers = [*convolve(filters[0], 3), ReLU()]

@@ -5,10 +5,13 @@ import math
 import os
 import pickle
 import zlib
+from typing import Any
 
 import numpy as np
 from sklearn.datasets import fetch_openml
 from sklearn.utils import Bunch
+
+from skconvnet._types import Array, Path
 
 __all__ = ["fetch_mnist", "read_cifar10", "read_idx"]
 
@@ -18,7 +21,7 @@ _CIFAR_SHAPE = (3, 32, 32)  # as stored; a record of the binary form is a label 
 _CIFAR_FILES = ["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"]
 
 
-def read_idx(path):
+def read_idx(path: Path) -> Array:
     """Read an IDX file, the format of MNIST, plain or compressed with gzip.
 
     Parameters
@@ -63,7 +66,7 @@ def read_idx(path):
     return np.frombuffer(data, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
 
 
-def read_cifar10(folder):
+def read_cifar10(folder: Path) -> Bunch:
     """Read the CIFAR-10 images from the files that their authors distribute.
 
     Parameters
@@ -121,7 +124,7 @@ def read_cifar10(folder):
     )
 
 
-def fetch_mnist(*, data_home=None, return_X_y=False):
+def fetch_mnist(*, data_home: Path | None = None, return_X_y: bool = False) -> Bunch | tuple[Array, Array]:
     """Get the MNIST images of handwritten digits from OpenML; they are kept on the disk.
 
     The first 60000 are the training images, the last 10000 the test images.
@@ -163,13 +166,13 @@ def fetch_mnist(*, data_home=None, return_X_y=False):
     return Bunch(data=data, target=target, target_names=list("0123456789"), DESCR=digits.DESCR)
 
 
-def _read_file(path):
+def _read_file(path: str) -> bytes:
     """Give all bytes of a file."""
     with open(path, "rb") as file:
         return file.read()
 
 
-def _read_binary_batch(path):
+def _read_binary_batch(path: str) -> tuple[Array, Array]:
     """Give images (n, 32, 32, 3) and labels (n,) of records of a label and 3 planes of 32 rows."""
     data, size = _read_file(path), 1 + math.prod(_CIFAR_SHAPE)
     if not data or len(data) % size:
@@ -181,7 +184,7 @@ def _read_binary_batch(path):
     return _put_channels_last(records[:, 1:]), records[:, 0].astype(np.int64)
 
 
-def _read_pickled_batch(path):
+def _read_pickled_batch(path: str) -> tuple[Array, Array]:
     """Give images (n, 32, 32, 3) and labels (n,) of a pickled dict of rows and labels."""
     batch = _unpickle(path)
     rows, labels = batch.get(b"data"), batch.get(b"labels")
@@ -197,12 +200,12 @@ def _read_pickled_batch(path):
     return _put_channels_last(rows), np.array(labels, np.int64)
 
 
-def _put_channels_last(rows):
+def _put_channels_last(rows: Array) -> Array:
     """Make images (n, 32, 32, 3) of rows of planes."""
     return np.ascontiguousarray(rows.reshape(-1, *_CIFAR_SHAPE).transpose(0, 2, 3, 1))
 
 
-def _read_class_names(folder, binary):
+def _read_class_names(folder: str, binary: bool) -> list[str] | None:
     """Give the ten names of the file that has them; None without it."""
     path = os.path.join(folder, "batches.meta.txt" if binary else "batches.meta")
     if not os.path.exists(path):
@@ -218,7 +221,7 @@ def _read_class_names(folder, binary):
     return names
 
 
-def _unpickle(path):
+def _unpickle(path: str) -> dict[Any, Any]:
     """Give the dict that a file of the Python version holds, and refuse all else."""
     try:
         with open(path, "rb") as file:
@@ -235,7 +238,7 @@ def _unpickle(path):
 class _ArrayUnpickler(pickle.Unpickler):
     """Unpickles plain values and arrays; a pickle that calls anything else raises."""
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> Any:
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
             return np.empty(0).__reduce__()[0]
         if module == "numpy" and name in ("ndarray", "dtype"):

@@ -6,10 +6,17 @@ function takes ``n_threads`` (None: all that the process may use); the result do
 Backward functions return gradients in the order of the forward's arguments.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from skconvnet._network import Network
+from skconvnet._plan import Plan
+from skconvnet._types import Array, Padding, Shape, Size
 from skconvnet.kernels import count_threads
+from skconvnet.kernels.memory import Image
 from skconvnet.layers import (
     ELU,
     GELU,
@@ -27,6 +34,7 @@ from skconvnet.layers import (
     Softplus,
     Tanh,
 )
+from skconvnet.layers.base import Layer
 
 __all__ = [
     "arctan",
@@ -52,7 +60,13 @@ __all__ = [
 ]
 
 
-def _prepare(what, array, ndims, dtype=None, shape=None):
+def _prepare(
+    what: str,
+    array: ArrayLike,
+    ndims: Sequence[int],
+    dtype: DTypeLike | None = None,
+    shape: Shape | None = None,
+) -> Array:
     """Check an argument's dimensions and make it an aligned array of the working dtype."""
     if np.ma.is_masked(array):
         raise TypeError(f"{what} is a masked array; fill or drop what it masks first.")
@@ -69,7 +83,7 @@ def _prepare(what, array, ndims, dtype=None, shape=None):
     return np.require(array, dtype, "A")
 
 
-def _build(layer, x, **parameters):
+def _build(layer: Layer, x: Array, **parameters: Array) -> Network:
     """Make a network of one layer with these parameters."""
     network = Network([layer], x.shape[1:], dtype=x.dtype)
     if parameters:
@@ -77,18 +91,18 @@ def _build(layer, x, **parameters):
     return network
 
 
-def _run(network, x, n_threads):
+def _run(network: Network, x: Array, n_threads: int | None) -> Array:
     y = network.forward(x, count_threads(n_threads))
     return y.reshape(len(x), *network.output_shape)
 
 
-def _run_backward(network, x, dy, n_threads):
+def _run_backward(network: Network, x: Array, dy: ArrayLike, n_threads: int | None) -> tuple[Array, ...]:
     dy = _prepare("dy", dy, (x.ndim,), x.dtype, (len(x), *network.output_shape))
     dx, dparams = network.backward(x, dy, count_threads(n_threads))
     return dx, *network.split(dparams).values()
 
 
-def _conv(x, weight, bias, **options):
+def _conv(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None, **options: Any) -> tuple[Array, Network]:
     x = _prepare("x", x, (4,))
     weight = _prepare("weight", weight, (4,), x.dtype)
     filters, kernel_size = len(weight), weight.shape[2:]
@@ -107,17 +121,17 @@ def _conv(x, weight, bias, **options):
 
 
 def conv2d(
-    x,
-    weight,
-    bias=None,
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
     *,
-    stride=1,
-    padding="valid",
-    dilation=1,
-    groups=1,
-    connections=None,
-    n_threads=None,
-):
+    stride: Size = 1,
+    padding: Padding = "valid",
+    dilation: Size = 1,
+    groups: int = 1,
+    connections: ArrayLike | None = None,
+    n_threads: int | None = None,
+) -> Array:
     """Convolve images with filters (cross-correlation: filters are not flipped).
 
     Parameters
@@ -158,8 +172,17 @@ def conv2d(
 
 
 def conv2d_backward(
-    x, weight, dy, *, stride=1, padding="valid", dilation=1, groups=1, connections=None, n_threads=None
-):
+    x: ArrayLike,
+    weight: ArrayLike,
+    dy: ArrayLike,
+    *,
+    stride: Size = 1,
+    padding: Padding = "valid",
+    dilation: Size = 1,
+    groups: int = 1,
+    connections: ArrayLike | None = None,
+    n_threads: int | None = None,
+) -> tuple[Array, Array, Array]:
     """Push a gradient back through `conv2d`.
 
     Parameters
@@ -185,10 +208,18 @@ def conv2d_backward(
     """
     options = {"stride": stride, "padding": padding, "dilation": dilation}
     x, network = _conv(x, weight, None, **options, groups=groups, connections=connections)
-    return _run_backward(network, x, dy, n_threads)
+    dx, dweight, dbias = _run_backward(network, x, dy, n_threads)
+    return dx, dweight, dbias
 
 
-def max_pool2d(x, pool_size, *, stride=None, padding="valid", n_threads=None):
+def max_pool2d(
+    x: ArrayLike,
+    pool_size: Size,
+    *,
+    stride: Size | None = None,
+    padding: Padding = "valid",
+    n_threads: int | None = None,
+) -> Array:
     """Take the maximum over windows of each channel; padding never wins.
 
     Parameters
@@ -213,7 +244,15 @@ def max_pool2d(x, pool_size, *, stride=None, padding="valid", n_threads=None):
     return _run(_build(MaxPool2D(pool_size, stride=stride, padding=padding), x), x, n_threads)
 
 
-def max_pool2d_backward(x, dy, pool_size, *, stride=None, padding="valid", n_threads=None):
+def max_pool2d_backward(
+    x: ArrayLike,
+    dy: ArrayLike,
+    pool_size: Size,
+    *,
+    stride: Size | None = None,
+    padding: Padding = "valid",
+    n_threads: int | None = None,
+) -> Array:
     """Push a gradient back through `max_pool2d`: to the first of a window's largest pixels.
 
     Parameters
@@ -241,17 +280,27 @@ def max_pool2d_backward(x, dy, pool_size, *, stride=None, padding="valid", n_thr
 class _PaddedAverage(AvgPool2D):
     """An average over the window's whole area."""
 
-    def lower(self, plan, x, places):
+    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
         return self._lower(plan, x, "avg_pool", count_padding=True)
 
 
-def _average(x, pool_size, stride, padding, count_include_pad):
+def _average(
+    x: ArrayLike, pool_size: Size, stride: Size | None, padding: Padding, count_include_pad: bool
+) -> tuple[Array, Network]:
     x = _prepare("x", x, (4,))
     layer = _PaddedAverage if count_include_pad else AvgPool2D
     return x, _build(layer(pool_size, stride=stride, padding=padding), x)
 
 
-def avg_pool2d(x, pool_size, *, stride=None, padding="valid", count_include_pad=False, n_threads=None):
+def avg_pool2d(
+    x: ArrayLike,
+    pool_size: Size,
+    *,
+    stride: Size | None = None,
+    padding: Padding = "valid",
+    count_include_pad: bool = False,
+    n_threads: int | None = None,
+) -> Array:
     """Take the average over windows of each channel.
 
     Parameters
@@ -279,8 +328,15 @@ def avg_pool2d(x, pool_size, *, stride=None, padding="valid", count_include_pad=
 
 
 def avg_pool2d_backward(
-    x, dy, pool_size, *, stride=None, padding="valid", count_include_pad=False, n_threads=None
-):
+    x: ArrayLike,
+    dy: ArrayLike,
+    pool_size: Size,
+    *,
+    stride: Size | None = None,
+    padding: Padding = "valid",
+    count_include_pad: bool = False,
+    n_threads: int | None = None,
+) -> Array:
     """Push a gradient back through `avg_pool2d`.
 
     Parameters
@@ -305,7 +361,7 @@ def avg_pool2d_backward(
     return _run_backward(network, x, dy, n_threads)[0]
 
 
-def _dense(x, weight, bias):
+def _dense(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None) -> tuple[Array, Network]:
     x = _prepare("x", x, (2,))
     weight = _prepare("weight", weight, (2,), x.dtype)
     if weight.shape[1] != x.shape[1]:
@@ -317,7 +373,9 @@ def _dense(x, weight, bias):
     return x, _build(Dense(units), x, weight=weight, bias=bias)
 
 
-def dense(x, weight, bias=None, *, n_threads=None):
+def dense(
+    x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, *, n_threads: int | None = None
+) -> Array:
     """Compute ``x @ weight.T + bias``.
 
     Parameters
@@ -341,7 +399,9 @@ def dense(x, weight, bias=None, *, n_threads=None):
     return _run(network, x, n_threads)
 
 
-def dense_backward(x, weight, dy, *, n_threads=None):
+def dense_backward(
+    x: ArrayLike, weight: ArrayLike, dy: ArrayLike, *, n_threads: int | None = None
+) -> tuple[Array, Array, Array]:
     """Push a gradient back through `dense`.
 
     Parameters
@@ -364,10 +424,20 @@ def dense_backward(x, weight, dy, *, n_threads=None):
         If shapes do not fit.
     """
     x, network = _dense(x, weight, None)
-    return _run_backward(network, x, dy, n_threads)
+    dx, dweight, dbias = _run_backward(network, x, dy, n_threads)
+    return dx, dweight, dbias
 
 
-def batch_norm(x, mean, variance, gamma, beta, *, epsilon=1e-5, n_threads=None):
+def batch_norm(
+    x: ArrayLike,
+    mean: ArrayLike,
+    variance: ArrayLike,
+    gamma: ArrayLike,
+    beta: ArrayLike,
+    *,
+    epsilon: float = 1e-5,
+    n_threads: int | None = None,
+) -> Array:
     """Compute ``gamma * (x - mean) / sqrt(variance + epsilon) + beta`` for each channel.
 
     Parameters
@@ -392,18 +462,18 @@ def batch_norm(x, mean, variance, gamma, beta, *, epsilon=1e-5, n_threads=None):
     covariate shift", ICML 2015; algorithm 2.
     """
     x = _prepare("x", x, (2, 4))
-    values = {"weight": gamma, "bias": beta, "running_mean": mean, "running_var": variance}
+    given = {"weight": gamma, "bias": beta, "running_mean": mean, "running_var": variance}
     names = {"weight": "gamma", "bias": "beta", "running_mean": "mean", "running_var": "variance"}
-    values = {key: _prepare(names[key], value, (1,), x.dtype, (x.shape[1],)) for key, value in values.items()}
+    values = {key: _prepare(names[key], value, (1,), x.dtype, (x.shape[1],)) for key, value in given.items()}
     return _run(_build(BatchNorm(epsilon=epsilon), x, **values), x, n_threads)
 
 
-def _activate(layer, x, n_threads):
+def _activate(layer: Layer, x: ArrayLike, n_threads: int | None) -> Array:
     x = _prepare("x", x, (2, 4))
     return _run(_build(layer, x), x, n_threads)
 
 
-def relu(x, *, n_threads=None):
+def relu(x: ArrayLike, *, n_threads: int | None = None) -> Array:
     """Compute max(x, 0).
 
     Parameters
@@ -418,7 +488,7 @@ def relu(x, *, n_threads=None):
     return _activate(ReLU(), x, n_threads)
 
 
-def leaky_relu(x, slope=0.01, *, n_threads=None):
+def leaky_relu(x: ArrayLike, slope: float = 0.01, *, n_threads: int | None = None) -> Array:
     """Compute x where x > 0, else slope * x.
 
     Parameters
@@ -435,7 +505,7 @@ def leaky_relu(x, slope=0.01, *, n_threads=None):
     return _activate(LeakyReLU(slope), x, n_threads)
 
 
-def sigmoid(x, *, n_threads=None):
+def sigmoid(x: ArrayLike, *, n_threads: int | None = None) -> Array:
     """Compute the logistic function 1 / (1 + e^-x).
 
     Parameters
@@ -450,7 +520,7 @@ def sigmoid(x, *, n_threads=None):
     return _activate(Sigmoid(), x, n_threads)
 
 
-def tanh(x, *, n_threads=None):
+def tanh(x: ArrayLike, *, n_threads: int | None = None) -> Array:
     """Compute the hyperbolic tangent.
 
     Parameters
@@ -465,7 +535,7 @@ def tanh(x, *, n_threads=None):
     return _activate(Tanh(), x, n_threads)
 
 
-def elu(x, alpha=1.0, *, n_threads=None):
+def elu(x: ArrayLike, alpha: float = 1.0, *, n_threads: int | None = None) -> Array:
     """Compute x where x > 0, else alpha * (e^x - 1).
 
     Parameters
@@ -487,7 +557,7 @@ def elu(x, alpha=1.0, *, n_threads=None):
     return _activate(ELU(alpha), x, n_threads)
 
 
-def gelu(x, *, n_threads=None):
+def gelu(x: ArrayLike, *, n_threads: int | None = None) -> Array:
     """Compute x times the normal distribution up to x, (1 + erf(x / sqrt(2))) / 2.
 
     Parameters
@@ -502,7 +572,7 @@ def gelu(x, *, n_threads=None):
     return _activate(GELU(), x, n_threads)
 
 
-def softplus(x, *, n_threads=None):
+def softplus(x: ArrayLike, *, n_threads: int | None = None) -> Array:
     """Compute log(1 + e^x), without overflow.
 
     Parameters
@@ -517,7 +587,7 @@ def softplus(x, *, n_threads=None):
     return _activate(Softplus(), x, n_threads)
 
 
-def arctan(x, *, n_threads=None):
+def arctan(x: ArrayLike, *, n_threads: int | None = None) -> Array:
     """Compute the arc tangent.
 
     Parameters
@@ -532,7 +602,7 @@ def arctan(x, *, n_threads=None):
     return _activate(Arctan(), x, n_threads)
 
 
-def softmax(x, *, n_threads=None):
+def softmax(x: ArrayLike, *, n_threads: int | None = None) -> Array:
     """Compute e^x over its sum along the channels or features, shifted so as not to overflow.
 
     Parameters
@@ -547,7 +617,7 @@ def softmax(x, *, n_threads=None):
     return _activate(Softmax(), x, n_threads)
 
 
-def log_softmax(x, *, n_threads=None):
+def log_softmax(x: ArrayLike, *, n_threads: int | None = None) -> Array:
     """Compute the logarithm of `softmax`, without underflow.
 
     Parameters
@@ -562,7 +632,13 @@ def log_softmax(x, *, n_threads=None):
     return _activate(LogSoftmax(), x, n_threads)
 
 
-def cross_entropy(logits, target, sample_weight=None, *, n_threads=None):
+def cross_entropy(
+    logits: ArrayLike,
+    target: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+    *,
+    n_threads: int | None = None,
+) -> tuple[float, Array]:
     """Compute the weighted mean cross-entropy of softmax(logits), and its gradient.
 
     Parameters

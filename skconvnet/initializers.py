@@ -16,6 +16,9 @@ of weights that one filter has, fan_out the kernel's area times the filters.
 """
 
 import numpy as np
+from numpy.typing import NDArray
+
+from skconvnet._types import Array, Initializer, Shape
 
 __all__ = ["INITIALIZERS", "draw"]
 
@@ -32,7 +35,7 @@ INITIALIZERS = [
 ]
 
 
-def check_initializer(owner, init):
+def check_initializer(owner: str, init: object) -> None:
     """Require a known name or a callable."""
     if not callable(init) and init not in INITIALIZERS:
         raise ValueError(
@@ -41,7 +44,9 @@ def check_initializer(owner, init):
         )
 
 
-def draw(init, shape, fan_in, fan_out, rng):
+def draw(
+    init: Initializer, shape: Shape, fan_in: int | Array, fan_out: int | Array, rng: np.random.RandomState
+) -> NDArray[np.float64]:
     """Draw weights.
 
     Parameters

@@ -20,7 +20,7 @@ The learning rate, the weight decay and the largest norm of a gradient are the e
 
 from dataclasses import dataclass
 from math import inf
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from skconvnet._values import Value, check_numbers, suggest
 
@@ -33,7 +33,7 @@ class Optimizer(Value):
 
     decoupled: ClassVar[bool] = False  # whether weights decay by themselves, not through the gradient
 
-    def formula(self):
+    def formula(self) -> dict[str, Any]:
         """Give the kernels' formula.
 
         Returns
@@ -43,7 +43,9 @@ class Optimizer(Value):
         """
         raise NotImplementedError
 
-    def fields(self, kinds, weight_decay=0.0, clip_norm=None):
+    def fields(
+        self, kinds: dict[str, int], weight_decay: float = 0.0, clip_norm: float | None = None
+    ) -> dict[str, Any]:
         """Give the fields of the kernels' optimizer_t.
 
         Parameters
@@ -95,13 +97,13 @@ class SGD(Optimizer):
     momentum: float = 0.0
     nesterov: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_numbers(self, momentum="[0, 1)")
         if not isinstance(self.nesterov, bool):
             raise ValueError(f"SGD: nesterov must be True or False, got {self.nesterov!r}.")
 
-    def formula(self):
+    def formula(self) -> dict[str, Any]:
         return {"kind": "nesterov" if self.nesterov else "sgd", "keep_1": self.momentum}
 
 
@@ -133,11 +135,11 @@ class Adagrad(Optimizer):
     momentum: float = 0.0
     epsilon: float = 1e-10
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_numbers(self, momentum="[0, 1)", epsilon="(0, inf)")
 
-    def formula(self):
+    def formula(self) -> dict[str, Any]:
         return {
             "kind": "scaled",
             "keep_1": self.momentum,
@@ -176,11 +178,11 @@ class Adadelta(Optimizer):
     rho: float = 0.9
     epsilon: float = 1e-6
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_numbers(self, rho="[0, 1)", epsilon="(0, inf)")
 
-    def formula(self):
+    def formula(self) -> dict[str, Any]:
         return {
             "kind": "adadelta",
             "keep_1": self.rho,
@@ -222,11 +224,11 @@ class RMSprop(Optimizer):
     momentum: float = 0.0
     epsilon: float = 1e-8
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_numbers(self, rho="[0, 1)", momentum="[0, 1)", epsilon="(0, inf)")
 
-    def formula(self):
+    def formula(self) -> dict[str, Any]:
         return {
             "kind": "scaled",
             "keep_1": self.momentum,
@@ -267,11 +269,11 @@ class Adam(Optimizer):
     beta_2: float = 0.999
     epsilon: float = 1e-8
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_numbers(self, beta_1="[0, 1)", beta_2="[0, 1)", epsilon="(0, inf)")
 
-    def formula(self):
+    def formula(self) -> dict[str, Any]:
         return {
             "kind": "adam",
             "keep_1": self.beta_1,
@@ -342,11 +344,11 @@ class Lion(Optimizer):
     beta_1: float = 0.9
     beta_2: float = 0.99
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_numbers(self, beta_1="[0, 1)", beta_2="[0, 1)")
 
-    def formula(self):
+    def formula(self) -> dict[str, Any]:
         return {
             "kind": "lion",
             "keep_1": self.beta_1,
@@ -367,7 +369,7 @@ OPTIMIZERS = {
 }
 
 
-def resolve_optimizer(optimizer):
+def resolve_optimizer(optimizer: str | Optimizer) -> Optimizer:
     """Give the optimizer that a name or an object means.
 
     Parameters

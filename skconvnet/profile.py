@@ -4,16 +4,28 @@
 """
 
 import argparse
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from skconvnet import architectures, kernels
 from skconvnet._network import Network
+from skconvnet._types import Shape
+from skconvnet.layers.base import Layer
 
 __all__ = ["main", "profile"]
 
 
-def profile(layers, input_shape, *, n_outputs=10, batch_size=64, dtype="float32", repeats=50):
+def profile(
+    layers: Sequence[Layer | None],
+    input_shape: Shape,
+    *,
+    n_outputs: int = 10,
+    batch_size: int = 64,
+    dtype: DTypeLike = "float32",
+    repeats: int = 50,
+) -> list[tuple[str, float]]:
     """Time the parts of a training step on one thread.
 
     Parameters
@@ -45,7 +57,7 @@ def profile(layers, input_shape, *, n_outputs=10, batch_size=64, dtype="float32"
     return list(zip(labels, fastest.tolist()))
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the profile of a network of `skconvnet.architectures`.
 
     Parameters

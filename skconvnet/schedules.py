@@ -6,9 +6,12 @@ A schedule counts the optimizer's steps over the life of a model (its `t_`), fro
 
 from dataclasses import astuple, dataclass
 from math import inf
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from skconvnet._types import Array
 from skconvnet._values import Value, check_numbers
 
 __all__ = [
@@ -29,7 +32,7 @@ class Schedule(Value):
     A schedule holds no state: what it remembers of past epochs lies with whoever trains.
     """
 
-    def start(self):
+    def start(self) -> Any:
         """Give what the schedule remembers before the first epoch.
 
         Returns
@@ -38,7 +41,7 @@ class Schedule(Value):
         """
         return ()
 
-    def follow(self, memory, loss):
+    def follow(self, memory: Any, loss: float) -> Any:
         """Give what the schedule remembers after another epoch.
 
         Parameters
@@ -53,7 +56,7 @@ class Schedule(Value):
         """
         return memory
 
-    def rates(self, t, memory=()):
+    def rates(self, t: Array, memory: Any = ()) -> NDArray[np.float64]:
         """Give the learning rates of some steps.
 
         Parameters
@@ -87,11 +90,11 @@ class Constant(Schedule):
 
     learning_rate: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_numbers(self, learning_rate="(0, inf)")
 
-    def rates(self, t, memory=()):
+    def rates(self, t: Array, memory: Any = ()) -> NDArray[np.float64]:
         return np.full(len(t), float(self.learning_rate))
 
 
@@ -120,11 +123,11 @@ class StepDecay(Schedule):
     decay_steps: int
     decay_rate: float = 0.1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_numbers(self, initial_learning_rate="(0, inf)", decay_steps="(0, inf)", decay_rate="(0, 1]")
 
-    def rates(self, t, memory=()):
+    def rates(self, t: Array, memory: Any = ()) -> NDArray[np.float64]:
         return self.initial_learning_rate * self.decay_rate ** np.floor(t / self.decay_steps)
 
 
@@ -153,11 +156,11 @@ class ExponentialDecay(Schedule):
     decay_steps: int
     decay_rate: float = 0.1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_numbers(self, initial_learning_rate="(0, inf)", decay_steps="(0, inf)", decay_rate="(0, 1]")
 
-    def rates(self, t, memory=()):
+    def rates(self, t: Array, memory: Any = ()) -> NDArray[np.float64]:
         return self.initial_learning_rate * self.decay_rate ** (t / self.decay_steps)
 
 
@@ -192,11 +195,11 @@ class CosineDecay(Schedule):
     decay_steps: int
     alpha: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_numbers(self, initial_learning_rate="(0, inf)", decay_steps="(0, inf)", alpha="[0, 1]")
 
-    def rates(self, t, memory=()):
+    def rates(self, t: Array, memory: Any = ()) -> NDArray[np.float64]:
         end = self.alpha * self.initial_learning_rate
         return _anneal(self.initial_learning_rate, end, t / self.decay_steps)
 
@@ -238,7 +241,7 @@ class OneCycle(Schedule):
     div_factor: float = 25.0
     final_div_factor: float = 1e4
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_numbers(
             self,
@@ -249,7 +252,7 @@ class OneCycle(Schedule):
             final_div_factor="[1, inf)",
         )
 
-    def rates(self, t, memory=()):
+    def rates(self, t: Array, memory: Any = ()) -> NDArray[np.float64]:
         highest = self.max_learning_rate
         first = highest / self.div_factor
         peak, end = self.pct_start * self.total_steps - 1, self.total_steps - 1  # counted from 0
@@ -289,19 +292,19 @@ class Warmup(Schedule):
     warmup_steps: int
     start_factor: float = 0.1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.learning_rate, Schedule):
             check_numbers(self, learning_rate="(0, inf)")
         check_numbers(self, warmup_steps="(0, inf)", start_factor="(0, 1]")
 
-    def start(self):
+    def start(self) -> Any:
         return resolve_schedule(self.learning_rate).start()
 
-    def follow(self, memory, loss):
+    def follow(self, memory: Any, loss: float) -> Any:
         return resolve_schedule(self.learning_rate).follow(memory, loss)
 
-    def rates(self, t, memory=()):
+    def rates(self, t: Array, memory: Any = ()) -> NDArray[np.float64]:
         rises = self.start_factor + (1 - self.start_factor) * np.minimum(t / self.warmup_steps, 1)
         return rises * resolve_schedule(self.learning_rate).rates(
             np.maximum(t - self.warmup_steps, 0), memory
@@ -359,7 +362,7 @@ class ReduceOnPlateau(Schedule):
     cooldown: int = 0
     min_learning_rate: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_numbers(
             self,
@@ -376,10 +379,10 @@ class ReduceOnPlateau(Schedule):
                 f"{self.initial_learning_rate!r}, got {self.min_learning_rate!r}."
             )
 
-    def start(self):
+    def start(self) -> Any:
         return Plateau(float(self.initial_learning_rate))
 
-    def follow(self, memory, loss):
+    def follow(self, memory: Any, loss: float) -> Any:
         rate, lowest, n_bad, n_cool = astuple(memory)
         if loss < (1 - self.threshold) * lowest:
             lowest, n_bad = loss, 0
@@ -391,11 +394,11 @@ class ReduceOnPlateau(Schedule):
             rate, n_bad, n_cool = max(self.factor * rate, self.min_learning_rate), 0, self.cooldown
         return Plateau(rate, lowest, n_bad, n_cool)
 
-    def rates(self, t, memory=()):
+    def rates(self, t: Array, memory: Any = ()) -> NDArray[np.float64]:
         return np.full(len(t), memory.rate)
 
 
-def resolve_schedule(learning_rate):
+def resolve_schedule(learning_rate: float | Schedule) -> Schedule:
     """Give the schedule that a number or a schedule means.
 
     Parameters
@@ -409,6 +412,6 @@ def resolve_schedule(learning_rate):
     return learning_rate if isinstance(learning_rate, Schedule) else Constant(learning_rate)
 
 
-def _anneal(first, last, share):
+def _anneal(first: float, last: float, share: Array) -> NDArray[np.float64]:
     """Give the rates on half a cosine from first to last, at shares of the way, and at its end beyond."""
     return last + (first - last) * (1 + np.cos(np.pi * np.minimum(share, 1))) / 2

@@ -11,6 +11,7 @@ PACKAGE = Path(importlib.util.find_spec("skconvnet._network").origin).parent
 
 # From the ground up: a room imports from lower floors, and, within a folder, from its neighbours.
 FLOORS = [
+    {"_types"},
     {"kernels"},
     {"_values", "datasets", "initializers", "_sklearn_compat", "_images", "_progress"},
     {"_losses", "_plan", "optimizers", "schedules"},

@@ -9,18 +9,22 @@ import importlib
 import importlib.util
 import os
 from numbers import Integral
+from types import ModuleType
+from typing import Any
 
 import joblib
 import numpy as np
+from numpy.typing import DTypeLike
 
 from skconvnet.kernels import cpu
 
 __all__ = ["count_threads", "get_isa", "get_machine", "list_isas", "set_isa"]
 
 _in_forked_child = False
+_isa: str
 
 
-def _note_fork():
+def _note_fork() -> None:
     # The OpenMP runtime of GCC does not survive a fork: a child that starts a team of threads
     # after its parent did hangs.  With one thread there is no team.
     global _in_forked_child
@@ -31,7 +35,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_note_fork)
 
 
-def list_isas():
+def list_isas() -> list[str]:
     """List the instruction sets that were built and that this processor runs, the widest first.
 
     Returns
@@ -46,7 +50,7 @@ def list_isas():
     ]
 
 
-def set_isa(isa):
+def set_isa(isa: str) -> None:
     """Choose the instruction set of the kernels, for this process.
 
     Results differ in their last bits between instruction sets that fuse multiply and add
@@ -70,7 +74,7 @@ def set_isa(isa):
     _isa = isa
 
 
-def get_isa():
+def get_isa() -> str:
     """Name the instruction set that the kernels run with.
 
     Returns
@@ -80,7 +84,7 @@ def get_isa():
     return _isa
 
 
-def get_machine(dtype):
+def get_machine(dtype: DTypeLike) -> ModuleType:
     """Give the module of compiled kernels for a precision and the chosen instruction set.
 
     Parameters
@@ -95,7 +99,7 @@ def get_machine(dtype):
     return importlib.import_module(f"skconvnet.kernels._{_isa}_{np.dtype(dtype).name}")
 
 
-def count_threads(n_threads=None):
+def count_threads(n_threads: int | None = None) -> int:
     """Settle the number of OpenMP threads.
 
     Parameters
@@ -116,16 +120,17 @@ def count_threads(n_threads=None):
         If a number below 1 was asked for.
     """
     source = "n_threads"
+    wanted: Any = n_threads
     if n_threads is None and os.environ.get("SKCONVNET_NUM_THREADS"):
-        source, n_threads = "SKCONVNET_NUM_THREADS", os.environ["SKCONVNET_NUM_THREADS"]
-        n_threads = int(n_threads) if n_threads.isdecimal() else n_threads
-    if n_threads is not None and (not isinstance(n_threads, Integral) or n_threads < 1):
-        raise ValueError(f"{source} must be an int of at least 1 or None, got {n_threads!r}.")
+        source, wanted = "SKCONVNET_NUM_THREADS", os.environ["SKCONVNET_NUM_THREADS"]
+        wanted = int(wanted) if wanted.isdecimal() else wanted
+    if wanted is not None and (not isinstance(wanted, Integral) or wanted < 1):
+        raise ValueError(f"{source} must be an int of at least 1 or None, got {wanted!r}.")
     if _in_forked_child or not cpu.has_openmp:
         return 1
     most = max(16, 4 * (os.cpu_count() or 1))
-    if n_threads is not None:
-        return min(int(n_threads), most)
+    if wanted is not None:
+        return min(int(wanted), most)
     if os.environ.get("OMP_NUM_THREADS"):
         return min(cpu.get_max_threads(), most)
     return min(cpu.get_max_threads(), joblib.cpu_count(only_physical_cores=True))

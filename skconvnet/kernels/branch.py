@@ -1,16 +1,19 @@
 """The calls of a network that branches: see branch.pxd."""
 
+from types import ModuleType
+
+from skconvnet._types import Fields
 from skconvnet.kernels.calls import NO_ACTIVATION, Call
-from skconvnet.kernels.memory import NOWHERE
+from skconvnet.kernels.memory import NOWHERE, Image, Tables
 
 
 class Branch(Call):
     """The call of a kernel over whole images."""
 
-    z = None
-    activation = NO_ACTIVATION
+    z: Image | None = None
+    activation: tuple[str, float] | None = NO_ACTIVATION
 
-    def fields(self, machine, tables, scratch):
+    def fields(self, machine: ModuleType, tables: Tables, scratch: int) -> Fields:
         """The fields of branch_t."""
         return {
             **self.map_fields(),
@@ -26,10 +29,10 @@ class Fork(Branch):
     name = "fork"
     activation = None
 
-    def __init__(self, x, y):
+    def __init__(self, x: Image, y: Image) -> None:
         self.x, self.y = x, y
 
-    def activation_fields(self, machine):
+    def activation_fields(self, machine: ModuleType) -> Fields:
         """It has none."""
         return {"activation": 0, "slope": 0}
 
@@ -39,5 +42,5 @@ class Addition(Branch):
 
     name = "addition"
 
-    def __init__(self, x, z, y):
+    def __init__(self, x: Image, z: Image, y: Image) -> None:
         self.x, self.z, self.y = x, z, y

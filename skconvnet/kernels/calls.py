@@ -4,9 +4,13 @@ A plan first makes its calls, which ask for the columns of zeros that they read 
 (a convolution's padding); then it lays out its memory; then every call fills in its fields.
 """
 
+from types import ModuleType
+from typing import Any
+
 import numpy as np
 
-from skconvnet.kernels.memory import NOWHERE
+from skconvnet._types import Array, Fields, Pair, Sides
+from skconvnet.kernels.memory import NOWHERE, Image, Tables
 from skconvnet.kernels.walk import (
     backward_phases,
     count_side_columns,
@@ -37,16 +41,21 @@ class Call:
     One that makes values y, and says so by an `activation` (kind, slope), may activate them itself.
     """
 
-    activation = None
+    name: str
+    x: Any  # an image, or a plane
+    y: Any
+    activation: tuple[str, float] | None = None
 
-    def follow(self, last):
+    def follow(self, last: "Call") -> None:
         """Share work with the call before, if that saves any."""
 
-    def list_ways(self, machine, tables, scratch, n_ways, n_products):
+    def list_ways(
+        self, machine: ModuleType, tables: Tables, scratch: int, n_ways: int, n_products: int
+    ) -> tuple[list[Fields], int]:
         """The fields of winograd_t for the ways with fewer products, and how many products there are then."""
         return [], n_products
 
-    def end_fields(self):
+    def end_fields(self) -> Fields:
         """The fields that say where input, output and their gradients lie."""
         return {
             "x": self.x.value.fields(),
@@ -55,21 +64,22 @@ class Call:
             "dy": self.y.gradient.fields(),
         }
 
-    def map_fields(self):
+    def map_fields(self) -> Fields:
         """The fields of a kernel that goes over x number by number: its ends, and the size of x."""
         channels, height, width = self.x.shape
         return {**self.end_fields(), "channels": channels, "ho": height, "wo": width}
 
-    def activation_fields(self, machine):
+    def activation_fields(self, machine: ModuleType) -> Fields:
         """The fields that say which activation follows."""
+        assert self.activation, f"{self.name} has no activation"
         kind, slope = self.activation
         return {"activation": machine.activation_kinds[kind], "slope": slope}
 
-    def count_scratch(self, machine):
+    def count_scratch(self, machine: ModuleType) -> int:
         """Lane vectors of scratch that the kernel wants when it runs backward."""
         return 0
 
-    def fields(self, machine, tables, scratch):
+    def fields(self, machine: ModuleType, tables: Tables, scratch: int) -> Fields:
         """The fields of the kernel's struct, once all buffers are placed."""
         raise NotImplementedError
 
@@ -85,12 +95,23 @@ class Convolution(Call):
     name = "conv"
     activation = NO_ACTIVATION
 
-    def __init__(self, x, y, weight, bias, kernel, stride, dilation, padding, connections):
+    def __init__(
+        self,
+        x: Image,
+        y: Image,
+        weight: int,
+        bias: int,
+        kernel: Pair,
+        stride: Pair,
+        dilation: Pair,
+        padding: Sides,
+        connections: Array,
+    ) -> None:
         self.x, self.y, self.weight, self.bias = x, y, weight, bias
         self.kernel, self.stride, self.dilation = kernel, stride, dilation
         self.before = padding[0][0], padding[1][0]
         self.connections = connections
-        self.pool = None
+        self.pool: Pooling | None = None
         self.groups = x.shape[0] // connections.shape[1]
         axes = list(zip(kernel, stride, dilation, self.before))
         rows, columns = (forward_phases(n, *axis) for n, axis in zip(y.shape[1:], axes))
@@ -114,14 +135,16 @@ class Convolution(Call):
         if "backward" in self.fast:
             y.gradient.need(*self.fast["backward"].count_side_columns())
 
-    def count_scratch(self, machine):
+    def count_scratch(self, machine: ModuleType) -> int:
         """Lane vectors for transformed images and the sums of their products."""
         counts = [way.count_scratch() for way in self.fast.values()]
         if self.terms:
             counts.append(self.terms.place_terms(machine, 0)[-1])
         return max(counts, default=0)
 
-    def list_ways(self, machine, tables, scratch, n_ways, n_products):
+    def list_ways(
+        self, machine: ModuleType, tables: Tables, scratch: int, n_ways: int, n_products: int
+    ) -> tuple[list[Fields], int]:
         """Number the ways with fewer products, and give their fields."""
         kh, kw = self.kernel
         strides = kh * kw, self.x.shape[0] * kh * kw
@@ -133,7 +156,7 @@ class Convolution(Call):
             n_products += way.count_products()
         return fields, n_products
 
-    def fields(self, machine, tables, scratch):
+    def fields(self, machine: ModuleType, tables: Tables, scratch: int) -> Fields:
         """The fields of conv_t."""
         x, y, (kh, kw) = self.x, self.y, self.kernel
         (co, ci), (ho, wo) = self.connections.shape, y.shape[1:]
@@ -188,18 +211,18 @@ class Product(Call):
     name = "dense"
     activation = NO_ACTIVATION
 
-    def __init__(self, x, y, weight, bias):
+    def __init__(self, x: Image, y: Image, weight: int, bias: int) -> None:
         self.x, self.y, self.weight, self.bias = x, y, weight, bias
 
-    def count_scratch(self, machine):
+    def count_scratch(self, machine: ModuleType) -> int:
         """Lane vectors for the input, transposed."""
         return -(-self.x.shape[0] // machine.lanes) * machine.lanes
 
-    def fields(self, machine, tables, scratch):
+    def fields(self, machine: ModuleType, tables: Tables, scratch: int) -> Fields:
         """The fields of dense_t."""
         y, ci, co = self.y, self.x.shape[0], self.y.shape[0]
 
-        def walk(n_out, n_in, source_step, weight_in, weight_out):
+        def walk(n_out: int, n_in: int, source_step: int, weight_in: int, weight_out: int) -> Fields:
             # one pass over one row and one column; the inputs are taps of one channel
             taps = np.arange(n_in)
             return {
@@ -237,19 +260,28 @@ class Product(Call):
 class Pooling(Call):
     """The call of a pooling kernel: name is "max_pool" or "avg_pool"."""
 
-    def __init__(self, name, x, y, kernel, stride, padding, count_padding=False):
+    def __init__(
+        self,
+        name: str,
+        x: Image,
+        y: Image,
+        kernel: Pair,
+        stride: Pair,
+        padding: Sides,
+        count_padding: bool = False,
+    ) -> None:
         self.name, self.x, self.y = name, x, y
         self.kernel, self.stride, self.padding = kernel, stride, padding
         self.count_padding = count_padding
         self.deferred = False
 
-    def follow(self, last):
+    def follow(self, last: "Call") -> None:
         """Leave the way back to a convolution, which goes it just before its own, map by map."""
         if self.name == "max_pool" and isinstance(last, Convolution) and last.y is self.x:
             self.deferred = True
             last.pool = self
 
-    def window_fields(self):
+    def window_fields(self) -> Fields:
         """The fields that say how windows lie."""
         (top, _), (left, _) = self.padding
         return {
@@ -262,7 +294,7 @@ class Pooling(Call):
             "count_padding": self.count_padding,
         }
 
-    def fields(self, machine, tables, scratch):
+    def fields(self, machine: ModuleType, tables: Tables, scratch: int) -> Fields:
         """The fields of pool_t."""
         (channels, hi, wi), (_, ho, wo) = self.x.shape, self.y.shape
         return {
@@ -289,10 +321,10 @@ class Flattening(Call):
 
     name = "flatten"
 
-    def __init__(self, x, y):
+    def __init__(self, x: Image, y: Image) -> None:
         self.x, self.y = x, y
 
-    def fields(self, machine, tables, scratch):
+    def fields(self, machine: ModuleType, tables: Tables, scratch: int) -> Fields:
         """The fields of flatten_t."""
         channels, height, width = self.x.shape
         return {
@@ -309,10 +341,10 @@ class Activation(Call):
 
     name = "activation"
 
-    def __init__(self, x, y, kind, slope):
+    def __init__(self, x: Image, y: Image, kind: str, slope: float) -> None:
         self.x, self.y, self.kind, self.slope = x, y, kind, slope
 
-    def fields(self, machine, tables, scratch):
+    def fields(self, machine: ModuleType, tables: Tables, scratch: int) -> Fields:
         """The fields of activation_t."""
         return {
             **self.map_fields(),
@@ -326,10 +358,10 @@ class Masking(Call):
 
     name = "dropout"
 
-    def __init__(self, x, y, rate, number):
+    def __init__(self, x: Image, y: Image, rate: float, number: int) -> None:
         self.x, self.y, self.rate, self.number = x, y, rate, number
 
-    def fields(self, machine, tables, scratch):
+    def fields(self, machine: ModuleType, tables: Tables, scratch: int) -> Fields:
         """The fields of dropout_t."""
         return {
             **self.map_fields(),
@@ -344,11 +376,13 @@ class Rescaling(Call):
 
     name = "rescale"
 
-    def __init__(self, x, y, scale=1.0, offset=0.0, top=0, left=0):
+    def __init__(
+        self, x: Image, y: Image, scale: float = 1.0, offset: float = 0.0, top: int = 0, left: int = 0
+    ) -> None:
         self.x, self.y, self.scale, self.offset = x, y, scale, offset
         self.top, self.left = top, left
 
-    def fields(self, machine, tables, scratch):
+    def fields(self, machine: ModuleType, tables: Tables, scratch: int) -> Fields:
         """The fields of rescale_t."""
         fields = self.map_fields()
         for end in (fields["y"], fields["dy"]):
@@ -365,10 +399,10 @@ class LayerNormalization(Call):
 
     name = "layer_norm"
 
-    def __init__(self, x, y, gamma, beta, epsilon):
+    def __init__(self, x: Image, y: Image, gamma: int, beta: int, epsilon: float) -> None:
         self.x, self.y, self.gamma, self.beta, self.epsilon = x, y, gamma, beta, epsilon
 
-    def fields(self, machine, tables, scratch):
+    def fields(self, machine: ModuleType, tables: Tables, scratch: int) -> Fields:
         """The fields of layer_norm_t."""
         return {
             **self.map_fields(),
@@ -386,13 +420,24 @@ class BatchNormalization(Call):
     takes the running moments in training too.
     """
 
-    def __init__(self, name, x, y, gamma, beta, running, moments, epsilon, momentum):
+    def __init__(
+        self,
+        name: str,
+        x: Image,
+        y: Image,
+        gamma: int,
+        beta: int,
+        running: int,
+        moments: int,
+        epsilon: float,
+        momentum: float,
+    ) -> None:
         self.name, self.x, self.y = name, x, y
         self.gamma, self.beta, self.running, self.moments = gamma, beta, running, moments
         self.epsilon, self.momentum = epsilon, momentum
         self.activation = NO_ACTIVATION if name == "normalize" else None
 
-    def fields(self, machine, tables, scratch):
+    def fields(self, machine: ModuleType, tables: Tables, scratch: int) -> Fields:
         """The fields of batch_norm_t."""
         return {
             **self.map_fields(),

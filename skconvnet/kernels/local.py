@@ -1,8 +1,12 @@
 """The call of a convolution whose weights are not shared (see local.pxd)."""
 
+from types import ModuleType
+
 import numpy as np
 
+from skconvnet._types import Array, Fields, Pair, Sides
 from skconvnet.kernels.calls import NO_ACTIVATION, Call
+from skconvnet.kernels.memory import Buffer, Image, Tables
 from skconvnet.kernels.walk import reach_fields, share_evenly
 
 
@@ -16,20 +20,22 @@ class LocalConvolution(Call):
     name = "local"
     activation = NO_ACTIVATION
 
-    def __init__(self, x, y, weight, bias, kernel, stride, padding):
+    def __init__(
+        self, x: Image, y: Image, weight: int, bias: int, kernel: Pair, stride: Pair, padding: Sides
+    ) -> None:
         self.x, self.y, self.weight, self.bias = x, y, weight, bias
         self.kernel, self.stride = kernel, stride
         self.before = padding[0][0], padding[1][0]
 
-    def count_scratch(self, machine):
+    def count_scratch(self, machine: ModuleType) -> int:
         """Lane vectors for a patch, transposed."""
         return -(-self._count_inputs() // machine.lanes) * machine.lanes
 
-    def _count_inputs(self):
+    def _count_inputs(self) -> int:
         """Numbers that an output reads."""
         return self.x.shape[0] * self.kernel[0] * self.kernel[1]
 
-    def fields(self, machine, tables, scratch):
+    def fields(self, machine: ModuleType, tables: Tables, scratch: int) -> Fields:
         """The fields of local_t."""
         (ci, hi, wi), (co, ho, wo), (kh, kw) = self.x.shape, self.y.shape, self.kernel
         n_inputs = self._count_inputs()
@@ -42,7 +48,14 @@ class LocalConvolution(Call):
         w_taps = (i * wo + j) * n_inputs + u * kw + v
         strides = kh * kw, ho * wo * n_inputs
 
-        def walk(target, source, target_index, source_index, w_in, w_out):
+        def walk(
+            target: Buffer,
+            source: Buffer,
+            target_index: tuple[Array, Array],
+            source_index: tuple[Array, Array],
+            w_in: int,
+            w_out: int,
+        ) -> Fields:
             # one pass of one column; every position of the target is a row with taps of its own
             (n_out, height, width), (n_in, *_) = target.shape, source.shape
             positions = target_index[0] * width + target_index[1]

@@ -1,7 +1,11 @@
 """The calls of a network for a single image, whose lanes are neighbouring pixels (see pixels.pxd)."""
 
+from types import ModuleType
+from typing import Any
+
 import numpy as np
 
+from skconvnet._types import Fields, Shape
 from skconvnet.kernels.branch import Branch
 from skconvnet.kernels.calls import (
     NO_POOL,
@@ -21,10 +25,10 @@ from skconvnet.kernels.winograd import NO_TERMS
 class Rows:
     """How far apart the rows of planes are that are made from each other without a change of place."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.pitch = 1
 
-    def need(self, pitch):
+    def need(self, pitch: int) -> None:
         """Ask for rows so far apart, at least."""
         self.pitch = max(self.pitch, pitch)
 
@@ -32,38 +36,38 @@ class Rows:
 class Plane:
     """A (channels, height, width) image in an arena, its rows `rows.pitch` numbers apart."""
 
-    def __init__(self, shape, rows, lanes):
+    def __init__(self, shape: Shape, rows: Rows, lanes: int) -> None:
         self.shape, self.rows, self.lanes = shape, rows, lanes
         self.before = self.behind = 0, 0  # rows and columns that a convolution reads around it
-        self.reader = None  # the plane that it makes of it
+        self.reader: Plane | None = None  # the plane that it makes of it
         self.offset = -1
         rows.need(shape[2])
 
     @property
-    def n_vectors(self):
+    def n_vectors(self) -> int:
         """Vectors from the first pixel to the last."""
         return -(-((self.shape[1] - 1) * self.rows.pitch + self.shape[2]) // self.lanes)
 
     @property
-    def start(self):
+    def start(self) -> int:
         """Numbers before the first pixel: whole vectors of zeros."""
         rows, columns = self.before
         return -(-(rows * self.rows.pitch + columns) // self.lanes) * self.lanes
 
     @property
-    def plane(self):
+    def plane(self) -> int:
         """Vectors of a channel."""
         rows, columns = self.behind
         behind = -(-(rows * self.rows.pitch + columns) // self.lanes)
         n_read = self.reader.n_vectors if self.reader else 0
         return self.start // self.lanes + max(self.n_vectors, n_read) + behind + 1
 
-    def place(self, offset):
+    def place(self, offset: int) -> int:
         """Put the plane at an offset of the arena and return the offset behind it."""
         self.offset = offset
         return offset + self.shape[0] * self.plane
 
-    def fields(self):
+    def fields(self) -> Fields:
         """The fields of plane_t."""
         channels, height, width = self.shape
         return {
@@ -74,7 +78,7 @@ class Plane:
             "width": width,
         }
 
-    def vector_fields(self):
+    def vector_fields(self) -> Fields:
         """The fields of buffer_t, for kernels that run over all vectors as one row."""
         return {"offset": self.offset + self.start // self.lanes, "plane": self.plane, "row": 0}
 
@@ -84,20 +88,21 @@ class PlaneConvolution(Call):
 
     name = "conv"
 
-    def __init__(self, call, x, y):
+    def __init__(self, call: Convolution, x: Plane, y: Plane) -> None:
         self._call, self.x, self.y = call, x, y
         self.activation = call.activation
         x.before = call.before
-        x.behind = tuple(
+        rows, columns = (
             (k - 1) * d - before for k, d, before in zip(call.kernel, call.dilation, call.before)
         )
+        x.behind = rows, columns
         x.reader = y
         # how far the last output reads beyond the image
         over = [n_out - n_in + n for n_out, n_in, n in zip(y.shape[1:], x.shape[1:], x.behind)]
         x.rows.need(x.shape[2] + max(x.before[1], over[1]))
         self.reads_gaps = any(n > 0 for n in (*x.before, *over))
 
-    def fields(self, machine, tables, scratch):
+    def fields(self, machine: ModuleType, tables: Tables, scratch: int) -> Fields:
         """The fields of conv_t that its forward pass reads."""
         call, x, y = self._call, self.x, self.y
         (kh, kw), (top, left) = call.kernel, call.before
@@ -144,10 +149,10 @@ class PlaneConvolution(Call):
 class PlaneKernel(Call):
     """The call of a kernel that runs over all vectors of a plane, such as an activation."""
 
-    def __init__(self, call, x, y):
+    def __init__(self, call: Call, x: Plane, y: Plane) -> None:
         self.name, self._call, self.x, self.y = call.name, call, x, y
 
-    def fields(self, machine, tables, scratch):
+    def fields(self, machine: ModuleType, tables: Tables, scratch: int) -> Fields:
         """The fields of the call that it replaces, with the planes' places and sizes."""
         fields = self._call.fields(machine, tables, scratch)
         ends = {"x": self.x, "y": self.y}
@@ -158,10 +163,10 @@ class PlaneKernel(Call):
 class PlanePooling(Call):
     """The call of a pooling kernel over planes."""
 
-    def __init__(self, call, x, y):
+    def __init__(self, call: Pooling, x: Plane, y: Plane) -> None:
         self.name, self._call, self.x, self.y = f"plane_{call.name}", call, x, y
 
-    def fields(self, machine, tables, scratch):
+    def fields(self, machine: ModuleType, tables: Tables, scratch: int) -> Fields:
         """The fields of plane_pool_t."""
         return {"x": self.x.fields(), "y": self.y.fields(), **self._call.window_fields()}
 
@@ -171,10 +176,10 @@ class ClearGaps(Call):
 
     name = "clear_gaps"
 
-    def __init__(self, x):
+    def __init__(self, x: Plane) -> None:
         self.x = x
 
-    def fields(self, machine, tables, scratch):
+    def fields(self, machine: ModuleType, tables: Tables, scratch: int) -> Fields:
         """The fields of plane_t."""
         return self.x.fields()
 
@@ -184,15 +189,17 @@ class Spread(Call):
 
     name = "spread"
 
-    def __init__(self, x, y):
+    def __init__(self, x: Plane, y: Image) -> None:
         self.x, self.y = x, y
 
-    def fields(self, machine, tables, scratch):
+    def fields(self, machine: ModuleType, tables: Tables, scratch: int) -> Fields:
         """The fields of spread_t."""
         return {"x": self.x.fields(), "y": self.y.value.fields()}
 
 
-def compile_for_pixels(machine, calls, source, output, n_params):
+def compile_for_pixels(
+    machine: ModuleType, calls: list[Any], source: Image, output: Image, n_params: int
+) -> Any:
     """Make the program of a network for single images.
 
     Parameters
@@ -215,14 +222,15 @@ def compile_for_pixels(machine, calls, source, output, n_params):
     plane = first = Plane(source.shape, Rows(), machine.lanes)
     # what only the way back needs is left out
     calls = [call for call in calls if not isinstance(call, Flattening)]
-    lowered, clear = [], True
+    lowered: list[Call] = []
+    clear = True
     while calls and not _may_be_vector(calls[0].x, calls):
         call, x = calls.pop(0), plane
         plane = Plane(call.y.shape, Rows() if isinstance(call, Pooling) else x.rows, machine.lanes)
         if isinstance(call, Convolution):
             if call.stride != (1, 1):
                 return None
-            made = PlaneConvolution(call, x, plane)
+            made: Any = PlaneConvolution(call, x, plane)
             if made.reads_gaps and not clear:
                 lowered.append(ClearGaps(x))
         elif isinstance(call, Pooling):
@@ -269,12 +277,12 @@ def compile_for_pixels(machine, calls, source, output, n_params):
     )
 
 
-def _may_be_vector(image, calls):
+def _may_be_vector(image: Image, calls: list[Any]) -> bool:
     """Whether an image has one pixel, and no call reads beyond it."""
     padded = any(isinstance(call, Convolution) and call.x is image for call in calls)
     return image.shape[1:] == (1, 1) and not padded
 
 
-def _get_memory(image):
+def _get_memory(image: Image) -> Any:
     """The buffer that an image's value lies in."""
     return getattr(image.value, "base", image.value)

@@ -4,12 +4,17 @@ Arrays are (n, c, h, w) or (n, features). kernel, stride and dilation are pairs,
 ((top, bottom), (left, right)). Nothing outside the tests calls these functions.
 """
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import numpy as np
 from scipy.ndimage import map_coordinates
 from scipy.special import erfcx
 
+from skconvnet._types import Array, Pair, Sides
 
-def _windows(x_padded, kernel, stride, dilation, ho, wo):
+
+def _windows(x_padded: Array, kernel: Pair, stride: Pair, dilation: Pair, ho: int, wo: int) -> Iterator[Any]:
     """Yield every kernel offset with the (n, c, ho, wo) pixels that it meets, as a view."""
     for u in range(kernel[0]):
         for v in range(kernel[1]):
@@ -19,19 +24,21 @@ def _windows(x_padded, kernel, stride, dilation, ho, wo):
             yield u, v, x_padded[:, :, rows, columns]
 
 
-def _pad(x, padding, value=0):
+def _pad(x: Array, padding: Sides, value: float = 0) -> Array:
     return np.pad(x, ((0, 0), (0, 0), *padding), constant_values=value)
 
 
-def _count(n_in, kernel, stride, dilation, padding):
+def _count(n_in: int, kernel: int, stride: int, dilation: int, padding: Pair) -> int:
     return (n_in + sum(padding) - (kernel - 1) * dilation - 1) // stride + 1
 
 
-def _output_size(x, kernel, stride, dilation, padding):
+def _output_size(x: Array, kernel: Pair, stride: Pair, dilation: Pair, padding: Sides) -> list[int]:
     return [_count(*axis) for axis in zip(x.shape[2:], kernel, stride, dilation, padding)]
 
 
-def conv2d(x, weight, bias, stride, dilation, padding, connected):
+def conv2d(
+    x: Array, weight: Array, bias: Array, stride: Pair, dilation: Pair, padding: Sides, connected: Array
+) -> Array:
     """y[n, o, i, j] = bias[o] + sum over connected c and u, v of weight[o, c, u, v] * pixel."""
     kernel = weight.shape[2:]
     ho, wo = _output_size(x, kernel, stride, dilation, padding)
@@ -42,7 +49,9 @@ def conv2d(x, weight, bias, stride, dilation, padding, connected):
     return y
 
 
-def conv2d_backward(x, weight, dy, stride, dilation, padding, connected):
+def conv2d_backward(
+    x: Array, weight: Array, dy: Array, stride: Pair, dilation: Pair, padding: Sides, connected: Array
+) -> tuple[Array, Array, Array]:
     """dx, dweight, dbias: the transposed sums of conv2d."""
     kernel = weight.shape[2:]
     masked = weight * connected[:, :, None, None]
@@ -59,22 +68,27 @@ def conv2d_backward(x, weight, dy, stride, dilation, padding, connected):
     return dx, dweight * connected[:, :, None, None], dy.sum(axis=(0, 2, 3))
 
 
-def grouped_conv2d(x, weight, bias, groups, stride, dilation, padding):
+def grouped_conv2d(
+    x: Array, weight: Array, bias: Array, groups: int, stride: Pair, dilation: Pair, padding: Sides
+) -> Array:
     """Several convolutions side by side."""
     parts = zip(*(np.split(a, groups, axis) for a, axis in ((x, 1), (weight, 0), (bias, 0))))
     connected = np.ones((len(weight) // groups, weight.shape[1]), bool)
-    return np.concatenate([conv2d(*part, stride, dilation, padding, connected) for part in parts], 1)
+    done = [conv2d(x, weight, bias, stride, dilation, padding, connected) for x, weight, bias in parts]
+    return np.concatenate(done, 1)
 
 
-def grouped_conv2d_backward(x, weight, dy, groups, stride, dilation, padding):
+def grouped_conv2d_backward(
+    x: Array, weight: Array, dy: Array, groups: int, stride: Pair, dilation: Pair, padding: Sides
+) -> tuple[Array, ...]:
     """dx, dweight, dbias: those of each convolution."""
     parts = zip(*(np.split(a, groups, axis) for a, axis in ((x, 1), (weight, 0), (dy, 1))))
     connected = np.ones((len(weight) // groups, weight.shape[1]), bool)
-    slopes = [conv2d_backward(*part, stride, dilation, padding, connected) for part in parts]
+    slopes = [conv2d_backward(x, weight, dy, stride, dilation, padding, connected) for x, weight, dy in parts]
     return tuple(np.concatenate(a, axis) for a, axis in zip(zip(*slopes), (1, 0, 0)))
 
 
-def _local_patches(x_padded, weight, stride):
+def _local_patches(x_padded: Array, weight: Array, stride: Pair) -> Iterator[Any]:
     """Yield every output position with the (n, c, kh, kw) pixels that it meets, as a view."""
     _, ho, wo, _, kh, kw = weight.shape
     for i, j in np.ndindex(ho, wo):
@@ -82,7 +96,7 @@ def _local_patches(x_padded, weight, stride):
         yield i, j, x_padded[:, :, top : top + kh, left : left + kw]
 
 
-def local_conv2d(x, weight, bias, stride, padding):
+def local_conv2d(x: Array, weight: Array, bias: Array, stride: Pair, padding: Sides) -> Array:
     """y[n, o, i, j] = bias[o, i, j] + sum over c, u, v of weight[o, i, j, c, u, v] * pixel."""
     y = np.zeros((len(x), *weight.shape[:3]), x.dtype) + bias
     for i, j, patch in _local_patches(_pad(x, padding), weight, stride):
@@ -90,7 +104,9 @@ def local_conv2d(x, weight, bias, stride, padding):
     return y
 
 
-def local_conv2d_backward(x, weight, dy, stride, padding):
+def local_conv2d_backward(
+    x: Array, weight: Array, dy: Array, stride: Pair, padding: Sides
+) -> tuple[Array, Array, Array]:
     """dx, dweight, dbias: the transposed sums of local_conv2d."""
     dweight, x_padded = np.zeros_like(weight), _pad(x, padding)
     dx_padded = np.zeros_like(x_padded)
@@ -104,23 +120,23 @@ def local_conv2d_backward(x, weight, dy, stride, padding):
     return dx, dweight, dy.sum(axis=0)
 
 
-def rescale(x, scale, offset):
+def rescale(x: Array, scale: float, offset: float) -> Array:
     """scale * x + offset."""
     return scale * x + offset
 
 
-def zero_pad2d(x, padding):
+def zero_pad2d(x: Array, padding: Sides) -> Array:
     """Zeros around the image."""
     return _pad(x, padding)
 
 
-def zero_pad2d_backward(dy, padding):
+def zero_pad2d_backward(dy: Array, padding: Sides) -> Array:
     """What of dy lies within the zeros."""
     (top, bottom), (left, right) = padding
     return dy[:, :, top : dy.shape[2] - bottom, left : dy.shape[3] - right]
 
 
-def _pool_cells(x, kernel, stride, padding):
+def _pool_cells(x: Array, kernel: Pair, stride: Pair, padding: Sides) -> Iterator[Any]:
     """Yield (i, j, rows, columns): every output and the part of the image that it looks at."""
     ho, wo = _output_size(x, kernel, stride, (1, 1), padding)
     for i in range(ho):
@@ -131,7 +147,7 @@ def _pool_cells(x, kernel, stride, padding):
             yield i, j, rows, slice(max(left, 0), min(left + kernel[1], x.shape[3]))
 
 
-def max_pool2d(x, kernel, stride, padding):
+def max_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Sides) -> Array:
     """The largest pixel of each window; padding is not a pixel."""
     y = np.empty((*x.shape[:2], *_output_size(x, kernel, stride, (1, 1), padding)), x.dtype)
     for i, j, rows, columns in _pool_cells(x, kernel, stride, padding):
@@ -139,7 +155,7 @@ def max_pool2d(x, kernel, stride, padding):
     return y
 
 
-def max_pool2d_backward(x, dy, kernel, stride, padding):
+def max_pool2d_backward(x: Array, dy: Array, kernel: Pair, stride: Pair, padding: Sides) -> Array:
     """Each window's gradient goes to the first of its largest pixels; overlaps add up."""
     dx = np.zeros_like(x)
     for i, j, rows, columns in _pool_cells(x, kernel, stride, padding):
@@ -151,7 +167,9 @@ def max_pool2d_backward(x, dy, kernel, stride, padding):
     return dx
 
 
-def avg_pool2d(x, kernel, stride, padding, count_include_pad=False):
+def avg_pool2d(
+    x: Array, kernel: Pair, stride: Pair, padding: Sides, count_include_pad: bool = False
+) -> Array:
     """The mean over the pixels of each window, or over its whole area."""
     y = np.empty((*x.shape[:2], *_output_size(x, kernel, stride, (1, 1), padding)), x.dtype)
     for i, j, rows, columns in _pool_cells(x, kernel, stride, padding):
@@ -161,7 +179,9 @@ def avg_pool2d(x, kernel, stride, padding, count_include_pad=False):
     return y
 
 
-def avg_pool2d_backward(x, dy, kernel, stride, padding, count_include_pad=False):
+def avg_pool2d_backward(
+    x: Array, dy: Array, kernel: Pair, stride: Pair, padding: Sides, count_include_pad: bool = False
+) -> Array:
     """Every pixel of a window gets the same share; overlaps add up."""
     dx = np.zeros_like(x)
     for i, j, rows, columns in _pool_cells(x, kernel, stride, padding):
@@ -171,29 +191,29 @@ def avg_pool2d_backward(x, dy, kernel, stride, padding, count_include_pad=False)
     return dx
 
 
-def dense(x, weight, bias):
+def dense(x: Array, weight: Array, bias: Array) -> Array:
     """y = x @ weight.T + bias."""
     return x @ weight.T + bias
 
 
-def dense_backward(x, weight, dy):
+def dense_backward(x: Array, weight: Array, dy: Array) -> tuple[Array, Array, Array]:
     """dx, dweight, dbias: the transposed products of dense."""
     return dy @ weight, dy.T @ x, dy.sum(axis=0)
 
 
-def moments(x):
+def moments(x: Array) -> tuple[Array, Array]:
     """Mean and variance of each channel, over samples and positions."""
     axes = (0, *range(2, x.ndim))
     return x.mean(axes), x.var(axes)
 
 
-def batch_norm(x, mean, variance, gamma, beta, epsilon):
+def batch_norm(x: Array, mean: Array, variance: Array, gamma: Array, beta: Array, epsilon: float) -> Array:
     """gamma * (x - mean) / sqrt(variance + epsilon) + beta, channel by channel."""
     mean, variance, gamma, beta = (_align(v, x) for v in (mean, variance, gamma, beta))
     return gamma * (x - mean) / np.sqrt(variance + epsilon) + beta
 
 
-def batch_norm_backward(x, dy, gamma, epsilon):
+def batch_norm_backward(x: Array, dy: Array, gamma: Array, epsilon: float) -> tuple[Array, Array, Array]:
     """dx, dgamma, dbeta, through the moments of x as well."""
     axes = (0, *range(2, x.ndim))
     mean, variance = moments(x)
@@ -203,19 +223,19 @@ def batch_norm_backward(x, dy, gamma, epsilon):
     return dx, (dy * z).sum(axes), dy.sum(axes)
 
 
-def _align(values, x):
+def _align(values: Array, x: Array) -> Array:
     """One value a channel, in the place of x's channels."""
     return values.reshape(-1, *[1] * (x.ndim - 2))
 
 
-def layer_norm(x, gamma, beta, epsilon):
+def layer_norm(x: Array, gamma: Array | float, beta: Array | float, epsilon: float) -> Array:
     """gamma * (x - mean) / sqrt(variance + epsilon) + beta, sample by sample."""
     axes = tuple(range(1, x.ndim))
     mean, variance = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
     return gamma * (x - mean) / np.sqrt(variance + epsilon) + beta
 
 
-def layer_norm_backward(x, dy, gamma, epsilon):
+def layer_norm_backward(x: Array, dy: Array, gamma: Array, epsilon: float) -> tuple[Array, Array, Array]:
     """dx, dgamma, dbeta, through the moments of each sample as well."""
     axes = tuple(range(1, x.ndim))
     z, g = layer_norm(x, 1, 0, epsilon), gamma * dy
@@ -224,141 +244,145 @@ def layer_norm_backward(x, dy, gamma, epsilon):
     return dx, (dy * z).sum(axis=0), dy.sum(axis=0)
 
 
-def leaky_relu(x, slope):
+def leaky_relu(x: Array, slope: float) -> Array:
     """x where positive, else slope * x; slope 0 is ReLU."""
     return np.where(x > 0, x, x.dtype.type(slope) * x)
 
 
-def leaky_relu_backward(x, dy, slope):
+def leaky_relu_backward(x: Array, dy: Array, slope: float) -> Array:
     """dy where x is positive, else slope * dy."""
     return np.where(x > 0, dy, x.dtype.type(slope) * dy)
 
 
-def sigmoid(x):
+def sigmoid(x: Array) -> Array:
     """1 / (1 + e^-x), from the side that does not overflow."""
     small = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, small) / (1 + small)
 
 
-def sigmoid_backward(x, dy):
+def sigmoid_backward(x: Array, dy: Array) -> Array:
     """dy * y * (1 - y)."""
     return dy * sigmoid(x) * sigmoid(-x)
 
 
-def tanh(x):
+def tanh(x: Array) -> Array:
     """The hyperbolic tangent."""
     return np.tanh(x)
 
 
-def tanh_backward(x, dy):
+def tanh_backward(x: Array, dy: Array) -> Array:
     """dy * (1 - y^2)."""
     return dy * (1 - np.tanh(x) ** 2)
 
 
-def elu(x, alpha):
+def elu(x: Array, alpha: float) -> Array:
     """x where positive, else alpha * (e^x - 1)."""
     return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
 
 
-def elu_backward(x, dy, alpha):
+def elu_backward(x: Array, dy: Array, alpha: float) -> Array:
     """dy where x is positive, else alpha * e^x * dy."""
     return dy * np.where(x > 0, 1, alpha * np.exp(np.minimum(x, 0)))
 
 
-def softplus(x):
+def softplus(x: Array) -> Array:
     """log(1 + e^x)."""
     return np.logaddexp(x, 0)
 
 
-def softplus_backward(x, dy):
+def softplus_backward(x: Array, dy: Array) -> Array:
     """dy / (1 + e^-x)."""
     return dy * sigmoid(x)
 
 
-def arctan(x):
+def arctan(x: Array) -> Array:
     """The arc tangent."""
     return np.arctan(x)
 
 
-def arctan_backward(x, dy):
+def arctan_backward(x: Array, dy: Array) -> Array:
     """dy / (1 + x^2)."""
     return dy / (1 + x**2)
 
 
-def normal_distribution(x):
+def normal_distribution(x: Array) -> Array:
     """The normal distribution up to x; its tail from the exponential of a square that is not rounded."""
     bell = np.exp(-(np.asarray(x, np.longdouble) ** 2) / 2)
     tail = (bell * erfcx(np.abs(x) / np.sqrt(2)) / 2).astype(x.dtype)
     return np.where(x > 0, 1 - tail, tail)
 
 
-def gelu(x):
+def gelu(x: Array) -> Array:
     """x times the normal distribution up to x."""
     return x * normal_distribution(x)
 
 
-def gelu_backward(x, dy):
+def gelu_backward(x: Array, dy: Array) -> Array:
     """dy * (distribution + x * density)."""
     return dy * (normal_distribution(x) + x * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi))
 
 
-def log_softmax(x):
+def log_softmax(x: Array) -> Array:
     """x - log(sum of e^x) over the channels, shifted by the largest."""
     shifted = x - x.max(axis=1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
-def log_softmax_backward(x, dy):
+def log_softmax_backward(x: Array, dy: Array) -> Array:
     """dy - softmax * sum of dy."""
     return dy - softmax(x) * dy.sum(axis=1, keepdims=True)
 
 
-def softmax(x):
+def softmax(x: Array) -> Array:
     """e^x over its sum."""
     return np.exp(log_softmax(x))
 
 
-def softmax_backward(x, dy):
+def softmax_backward(x: Array, dy: Array) -> Array:
     """softmax * (dy - sum of dy * softmax)."""
     y = softmax(x)
     return y * (dy - (dy * y).sum(axis=1, keepdims=True))
 
 
-def spread_targets(target, n_outputs, smoothing, middle):
+def spread_targets(target: Array, n_outputs: int, smoothing: float, middle: float) -> Array:
     """Targets for every output, of classes or as they are, moved towards the middle."""
     t = np.eye(n_outputs)[target] if target.ndim == 1 else target.astype(float)
     return t * (1 - smoothing) + smoothing * middle
 
 
-def cross_entropy(logits, target, sample_weight, smoothing=0.0):
+def cross_entropy(
+    logits: Array, target: Array, sample_weight: Array, smoothing: float = 0.0
+) -> tuple[Array, Array]:
     """The weighted mean of -log softmax at the targets, and its gradient."""
     t = spread_targets(target, logits.shape[1], smoothing, 1 / logits.shape[1])
     share = sample_weight / sample_weight.sum()
     return -(share @ (t * log_softmax(logits)).sum(axis=1)), (softmax(logits) - t) * share[:, None]
 
 
-def binary_cross_entropy(z, t):
+def binary_cross_entropy(z: Array, t: Array) -> tuple[Array, Array]:
     """-log sigmoid where t is 1, of -z where it is 0; and its derivative."""
     return t * np.logaddexp(0, -z) + (1 - t) * np.logaddexp(0, z), sigmoid(z) - t
 
 
-def squared_error(z, t):
+def squared_error(z: Array, t: Array) -> tuple[Array, Array]:
     """The square of z - t, and its derivative."""
     return (z - t) ** 2, 2 * (z - t)
 
 
-def absolute_error(z, t):
+def absolute_error(z: Array, t: Array) -> tuple[Array, Array]:
     """The distance of z from t, and its derivative."""
     return np.abs(z - t), np.sign(z - t)
 
 
-def huber(z, t):
+def huber(z: Array, t: Array) -> tuple[Array, Array]:
     """Half the square of z - t up to 1, a line beyond; and its derivative."""
     d = np.abs(z - t)
     return np.where(d <= 1, d**2 / 2, d - 0.5), np.clip(z - t, -1, 1)
 
 
-def mean_loss(loss, outputs, target, sample_weight, smoothing=0.0):
+def mean_loss(
+    loss: Callable[..., Any], outputs: Array, target: Array, sample_weight: Array, smoothing: float = 0.0
+) -> tuple[Array, Array]:
     """The weighted mean over samples of the mean over outputs of one of these four, and its gradient."""
     middle = 0.5 if loss is binary_cross_entropy else 1 / outputs.shape[1]
     losses, slopes = loss(outputs, spread_targets(target, outputs.shape[1], smoothing, middle))
@@ -366,19 +390,31 @@ def mean_loss(loss, outputs, target, sample_weight, smoothing=0.0):
     return share @ losses.mean(axis=1), slopes * share[:, None] / outputs.shape[1]
 
 
-def mixup(x, share, shift):
+def mixup(x: Array, share: float | Array, shift: int) -> Array:
     """Samples with this share of themselves and the rest of the one that lies shift places behind."""
     return share * x + (1 - share) * np.roll(x, -shift, axis=0)
 
 
-def sgd(params, gradient, velocity, rate, momentum, nesterov):
+def sgd(
+    params: Array, gradient: Array, velocity: Array, rate: float, momentum: float, nesterov: bool
+) -> tuple[Array, Array]:
     """The next parameters and velocity."""
     velocity = momentum * velocity + gradient
     step = gradient + momentum * velocity if nesterov else velocity
     return params - rate * step, velocity
 
 
-def adam(params, gradient, mean, square, rate, beta_1, beta_2, epsilon, t):
+def adam(
+    params: Array,
+    gradient: Array,
+    mean: Array,
+    square: Array,
+    rate: float,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+    t: int,
+) -> tuple[Array, Array, Array]:
     """The next parameters, mean and mean square (Kingma and Ba 2015, algorithm 1)."""
     mean = beta_1 * mean + (1 - beta_1) * gradient
     square = beta_2 * square + (1 - beta_2) * gradient**2
@@ -386,47 +422,68 @@ def adam(params, gradient, mean, square, rate, beta_1, beta_2, epsilon, t):
     return params - rate * step, mean, square
 
 
-def adagrad(params, gradient, velocity, total, rate, momentum, epsilon):
+def adagrad(
+    params: Array,
+    gradient: Array,
+    velocity: Array,
+    total: Array,
+    rate: float,
+    momentum: float,
+    epsilon: float,
+) -> tuple[Array, Array, Array]:
     """The next parameters, velocity and sum of squares (Duchi, Hazan and Singer 2011)."""
     total = total + gradient**2
     velocity = momentum * velocity + gradient / (np.sqrt(total) + epsilon)
     return params - rate * velocity, velocity, total
 
 
-def rmsprop(params, gradient, velocity, square, rate, rho, momentum, epsilon):
+def rmsprop(
+    params: Array,
+    gradient: Array,
+    velocity: Array,
+    square: Array,
+    rate: float,
+    rho: float,
+    momentum: float,
+    epsilon: float,
+) -> tuple[Array, Array, Array]:
     """The next parameters, velocity and mean square (Tieleman and Hinton 2012)."""
     square = rho * square + (1 - rho) * gradient**2
     velocity = momentum * velocity + gradient / (np.sqrt(square) + epsilon)
     return params - rate * velocity, velocity, square
 
 
-def adadelta(params, gradient, moves, square, rate, rho, epsilon):
+def adadelta(
+    params: Array, gradient: Array, moves: Array, square: Array, rate: float, rho: float, epsilon: float
+) -> tuple[Array, Array, Array]:
     """The next parameters, mean squares of moves and of gradients (Zeiler 2012, algorithm 1)."""
     square = rho * square + (1 - rho) * gradient**2
     move = np.sqrt(moves + epsilon) / np.sqrt(square + epsilon) * gradient
     return params - rate * move, rho * moves + (1 - rho) * move**2, square
 
 
-def lion(params, gradient, mean, rate, beta_1, beta_2):
+def lion(
+    params: Array, gradient: Array, mean: Array, rate: float, beta_1: float, beta_2: float
+) -> tuple[Array, Array]:
     """The next parameters and mean (Chen et al. 2023, program 1)."""
     direction = np.sign(beta_1 * mean + (1 - beta_1) * gradient)
     return params - rate * direction, beta_2 * mean + (1 - beta_2) * gradient
 
 
-def clip(gradient, norm):
+def clip(gradient: Array, norm: float) -> Array:
     """The gradient, no longer than a norm (Pascanu, Mikolov and Bengio 2013)."""
     length = np.sqrt((gradient**2).sum())
     return gradient * norm / length if length > norm else gradient
 
 
-def mix_bits(x):
+def mix_bits(x: Array) -> Array:
     """The hash of noise.h, of uint32."""
     x = (x ^ (x >> 16)) * np.uint32(0x7FEB352D)
     x = (x ^ (x >> 15)) * np.uint32(0x846CA68B)
     return x ^ (x >> 16)
 
 
-def draw_bits(key, number, elements, n):
+def draw_bits(key: int, number: int, elements: Any, n: int) -> Array:
     """What n samples draw in the call of that number, (n, elements); key: the step's."""
     low, high = (np.array([half], np.uint32) for half in (key & 0xFFFFFFFF, key >> 32))
     low = mix_bits(low + np.uint32(number) * np.array([0x9E3779B9], np.uint32))
@@ -445,7 +502,7 @@ def draw_shares(key, number, elements, n):
     return (draw_bits(key, number, elements, n) + 0.5) / 2**32
 
 
-def dropout_mask(key, number, n, size, rate):
+def dropout_mask(key: int, number: int, n: int, size: int, rate: float) -> Array:
     """What multiplies the numbers of n samples in the dropout layer of that number; key: the step's."""
     drawn = draw_bits(key, number, np.arange(size), n)
     return np.where(drawn < rate * 2**32, 0, 1 / (1 - rate))

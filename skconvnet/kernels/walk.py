@@ -4,14 +4,22 @@ Rows of padding need no memory: taps that fall outside the image are left out ro
 """
 
 from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, TypeAlias
 
 import numpy as np
+
+from skconvnet._types import Array, Fields, Pair
+from skconvnet.kernels.memory import Buffer, Tables
 
 # Positions of an output plane that the weight gradient goes through with all kernel rows at a time.
 STRIP = 128
 
 # Columns in a tile, at most; with a narrower one, a band is several tiles.
 WIDEST_TILE = 6
+
+# Members of patches that read the same columns, and these: first and number.
+Runs: TypeAlias = list[tuple[list[Any], Pair]]
 
 
 @dataclass(frozen=True)
@@ -26,25 +34,25 @@ class Phase:
     out_step: int
     in_step: int
     count: int
-    taps: list
+    taps: list[Pair]
 
-    def find_taps(self, m, n_source):
+    def find_taps(self, m: int, n_source: int) -> Pair:
         """The range of taps that the m-th position reads within a source so long; (0, 0) for none."""
         inside = [q for q, (_, tap) in enumerate(self.taps) if 0 <= m * self.in_step + tap < n_source]
         return (inside[0], inside[-1] + 1) if inside else (0, 0)
 
-    def find_positions(self, tap, n_source):
+    def find_positions(self, tap: int, n_source: int) -> Pair:
         """First and number of the positions that a tap reads within a source so long for."""
         inside = [m for m in range(self.count) if 0 <= m * self.in_step + tap < n_source]
         return (inside[0], len(inside)) if inside else (0, 0)
 
 
-def forward_phases(n_out, kernel, stride, dilation, before):
+def forward_phases(n_out: int, kernel: int, stride: int, dilation: int, before: int) -> list[Phase]:
     """How the outputs of an axis read its inputs: one phase."""
     return [Phase(0, 1, stride, n_out, [(k, k * dilation - before) for k in range(kernel)])]
 
 
-def backward_phases(n_in, kernel, stride, dilation, before):
+def backward_phases(n_in: int, kernel: int, stride: int, dilation: int, before: int) -> list[Phase]:
     """How the gradients of an axis' inputs read those of its outputs: a phase for each remainder.
 
     Output i reads with kernel index k the input ``i * stride + k * dilation - before``.
@@ -60,7 +68,7 @@ def backward_phases(n_in, kernel, stride, dilation, before):
     return phases
 
 
-def cut_into_bands(phase, n_source):
+def cut_into_bands(phase: Phase, n_source: int) -> list[Phase]:
     """Cut a phase into runs of columns that need fewer taps than all, where that saves arithmetic.
 
     Columns near the border of the source have taps that read only zeros. A tile of w columns costs
@@ -101,7 +109,7 @@ def cut_into_bands(phase, n_source):
     ]
 
 
-def count_side_columns(phases, n_columns):
+def count_side_columns(phases: list[Phase], n_columns: int) -> Pair:
     """How many columns left and right of an image its readers reach."""
     left = right = 0
     for phase in phases:
@@ -111,7 +119,17 @@ def count_side_columns(phases, n_columns):
     return left, right
 
 
-def walk_fields(machine, tables, rows, columns, source, target, kernel_width, weight_strides, reaches):
+def walk_fields(
+    machine: ModuleType,
+    tables: Tables,
+    rows: list[Phase],
+    columns: list[Phase],
+    source: Buffer,
+    target: Buffer,
+    kernel_width: int,
+    weight_strides: Pair,
+    reaches: Array,
+) -> Fields:
     """Fill in the fields of walk_t.
 
     rows, columns: the phases of both axes; source, target: the buffers read and written;
@@ -166,12 +184,12 @@ def walk_fields(machine, tables, rows, columns, source, target, kernel_width, we
     }
 
 
-def share_evenly(total, most):
+def share_evenly(total: int, most: int) -> int:
     """The smallest part that cuts a total into as few parts of at most so many as can be."""
     return -(-total // -(-total // most))
 
 
-def reach_fields(tables, reaches, height):
+def reach_fields(tables: Tables, reaches: Array, height: int) -> Fields:
     """List, for each group of `height` outputs, the inputs that any of them sees."""
     groups, channels, known = [], [], {}
     for start in range(0, len(reaches), height):
@@ -183,7 +201,16 @@ def reach_fields(tables, reaches, height):
     return {"reach": tables.add(groups), "channels": tables.add(channels)}
 
 
-def patch_fields(machine, tables, rows, columns, kernel, x, dy, reaches):
+def patch_fields(
+    machine: ModuleType,
+    tables: Tables,
+    rows: Phase,
+    columns: Phase,
+    kernel: Pair,
+    x: Buffer,
+    dy: Buffer,
+    reaches: Array,
+) -> Fields:
     """Cut the gradient to a convolution's weight into patches: fields of patches_t.
 
     rows, columns: the forward phases; kernel: pair; x, dy: buffers; reaches: bool array (filters,
@@ -233,7 +260,7 @@ def patch_fields(machine, tables, rows, columns, kernel, x, dy, reaches):
     }
 
 
-def _cut_evenly(runs, most):
+def _cut_evenly(runs: Runs, most: int) -> Runs:
     """Cut each run of members into as few equal parts of at most so many as can be."""
     parts = []
     for members, span in runs:
@@ -244,6 +271,6 @@ def _cut_evenly(runs, most):
     return parts
 
 
-def _count_work(cut):
+def _count_work(cut: Runs) -> int:
     """Multiply-adds of patches, but for the factors that all have in common."""
     return sum(max(len(members), 2) * n_columns for members, (_, n_columns) in cut)

@@ -3,8 +3,11 @@
 import math
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any, ClassVar
 
+from skconvnet._plan import Plan
 from skconvnet._values import suggest
+from skconvnet.kernels.memory import Image
 from skconvnet.layers.base import Layer
 
 
@@ -12,15 +15,19 @@ from skconvnet.layers.base import Layer
 class _Activation(Layer):
     """What the activations share: `_kind` is the machine's word, `_slope` the formula's parameter."""
 
-    _slope = 0.0
+    _kind: ClassVar[str]
 
-    def lower(self, plan, x, places):
+    @property
+    def _slope(self) -> float:
+        return 0.0
+
+    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
         return plan.activate(x, self._kind, float(self._slope))
 
 
-def _check_slope(owner, what, value):
+def _check_slope(owner: str, what: str, value: Any) -> None:
     """Require a finite number of at least 0."""
-    if not isinstance(value, Real) or not 0 <= value < math.inf:
+    if not isinstance(value, Real) or not 0 <= value < math.inf:  # type: ignore[operator]
         raise ValueError(f"{owner}: {what} must be a number of at least 0, got {value!r}.")
 
 
@@ -65,12 +72,12 @@ class LeakyReLU(_Activation):
     slope: float = 0.01
     _kind = "leaky_relu"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         _check_slope("LeakyReLU", "slope", self.slope)
 
     @property
-    def _slope(self):
+    def _slope(self) -> float:
         return self.slope
 
 
@@ -99,12 +106,12 @@ class ELU(_Activation):
     alpha: float = 1.0
     _kind = "elu"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         _check_slope("ELU", "alpha", self.alpha)
 
     @property
-    def _slope(self):
+    def _slope(self) -> float:
         return self.alpha
 
 
@@ -230,7 +237,7 @@ class Identity(Layer):
         Makes the layer searchable by name.
     """
 
-    def lower(self, plan, x, places):
+    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
         return x
 
 
@@ -249,7 +256,7 @@ ACTIVATIONS = {
 }
 
 
-def resolve_activation(owner, activation):
+def resolve_activation(owner: str, activation: Any) -> Layer:
     """Give the layer that ``activation=`` means: a name's, a layer itself, or Identity for None."""
     if activation is None:
         return ACTIVATIONS["identity"]

@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass, field
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 
+from skconvnet._plan import Plan
+from skconvnet._types import Array, Pair, Shape
 from skconvnet._values import Value
+from skconvnet.kernels.memory import Image
 
 
 class ShapeError(ValueError):
@@ -19,7 +23,7 @@ class ShapeError(ValueError):
         What the user can do.
     """
 
-    def __init__(self, need, remedy):
+    def __init__(self, need: str, remedy: str) -> None:
         super().__init__(need, remedy)
         self.need = need
         self.remedy = remedy
@@ -40,7 +44,7 @@ class Layer(Value):
 
     name: str | None = field(default=None, kw_only=True)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.name is None:
             return
@@ -50,7 +54,7 @@ class Layer(Value):
                 f"layers__<name>__<field> can be searched; got {self.name!r}."
             )
 
-    def output_shape(self, shape):
+    def output_shape(self, shape: Shape) -> Shape:
         """Give the shape that an input shape becomes.
 
         Parameters
@@ -69,7 +73,7 @@ class Layer(Value):
         """
         return shape
 
-    def parameter_shapes(self, shape):
+    def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
         """Give the names and shapes of the parameters, for an input shape.
 
         Parameters
@@ -83,7 +87,7 @@ class Layer(Value):
         """
         return {}
 
-    def statistic_shapes(self, shape):
+    def statistic_shapes(self, shape: Shape) -> dict[str, Shape]:
         """Give the names and shapes of what the layer learns without a gradient.
 
         Parameters
@@ -97,7 +101,7 @@ class Layer(Value):
         """
         return {}
 
-    def count_parameters(self, shape):
+    def count_parameters(self, shape: Shape) -> int:
         """Count the trainable numbers, for an input shape.
 
         Parameters
@@ -111,7 +115,7 @@ class Layer(Value):
         """
         return sum(int(np.prod(s)) for s in self.parameter_shapes(shape).values())
 
-    def list_decaying(self, shape):
+    def list_decaying(self, shape: Shape) -> list[str]:
         """Name the parameters that weight decay acts on: kernels, not biases or scales.
 
         Parameters
@@ -125,7 +129,7 @@ class Layer(Value):
         """
         return [name for name in self.parameter_shapes(shape) if name == "weight"]
 
-    def initialize(self, shape, rng):
+    def initialize(self, shape: Shape, rng: np.random.RandomState) -> dict[str, Array]:
         """Draw initial parameters, and give initial statistics.
 
         Parameters
@@ -140,7 +144,7 @@ class Layer(Value):
         """
         return {}
 
-    def learn(self, X, rows):
+    def learn(self, X: Array, rows: Array) -> dict[str, Array]:
         """Learn statistics from the training data as they are given, whatever comes before this layer.
 
         Parameters
@@ -155,7 +159,7 @@ class Layer(Value):
         """
         return {}
 
-    def check_parameters(self, shape, parameters):
+    def check_parameters(self, shape: Shape, parameters: dict[str, Array]) -> None:
         """Refuse parameters that the layer cannot have, beyond what their shapes say.
 
         Parameters
@@ -169,7 +173,7 @@ class Layer(Value):
         ValueError
         """
 
-    def lower(self, plan, x, places):
+    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
         """Make the layer's kernel calls.
 
         Parameters
@@ -193,11 +197,12 @@ class Layer(Value):
 LARGEST = 2**20
 
 
-def check_pair(owner, what, value, smallest):
+def check_pair(owner: str, what: str, value: Any, smallest: int) -> Pair:
     """Turn a size or a pair (height, width) of them into a pair, or say what is wrong."""
     pair = value if isinstance(value, (tuple, list)) else (value, value)
     if len(pair) != 2 or not all(
-        isinstance(v, Integral) and not isinstance(v, bool) and smallest <= v <= LARGEST for v in pair
+        isinstance(v, Integral) and not isinstance(v, bool) and smallest <= v <= LARGEST  # type: ignore[operator]
+        for v in pair
     ):
         raise ValueError(
             f"{owner}: {what} must be an int of at least {smallest} or a pair (height, width) of them "
@@ -206,19 +211,19 @@ def check_pair(owner, what, value, smallest):
     return int(pair[0]), int(pair[1])
 
 
-def check_count(owner, what, value):
+def check_count(owner: str, what: str, value: Any) -> None:
     """Require an int of at least 1."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{owner}: {what} must be an int of at least 1, got {value!r}.")
 
 
-def check_flag(owner, what, value):
+def check_flag(owner: str, what: str, value: object) -> None:
     """Require True or False."""
     if not isinstance(value, bool):
         raise ValueError(f"{owner}: {what} must be True or False, got {value!r}.")
 
 
-def check_image(shape):
+def check_image(shape: Shape) -> None:
     """Require (channels, height, width)."""
     if len(shape) != 3:
         raise ShapeError(
@@ -228,13 +233,13 @@ def check_image(shape):
         )
 
 
-def describe_shape(shape):
+def describe_shape(shape: Shape) -> str:
     """A shape as people say it: "3x5 pixels of 6 channels", "64 features"."""
     if len(shape) == 1:
         return f"{shape[0]} features"
     return f"{format_size(shape)} in {shape[0]} channel{'s' * (shape[0] != 1)}"
 
 
-def format_size(shape):
+def format_size(shape: Shape) -> str:
     """Height and width of an image as people say it: "3x5 pixels"."""
     return f"{shape[1]}x{shape[2]} pixels"

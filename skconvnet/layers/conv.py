@@ -1,13 +1,17 @@
 """Convolution, with shared weights and without."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
+from skconvnet._plan import Plan
+from skconvnet._types import Array, Initializer, Padding, Pair, Shape, Size
 from skconvnet.initializers import check_initializer, draw
 from skconvnet.kernels.calls import Convolution, Product
 from skconvnet.kernels.local import LocalConvolution
+from skconvnet.kernels.memory import Image
 from skconvnet.layers.activation import resolve_activation
 from skconvnet.layers.base import Layer, ShapeError, check_count, check_flag, check_image, check_pair
 from skconvnet.layers.window import check_padding, pad_image, slide
@@ -18,15 +22,15 @@ class _Convolution2D(Layer):
     """What the convolutions share; `_sizes` are the fields that are sizes."""
 
     filters: int
-    kernel_size: int | tuple = 3
-    stride: int | tuple = field(default=1, kw_only=True)
-    padding: int | str | tuple = field(default="valid", kw_only=True)
+    kernel_size: Size = 3
+    stride: Size = field(default=1, kw_only=True)
+    padding: Padding = field(default="valid", kw_only=True)
     activation: str | Layer | None = field(default=None, kw_only=True)
     bias: bool = field(default=True, kw_only=True)
-    init: str | Callable = field(default="he_uniform", kw_only=True)
-    _sizes = "kernel_size", "stride"
+    init: Initializer = field(default="he_uniform", kw_only=True)
+    _sizes: ClassVar[tuple[str, ...]] = ("kernel_size", "stride")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         owner = type(self).__name__
         check_count(owner, "filters", self.filters)
@@ -36,7 +40,7 @@ class _Convolution2D(Layer):
         resolve_activation(owner, self.activation)
         check_initializer(owner, self.init)
 
-    def _pairs(self):
+    def _pairs(self) -> list[Pair]:
         """Kernel size, stride and what other sizes there are, as pairs."""
         owner = type(self).__name__
         return [check_pair(owner, what, getattr(self, what), 1) for what in self._sizes]
@@ -96,12 +100,12 @@ class Conv2D(_Convolution2D):
     (6, 28, 28)
     """
 
-    connections: tuple | None = field(default=None, kw_only=True)
+    connections: ArrayLike | None = field(default=None, kw_only=True)
     groups: int = field(default=1, kw_only=True)
-    dilation: int | tuple = field(default=1, kw_only=True)
-    _sizes = "kernel_size", "stride", "dilation"
+    dilation: Size = field(default=1, kw_only=True)
+    _sizes: ClassVar[tuple[str, ...]] = ("kernel_size", "stride", "dilation")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_count("Conv2D", "groups", self.groups)
         if self.filters % self.groups:
@@ -122,25 +126,27 @@ class Conv2D(_Convolution2D):
                     f"({self.filters}, channels), got an array of shape {table.shape} and "
                     f"type {table.dtype}."
                 )
-            object.__setattr__(self, "connections", tuple(tuple(map(bool, row)) for row in self.connections))
+            object.__setattr__(self, "connections", tuple(tuple(map(bool, row)) for row in table.tolist()))
 
-    def _span(self):
+    def _span(self) -> Pair:
         """Height and width from a kernel's first to its last pixel."""
         kernel, _, dilation = self._pairs()
-        return tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation))
+        height, width = ((k - 1) * d + 1 for k, d in zip(kernel, dilation))
+        return height, width
 
-    def _connect(self, channels):
+    def _connect(self, channels: int) -> NDArray[np.bool_]:
         """Which of its group's channels each filter sees, as a bool array like the first axes of weight."""
         if self.connections is None:
             return np.ones((self.filters, channels // self.groups), bool)
         return np.array(self.connections)
 
-    def output_shape(self, shape):
+    def output_shape(self, shape: Shape) -> Shape:
         check_image(shape)
-        if self.connections is not None and len(self.connections[0]) != shape[0]:
+        table = np.asarray(self.connections)
+        if self.connections is not None and table.shape[1] != shape[0]:
             raise ShapeError(
-                f"an input of {len(self.connections[0])} channels, as its connections table of "
-                f"shape {(self.filters, len(self.connections[0]))} has them",
+                f"an input of {table.shape[1]} channels, as its connections table of shape {table.shape} "
+                f"has them",
                 f"Give connections the shape (filters, channels) = ({self.filters}, {shape[0]}).",
             )
         if shape[0] % self.groups:
@@ -152,16 +158,16 @@ class Conv2D(_Convolution2D):
         _, stride, _ = self._pairs()
         return (self.filters, *slide(shape, self._span(), stride, self.padding, remedy))
 
-    def parameter_shapes(self, shape):
-        shapes = {"weight": (self.filters, shape[0] // self.groups, *self._pairs()[0])}
+    def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
+        shapes: dict[str, Shape] = {"weight": (self.filters, shape[0] // self.groups, *self._pairs()[0])}
         return {**shapes, "bias": (self.filters,)} if self.bias else shapes
 
-    def count_parameters(self, shape):
+    def count_parameters(self, shape: Shape) -> int:
         (kh, kw), _, _ = self._pairs()
         connected = int(self._connect(shape[0]).sum())
         return connected * kh * kw + self.filters * bool(self.bias)
 
-    def initialize(self, shape, rng):
+    def initialize(self, shape: Shape, rng: np.random.RandomState) -> dict[str, Array]:
         kernel, _, _ = self._pairs()
         area = kernel[0] * kernel[1]
         connected = self._connect(shape[0])
@@ -177,13 +183,13 @@ class Conv2D(_Convolution2D):
         parameters = {"weight": weight * connected[:, :, None, None]}
         return {**parameters, "bias": np.zeros(self.filters)} if self.bias else parameters
 
-    def check_parameters(self, shape, parameters):
+    def check_parameters(self, shape: Shape, parameters: dict[str, Array]) -> None:
         if parameters["weight"][~self._connect(shape[0])].any():
             raise ValueError(
                 "its weight has numbers other than 0 where its connections table has False; set those to 0."
             )
 
-    def lower(self, plan, x, places):
+    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
         y = plan.add_image(self.output_shape(x.shape), x, trains=True)
         kernel, stride, dilation = self._pairs()
         padding = pad_image(x.shape, self._span(), stride, self.padding)
@@ -247,24 +253,25 @@ class LocallyConnected2D(_Convolution2D):
     (6, 28, 28, 1, 5, 5)
     """
 
-    def output_shape(self, shape):
+    def output_shape(self, shape: Shape) -> Shape:
         check_image(shape)
+        kernel, stride = self._pairs()
         remedy = 'Use a smaller kernel_size, padding="same", or pool later.'
-        return (self.filters, *slide(shape, *self._pairs(), self.padding, remedy))
+        return (self.filters, *slide(shape, kernel, stride, self.padding, remedy))
 
-    def parameter_shapes(self, shape):
+    def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
         y_shape = self.output_shape(shape)
         shapes = {"weight": (*y_shape, shape[0], *self._pairs()[0])}
         return {**shapes, "bias": y_shape} if self.bias else shapes
 
-    def initialize(self, shape, rng):
+    def initialize(self, shape: Shape, rng: np.random.RandomState) -> dict[str, Array]:
         shapes = self.parameter_shapes(shape)
         fan_in = int(np.prod(shapes["weight"][3:]))
         fan_out = self.filters * int(np.prod(shapes["weight"][4:]))
         parameters = {"weight": draw(self.init, shapes["weight"], fan_in, fan_out, rng)}
         return {**parameters, "bias": np.zeros(shapes["bias"])} if self.bias else parameters
 
-    def lower(self, plan, x, places):
+    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
         y = plan.add_image(self.output_shape(x.shape), x, trains=True)
         kernel, stride = self._pairs()
         padding = pad_image(x.shape, kernel, stride, self.padding)

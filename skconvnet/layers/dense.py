@@ -1,12 +1,14 @@
 """Dense layers, and the way from images to vectors."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from skconvnet._plan import Plan
+from skconvnet._types import Array, Initializer, Shape
 from skconvnet.initializers import check_initializer, draw
 from skconvnet.kernels.calls import Product
+from skconvnet.kernels.memory import Image
 from skconvnet.layers.activation import resolve_activation
 from skconvnet.layers.base import Layer, check_count, check_flag
 
@@ -29,10 +31,10 @@ class Flatten(Layer):
     (800,)
     """
 
-    def output_shape(self, shape):
+    def output_shape(self, shape: Shape) -> Shape:
         return (int(np.prod(shape)),)
 
-    def lower(self, plan, x, places):
+    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
         return plan.flatten(x)
 
 
@@ -63,28 +65,28 @@ class Dense(Layer):
     units: int
     activation: str | Layer | None = field(default=None, kw_only=True)
     bias: bool = field(default=True, kw_only=True)
-    init: str | Callable = field(default="he_uniform", kw_only=True)
+    init: Initializer = field(default="he_uniform", kw_only=True)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_count("Dense", "units", self.units)
         check_flag("Dense", "bias", self.bias)
         resolve_activation("Dense", self.activation)
         check_initializer("Dense", self.init)
 
-    def output_shape(self, shape):
+    def output_shape(self, shape: Shape) -> Shape:
         return (self.units,)
 
-    def parameter_shapes(self, shape):
-        shapes = {"weight": (self.units, int(np.prod(shape)))}
+    def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
+        shapes: dict[str, Shape] = {"weight": (self.units, int(np.prod(shape)))}
         return {**shapes, "bias": (self.units,)} if self.bias else shapes
 
-    def initialize(self, shape, rng):
+    def initialize(self, shape: Shape, rng: np.random.RandomState) -> dict[str, Array]:
         inputs = int(np.prod(shape))
         parameters = {"weight": draw(self.init, (self.units, inputs), inputs, self.units, rng)}
         return {**parameters, "bias": np.zeros(self.units)} if self.bias else parameters
 
-    def lower(self, plan, x, places):
+    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
         y = plan.add_image((self.units,), x, trains=True)
         plan.add_call(Product(plan.flatten(x), y, places["weight"], places.get("bias", -1)))
         return resolve_activation("Dense", self.activation).lower(plan, y, {})
@@ -111,15 +113,15 @@ class Output(Layer):
 
     dense: bool = field(default=True, kw_only=True)
     bias: bool = field(default=True, kw_only=True)
-    init: str | Callable = field(default="glorot_uniform", kw_only=True)
+    init: Initializer = field(default="glorot_uniform", kw_only=True)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_flag("Output", "dense", self.dense)
         check_flag("Output", "bias", self.bias)
         check_initializer("Output", self.init)
 
-    def resolve(self, n_outputs):
+    def resolve(self, n_outputs: int) -> Layer:
         """Give the layer that produces this many outputs.
 
         Parameters

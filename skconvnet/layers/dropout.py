@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from numbers import Real
 
+from skconvnet._plan import Plan
 from skconvnet.kernels.calls import Masking
+from skconvnet.kernels.memory import Image
 from skconvnet.layers.base import Layer
 
 
@@ -39,12 +41,12 @@ class Dropout(Layer):
 
     rate: float = 0.5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.rate, Real) or isinstance(self.rate, bool) or not 0 <= self.rate < 1:
             raise ValueError(f"Dropout: rate must be a number of at least 0 and below 1, got {self.rate!r}.")
 
-    def lower(self, plan, x, places):
+    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
         if not plan.training:
             return x
         y = plan.add_twin(x)

@@ -3,19 +3,23 @@
 import math
 from dataclasses import dataclass, field
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
+from skconvnet._plan import Plan
+from skconvnet._types import Array, Shape
 from skconvnet.kernels.calls import BatchNormalization, LayerNormalization
+from skconvnet.kernels.memory import Image
 from skconvnet.layers.base import Layer, check_flag
 
 # Numbers that are converted to float64 at a time, 8 MB.
 NUMBERS_AT_ONCE = 2**20
 
 
-def _check_affine(owner, layer):
+def _check_affine(owner: str, layer: Any) -> None:
     """Check the fields that both normalisations have."""
-    if not isinstance(layer.epsilon, Real) or not 0 < layer.epsilon < math.inf:
+    if not isinstance(layer.epsilon, Real) or not 0 < layer.epsilon < math.inf:  # type: ignore[operator]
         raise ValueError(f"{owner}: epsilon must be a number above 0, got {layer.epsilon!r}.")
     check_flag(owner, "scale", layer.scale)
     check_flag(owner, "center", layer.center)
@@ -65,32 +69,32 @@ class BatchNorm(Layer):
     scale: bool = field(default=True, kw_only=True)
     center: bool = field(default=True, kw_only=True)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.momentum, Real) or not 0 <= self.momentum <= 1:
             raise ValueError(f"BatchNorm: momentum must be a number from 0 to 1, got {self.momentum!r}.")
         _check_affine("BatchNorm", self)
 
-    def parameter_shapes(self, shape):
+    def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
         names = {"weight": self.scale, "bias": self.center}
         return {name: (shape[0],) for name, learnt in names.items() if learnt}
 
-    def list_decaying(self, shape):
+    def list_decaying(self, shape: Shape) -> list[str]:
         return []
 
-    def statistic_shapes(self, shape):
+    def statistic_shapes(self, shape: Shape) -> dict[str, Shape]:
         return {"running_mean": (shape[0],), "running_var": (shape[0],)}
 
-    def initialize(self, shape, rng):
+    def initialize(self, shape: Shape, rng: np.random.RandomState) -> dict[str, Array]:
         values = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}
         names = (*self.parameter_shapes(shape), *self.statistic_shapes(shape))
         return {name: np.full(shape[0], values[name]) for name in names}
 
-    def check_parameters(self, shape, parameters):
+    def check_parameters(self, shape: Shape, parameters: dict[str, Array]) -> None:
         if (parameters["running_var"] < 0).any():
             raise ValueError("its running_var has negative numbers; a variance has none.")
 
-    def lower(self, plan, x, places):
+    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
         y = plan.add_twin(x, trains=self.scale or self.center)
         channels = x.shape[0]
         settings = (
@@ -129,14 +133,14 @@ class Standardize(Layer):
     sklearn.preprocessing.StandardScaler : The same for each pixel, before the estimator.
     """
 
-    def statistic_shapes(self, shape):
+    def statistic_shapes(self, shape: Shape) -> dict[str, Shape]:
         return {"running_mean": (shape[0],), "running_var": (shape[0],)}
 
-    def initialize(self, shape, rng):
+    def initialize(self, shape: Shape, rng: np.random.RandomState) -> dict[str, Array]:
         return {"running_mean": np.zeros(shape[0]), "running_var": np.ones(shape[0])}
 
-    def learn(self, X, rows):
-        mean, variance, n = 0.0, 0.0, 0
+    def learn(self, X: Array, rows: Array) -> dict[str, Array]:
+        mean, variance, n = np.zeros(()), np.zeros(()), 0
         axes = (0, *range(2, X.ndim))
         at_once = max(1, NUMBERS_AT_ONCE // int(np.prod(X.shape[1:])))
         for start in range(0, len(rows), at_once):  # Chan, Golub and LeVeque 1979
@@ -151,11 +155,11 @@ class Standardize(Layer):
         constant = variance <= (n * np.finfo(np.float64).eps * mean) ** 2
         return {"running_mean": mean, "running_var": np.where(constant, 1.0, variance)}
 
-    def check_parameters(self, shape, parameters):
+    def check_parameters(self, shape: Shape, parameters: dict[str, Array]) -> None:
         if (parameters["running_var"] <= 0).any():
             raise ValueError("its running_var must be above 0.")
 
-    def lower(self, plan, x, places):
+    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
         y = plan.add_twin(x)
         plan.add_call(BatchNormalization("normalize", x, y, -1, -1, places["running_mean"], -1, 0.0, 0.0))
         return y
@@ -198,22 +202,22 @@ class LayerNorm(Layer):
     scale: bool = field(default=True, kw_only=True)
     center: bool = field(default=True, kw_only=True)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         _check_affine("LayerNorm", self)
 
-    def parameter_shapes(self, shape):
+    def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
         names = {"weight": self.scale, "bias": self.center}
         return {name: tuple(shape) for name, learnt in names.items() if learnt}
 
-    def list_decaying(self, shape):
+    def list_decaying(self, shape: Shape) -> list[str]:
         return []
 
-    def initialize(self, shape, rng):
+    def initialize(self, shape: Shape, rng: np.random.RandomState) -> dict[str, Array]:
         values = {"weight": 1.0, "bias": 0.0}
         return {name: np.full(shape, values[name]) for name in self.parameter_shapes(shape)}
 
-    def lower(self, plan, x, places):
+    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
         y = plan.add_twin(x, trains=self.scale or self.center)
         gamma, beta = places.get("weight", -1), places.get("bias", -1)
         plan.add_call(LayerNormalization(x, y, gamma, beta, float(self.epsilon)))

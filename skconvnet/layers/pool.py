@@ -1,8 +1,12 @@
 """Pooling."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
+from skconvnet._plan import Plan
+from skconvnet._types import Padding, Pair, Shape, Size
 from skconvnet.kernels.calls import Pooling
+from skconvnet.kernels.memory import Image
 from skconvnet.layers.base import Layer, ShapeError, check_image, check_pair
 from skconvnet.layers.window import check_padding, pad_image, slide
 
@@ -11,11 +15,11 @@ from skconvnet.layers.window import check_padding, pad_image, slide
 class _Pool2D(Layer):
     """What the poolings share."""
 
-    pool_size: int | tuple = 2
-    stride: int | tuple | None = field(default=None, kw_only=True)
-    padding: int | str | tuple = field(default="valid", kw_only=True)
+    pool_size: Size = 2
+    stride: Size | None = field(default=None, kw_only=True)
+    padding: Padding = field(default="valid", kw_only=True)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         owner = type(self).__name__
         check_pair(owner, "pool_size", self.pool_size, 1)
@@ -23,13 +27,13 @@ class _Pool2D(Layer):
             check_pair(owner, "stride", self.stride, 1)
         check_padding(owner, self.padding)
 
-    def _pairs(self):
+    def _pairs(self) -> tuple[Pair, Pair]:
         """Window and stride as pairs."""
         owner = type(self).__name__
         window = check_pair(owner, "pool_size", self.pool_size, 1)
         return window, window if self.stride is None else check_pair(owner, "stride", self.stride, 1)
 
-    def output_shape(self, shape):
+    def output_shape(self, shape: Shape) -> Shape:
         check_image(shape)
         window, stride = self._pairs()
         sides = pad_image(shape, window, stride, self.padding)
@@ -42,7 +46,7 @@ class _Pool2D(Layer):
         remedy = 'Use a smaller pool_size, padding="same", or pool less often.'
         return (shape[0], *slide(shape, window, stride, self.padding, remedy))
 
-    def _lower(self, plan, x, kernel_name, **options):
+    def _lower(self, plan: Plan, x: Image, kernel_name: str, **options: bool) -> Image:
         """Make the call of one of the two kernels."""
         y = plan.add_image(self.output_shape(x.shape), x)
         window, stride = self._pairs()
@@ -81,7 +85,7 @@ class MaxPool2D(_Pool2D):
     (32, 13, 13)
     """
 
-    def lower(self, plan, x, places):
+    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
         return self._lower(plan, x, "max_pool")
 
 
@@ -106,7 +110,7 @@ class AvgPool2D(_Pool2D):
         If a value is not of the kinds above.
     """
 
-    def lower(self, plan, x, places):
+    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
         return self._lower(plan, x, "avg_pool")
 
 
@@ -114,13 +118,16 @@ class AvgPool2D(_Pool2D):
 class _GlobalPool2D(Layer):
     """What the poolings over whole images share: `_kernel` is the machine's word."""
 
-    def output_shape(self, shape):
+    _kernel: ClassVar[str]
+
+    def output_shape(self, shape: Shape) -> Shape:
         check_image(shape)
         return shape[:1]
 
-    def lower(self, plan, x, places):
+    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
         y = plan.add_image(self.output_shape(x.shape), x)
-        plan.add_call(Pooling(self._kernel, x, y, x.shape[1:], (1, 1), ((0, 0), (0, 0))))
+        _, height, width = x.shape
+        plan.add_call(Pooling(self._kernel, x, y, (height, width), (1, 1), ((0, 0), (0, 0))))
         return y
 
 

@@ -4,7 +4,10 @@ import math
 from dataclasses import dataclass
 from numbers import Real
 
+from skconvnet._plan import Plan
+from skconvnet._types import Shape, Sides, Size
 from skconvnet.kernels import calls
+from skconvnet.kernels.memory import Image
 from skconvnet.layers.base import Layer, check_image
 from skconvnet.layers.window import check_padding, pad_image, slide
 
@@ -30,13 +33,13 @@ class Rescaling(Layer):
     scale: float
     offset: float = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         for what, value in (("scale", self.scale), ("offset", self.offset)):
             if not isinstance(value, Real) or not math.isfinite(value):
                 raise ValueError(f"Rescaling: {what} must be a finite number, got {value!r}.")
 
-    def lower(self, plan, x, places):
+    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
         y = plan.add_twin(x)
         plan.add_call(calls.Rescaling(x, y, float(self.scale), float(self.offset)))
         return y
@@ -69,9 +72,9 @@ class ZeroPad2D(Layer):
     (3, 9, 12)
     """
 
-    padding: int | tuple
+    padding: Size | Sides
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if isinstance(self.padding, str):
             raise ValueError(
@@ -80,11 +83,11 @@ class ZeroPad2D(Layer):
             )
         check_padding("ZeroPad2D", self.padding)
 
-    def output_shape(self, shape):
+    def output_shape(self, shape: Shape) -> Shape:
         check_image(shape)
         return (shape[0], *slide(shape, (1, 1), (1, 1), self.padding, "Use less padding."))
 
-    def lower(self, plan, x, places):
+    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
         y = plan.add_image(self.output_shape(x.shape), x)
         (top, _), (left, _) = pad_image(x.shape, (1, 1), (1, 1), self.padding)
         plan.add_call(calls.Rescaling(x, y, top=top, left=left))

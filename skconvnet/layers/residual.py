@@ -1,14 +1,23 @@
 """Residual connections."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 
+import numpy as np
+
+from skconvnet._plan import Plan
+from skconvnet._types import Array, Shape
 from skconvnet.kernels.branch import Addition, Fork
+from skconvnet.kernels.memory import Image
 from skconvnet.layers.base import Layer, ShapeError, describe_shape
 from skconvnet.layers.conv import Conv2D
 from skconvnet.layers.dense import Dense, Output
 from skconvnet.layers.minibatch import Augment, Mixup
 from skconvnet.layers.normalization import Standardize
 from skconvnet.layers.sequence import name_layers
+
+Chain: TypeAlias = list[tuple[str, Layer, Shape]]  # search keys, layers, their input shapes
 
 
 @dataclass(repr=False, eq=False)
@@ -48,10 +57,10 @@ class Residual(Layer):
     and 2.
     """
 
-    layers: tuple
-    shortcut: str | tuple = "auto"
+    layers: Sequence[Layer | None]
+    shortcut: Literal["auto"] | Sequence[Layer | None] = "auto"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if isinstance(self.shortcut, str) and self.shortcut != "auto":
             raise ValueError(f'Residual: shortcut must be "auto" or a list of layers, got {self.shortcut!r}.')
@@ -65,7 +74,7 @@ class Residual(Layer):
                         f"residual connection."
                     )
 
-    def _arrange(self, shape):
+    def _arrange(self, shape: Shape) -> tuple[Chain, Chain, Shape]:
         """Give the branch's and the shortcut's layers as (key, layer, input shape), and the output shape."""
         branch, output_shape = _chain("", self.layers, shape)
         layers = self.shortcut
@@ -80,10 +89,10 @@ class Residual(Layer):
             )
         return branch, shortcut, output_shape
 
-    def output_shape(self, shape):
+    def output_shape(self, shape: Shape) -> Shape:
         return self._arrange(shape)[2]
 
-    def _collect(self, method, shape, *args):
+    def _collect(self, method: str, shape: Shape, *args: Any) -> dict[str, Any]:
         """Call a method of every inner layer and name what it gives by the layer's key."""
         branch, shortcut, _ = self._arrange(shape)
         return {
@@ -92,10 +101,10 @@ class Residual(Layer):
             for name, value in getattr(layer, method)(inner_shape, *args).items()
         }
 
-    def parameter_shapes(self, shape):
+    def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
         return self._collect("parameter_shapes", shape)
 
-    def list_decaying(self, shape):
+    def list_decaying(self, shape: Shape) -> list[str]:
         branch, shortcut, _ = self._arrange(shape)
         return [
             f"{key}.{name}"
@@ -103,22 +112,22 @@ class Residual(Layer):
             for name in layer.list_decaying(inner_shape)
         ]
 
-    def statistic_shapes(self, shape):
+    def statistic_shapes(self, shape: Shape) -> dict[str, Shape]:
         return self._collect("statistic_shapes", shape)
 
-    def initialize(self, shape, rng):
+    def initialize(self, shape: Shape, rng: np.random.RandomState) -> dict[str, Array]:
         return self._collect("initialize", shape, rng)
 
-    def count_parameters(self, shape):
+    def count_parameters(self, shape: Shape) -> int:
         branch, shortcut, _ = self._arrange(shape)
         return sum(layer.count_parameters(inner_shape) for _, layer, inner_shape in branch + shortcut)
 
-    def check_parameters(self, shape, parameters):
+    def check_parameters(self, shape: Shape, parameters: dict[str, Array]) -> None:
         branch, shortcut, _ = self._arrange(shape)
         for key, layer, inner_shape in branch + shortcut:
             layer.check_parameters(inner_shape, _select(parameters, key))
 
-    def lower(self, plan, x, places):
+    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
         branch, shortcut, output_shape = self._arrange(x.layer_shape)
         fork = plan.add_image(x.layer_shape, x)
         plan.add_call(Fork(x, fork))
@@ -133,7 +142,7 @@ class Residual(Layer):
         return y
 
 
-def _chain(prefix, layers, shape):
+def _chain(prefix: str, layers: Sequence[Layer | None], shape: Shape) -> tuple[Chain, Shape]:
     """Give (key, layer, input shape) of each of some layers, and the shape that the last one makes."""
     chain = []
     for key, layer in name_layers(layers):
@@ -148,31 +157,31 @@ def _chain(prefix, layers, shape):
     return chain, shape
 
 
-def _lower_chain(plan, x, chain, places):
+def _lower_chain(plan: Plan, x: Image, chain: Chain, places: dict[str, int]) -> Image:
     """Make the calls of some layers, and give the last one's output."""
     for key, layer, _ in chain:
         x = layer.lower(plan, x, _select(places, key))
     return x
 
 
-def _select(named, key):
+def _select(named: dict[str, Any], key: str) -> dict[str, Any]:
     """Give what belongs to one inner layer, by its own names."""
     return {
         name.removeprefix(f"{key}."): value for name, value in named.items() if name.startswith(f"{key}.")
     }
 
 
-def _project(shape, output_shape):
+def _project(shape: Shape, output_shape: Shape) -> Layer:
     """Give the layer that turns one shape into another with as few weights as can be."""
     if len(output_shape) == 1 and len(shape) == 1:
         return Dense(output_shape[0], bias=False)
     if len(output_shape) == len(shape) == 3:
-        strides = [
+        down, right = (
             next((s for s in range(1, n + 1) if -(-n // s) == n_out), None)
             for n, n_out in zip(shape[1:], output_shape[1:])
-        ]
-        if None not in strides:
-            return Conv2D(output_shape[0], 1, stride=tuple(strides), bias=False)
+        )
+        if down and right:
+            return Conv2D(output_shape[0], 1, stride=(down, right), bias=False)
     raise ShapeError(
         f"a shortcut from {describe_shape(shape)} to {describe_shape(output_shape)}, which no stride gives",
         "Say which layers by shortcut=[...], or use padding='same' in the branch.",

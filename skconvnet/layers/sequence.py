@@ -1,9 +1,11 @@
 """Layers one after the other: their search keys."""
 
+from collections.abc import Sequence
+
 from skconvnet.layers.base import Layer
 
 
-def name_layers(layers):
+def name_layers(layers: Sequence[Layer | None]) -> list[tuple[str, Layer | None]]:
     """Pair every layer with its search key: its name, or its position.
 
     Parameters

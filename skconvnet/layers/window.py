@@ -1,12 +1,15 @@
 """The arithmetic of windows that slide over an image: convolutions and poolings share it."""
 
+from typing import Any, Literal
+
+from skconvnet._types import Padding, Pair, Shape, Sides, Size
 from skconvnet.layers.base import ShapeError, check_pair, format_size
 
 # The most pixels that a layer may make of a channel: a block of them would take gigabytes.
 LARGEST_IMAGE = 2**28
 
 
-def check_padding(owner, padding):
+def check_padding(owner: str, padding: object) -> None:
     """Require "valid", "same", an int, a pair, or ((top, bottom), (left, right))."""
     if isinstance(padding, str):
         if padding in ("valid", "same"):
@@ -28,7 +31,7 @@ def check_padding(owner, padding):
     )
 
 
-def pad_axis(n_in, kernel, stride, padding):
+def pad_axis(n_in: int, kernel: int, stride: int, padding: Literal["valid", "same"] | Size) -> Pair:
     """Give (before, after): "same" makes ceil(n_in / stride) outputs, the extra position after."""
     if padding == "valid":
         return 0, 0
@@ -38,17 +41,19 @@ def pad_axis(n_in, kernel, stride, padding):
     return (padding, padding) if isinstance(padding, int) else (int(padding[0]), int(padding[1]))
 
 
-def pad_image(shape, kernel, stride, padding):
+def pad_image(shape: Shape, kernel: Pair, stride: Pair, padding: Padding) -> Sides:
     """Give ((top, bottom), (left, right)) for a (channels, height, width) image."""
+    sides: list[Any]
     if not isinstance(padding, str):
         padding = padding if isinstance(padding, (tuple, list)) else (padding, padding)
         sides = [p if isinstance(p, (tuple, list)) else int(p) for p in padding]
     else:
         sides = [padding, padding]
-    return tuple(pad_axis(n, k, s, side) for n, k, s, side in zip(shape[1:], kernel, stride, sides))
+    rows, columns = (pad_axis(n, k, s, side) for n, k, s, side in zip(shape[1:], kernel, stride, sides))
+    return rows, columns
 
 
-def slide(shape, kernel, stride, padding, remedy):
+def slide(shape: Shape, kernel: Pair, stride: Pair, padding: Padding, remedy: str) -> Pair:
     """Give (rows, columns) of outputs: floor((n_in + before + after - kernel) / stride) + 1.
 
     kernel is the size that a window spans, dilation included.

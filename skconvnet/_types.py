@@ -1,0 +1,17 @@
+"""The types that signatures are written with."""
+
+from collections.abc import Callable
+from os import PathLike
+from typing import Any, Literal, TypeAlias
+
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+Shape: TypeAlias = tuple[int, ...]  # (channels, height, width) or (features,)
+Pair: TypeAlias = tuple[int, int]
+Size: TypeAlias = int | Pair  # of both axes, or (height, width)
+Sides: TypeAlias = tuple[Pair, Pair]  # ((top, bottom), (left, right))
+Padding: TypeAlias = Literal["valid", "same"] | Size | Sides
+Initializer: TypeAlias = str | Callable[..., Any]  # (shape, fan_in, fan_out, rng) -> array
+Fields: TypeAlias = dict[str, Any]  # of a kernel's struct
+Path: TypeAlias = str | PathLike[str]

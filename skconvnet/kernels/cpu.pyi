@@ -1,0 +1,6 @@
+"""What this processor and this build can do."""
+
+has_openmp: bool
+
+def list_runnable_isas() -> list[str]: ...
+def get_max_threads() -> int: ...
