@@ -62,6 +62,13 @@ def lenet5(*, full: bool = False) -> list[Layer]:
     ----------
     LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition",
     Proceedings of the IEEE 86 (1998); with ReLU and maximum pooling, as it is mostly built today.
+
+    Examples
+    --------
+    >>> from skconvnet import ConvNetClassifier, architectures
+    >>> clf = ConvNetClassifier(architectures.lenet5(), input_shape=(32, 32))
+    >>> len(architectures.lenet5())
+    7
     """
     return [
         Conv2D(6, 5, activation="relu"),
@@ -90,6 +97,12 @@ def annt_mnist(*, full: bool = False) -> list[Layer]:
     References
     ----------
     Kirillov, "ANNT: Convolutional neural networks", CodeProject 2018.
+
+    Examples
+    --------
+    >>> from skconvnet.architectures import annt_mnist
+    >>> annt_mnist()[0]
+    Conv2D(filters=6, kernel_size=5, activation='relu')
     """
     return [
         Conv2D(6, 5, activation="relu"),
@@ -112,6 +125,12 @@ def annt_cifar10() -> list[Layer]:
     ----------
     Kirillov, "ANNT: Convolutional neural networks", CodeProject 2018. There, all 64 features of the
     dense layer share one mean and variance; here each has its own.
+
+    Examples
+    --------
+    >>> from skconvnet.architectures import annt_cifar10
+    >>> annt_cifar10()[-1]
+    BatchNorm(scale=False, center=False)
     """
     layers = []
     for filters in (32, 32, 64):
@@ -134,6 +153,12 @@ def numpy_cnn() -> list[Layer]:
     References
     ----------
     Escontrela, "Numpy-CNN", 2018.
+
+    Examples
+    --------
+    >>> from skconvnet.architectures import numpy_cnn
+    >>> numpy_cnn()[-1]
+    Dense(units=128, activation='relu')
     """
     return [
         Conv2D(8, 5, activation="relu"),
@@ -155,6 +180,12 @@ def kajda_mnist() -> list[Layer]:
     References
     ----------
     Kajda, "Constructing a CNN from ground up", University of Oslo.
+
+    Examples
+    --------
+    >>> from skconvnet.architectures import kajda_mnist
+    >>> kajda_mnist()[-1]
+    Dense(units=20, activation=LeakyReLU(slope=0.001))
     """
     slight = LeakyReLU(0.001)
     return [
@@ -185,6 +216,12 @@ def vgg(*, filters: Sequence[int] = (64, 128, 256), units: int = 256) -> list[La
     ----------
     Simonyan and Zisserman, "Very deep convolutional networks for large-scale image recognition",
     ICLR 2015; shallower, and normalised as in Ioffe and Szegedy, ICML 2015.
+
+    Examples
+    --------
+    >>> from skconvnet.architectures import vgg
+    >>> len(vgg(filters=(32, 64), units=128))
+    16
     """
     layers = []
     for n in filters:
@@ -213,6 +250,12 @@ def resnet(*, blocks: int = 3, filters: Sequence[int] = (16, 32, 64)) -> list[La
     ----------
     He, Zhang, Ren and Sun, "Deep residual learning for image recognition", CVPR 2016, section 4.2;
     with projections where the shape changes.
+
+    Examples
+    --------
+    >>> from skconvnet.architectures import resnet
+    >>> resnet(blocks=1)[-1]
+    GlobalAvgPool2D()
     """
 
     def convolve(n: int, kernel_size: int, stride: int = 1) -> list[Layer]:

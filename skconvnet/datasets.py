@@ -5,7 +5,7 @@ import math
 import os
 import pickle
 import zlib
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 from sklearn.datasets import fetch_openml
@@ -42,6 +42,17 @@ def read_idx(path: Path) -> Array:
     References
     ----------
     LeCun, Cortes and Burges, "The MNIST database of handwritten digits".
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from skconvnet.datasets import read_idx
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "labels-idx1-ubyte")
+    ...     with open(path, "wb") as file:
+    ...         _ = file.write(bytes([0, 0, 8, 1, 0, 0, 0, 3, 5, 0, 4]))
+    ...     read_idx(path)
+    array([5, 0, 4], dtype=uint8)
     """
     path = os.fspath(path)
     data = _read_file(path)
@@ -92,6 +103,12 @@ def read_cifar10(folder: Path) -> Bunch:
     References
     ----------
     Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
+
+    Examples
+    --------
+    >>> from skconvnet.datasets import read_cifar10
+    >>> images = read_cifar10("cifar-10-batches-bin")  # doctest: +SKIP
+    >>> clf.fit(images.X_train / 255, images.y_train)  # doctest: +SKIP
     """
     folder = os.fspath(folder)
     binary = os.path.exists(os.path.join(folder, f"{_CIFAR_FILES[0]}.bin"))
@@ -124,6 +141,10 @@ def read_cifar10(folder: Path) -> Bunch:
     )
 
 
+@overload
+def fetch_mnist(*, data_home: Path | None = None, return_X_y: Literal[False] = False) -> Bunch: ...
+@overload
+def fetch_mnist(*, data_home: Path | None = None, return_X_y: Literal[True]) -> tuple[Array, Array]: ...
 def fetch_mnist(*, data_home: Path | None = None, return_X_y: bool = False) -> Bunch | tuple[Array, Array]:
     """Get the MNIST images of handwritten digits from OpenML; they are kept on the disk.
 

@@ -140,9 +140,10 @@ def conv2d(
     weight : array-like of shape (filters, channels // groups, kh, kw)
     bias : array-like of shape (filters,), default=None
         None for zero.
-    stride, dilation : int or (int, int), default=1
+    stride : int or (int, int), default=1
     padding : "valid", "same", int, (int, int) or ((int, int), (int, int)), default="valid"
-        As for :class:`skconvnet.layers.Conv2D`.
+    dilation : int or (int, int), default=1
+        As for :class:`skconvnet.layers.Conv2D`, these three.
     groups : int, default=1
         Channels and filters are cut into so many groups, which do not see each other.
     connections : array-like of bool of shape (filters, channels), default=None
@@ -155,6 +156,8 @@ def conv2d(
 
     Raises
     ------
+    TypeError
+        If an array is masked or not of numbers.
     ValueError
         If shapes do not fit.
 
@@ -191,7 +194,7 @@ def conv2d_backward(
     weight : array-like of shape (filters, channels // groups, kh, kw)
     dy : array-like of shape (n, filters, ho, wo)
         Gradient to the output.
-    stride, dilation, padding, groups, connections, n_threads
+    stride, padding, dilation, groups, connections, n_threads
         As for `conv2d`.
 
     Returns
@@ -203,8 +206,21 @@ def conv2d_backward(
 
     Raises
     ------
+    TypeError
+        If an array is masked or not of numbers.
     ValueError
         If shapes do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skconvnet.functional import conv2d_backward
+    >>> x, weight, dy = np.ones((1, 1, 3, 3)), np.ones((1, 1, 2, 2)), np.ones((1, 1, 2, 2))
+    >>> dx, dweight, dbias = conv2d_backward(x, weight, dy)
+    >>> dx[0, 0]
+    array([[1., 2., 1.],
+           [2., 4., 2.],
+           [1., 2., 1.]])
     """
     options = {"stride": stride, "padding": padding, "dilation": dilation}
     x, network = _conv(x, weight, None, **options, groups=groups, connections=connections)
@@ -237,8 +253,18 @@ def max_pool2d(
 
     Raises
     ------
+    TypeError
+        If an array is masked or not of numbers.
     ValueError
         If shapes do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skconvnet.functional import max_pool2d
+    >>> max_pool2d(np.arange(16.0).reshape(1, 1, 4, 4), 2)[0, 0]
+    array([[ 5.,  7.],
+           [13., 15.]])
     """
     x = _prepare("x", x, (4,))
     return _run(_build(MaxPool2D(pool_size, stride=stride, padding=padding), x), x, n_threads)
@@ -269,8 +295,18 @@ def max_pool2d_backward(
 
     Raises
     ------
+    TypeError
+        If an array is masked or not of numbers.
     ValueError
         If shapes do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skconvnet.functional import max_pool2d_backward
+    >>> max_pool2d_backward(np.arange(4.0).reshape(1, 1, 2, 2), [[[[5.0]]]], 2)[0, 0]
+    array([[0., 0.],
+           [0., 5.]])
     """
     x = _prepare("x", x, (4,))
     network = _build(MaxPool2D(pool_size, stride=stride, padding=padding), x)
@@ -320,8 +356,18 @@ def avg_pool2d(
 
     Raises
     ------
+    TypeError
+        If an array is masked or not of numbers.
     ValueError
         If shapes do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skconvnet.functional import avg_pool2d
+    >>> avg_pool2d(np.arange(16.0).reshape(1, 1, 4, 4), 2)[0, 0]
+    array([[ 2.5,  4.5],
+           [10.5, 12.5]])
     """
     x, network = _average(x, pool_size, stride, padding, count_include_pad)
     return _run(network, x, n_threads)
@@ -354,8 +400,18 @@ def avg_pool2d_backward(
 
     Raises
     ------
+    TypeError
+        If an array is masked or not of numbers.
     ValueError
         If shapes do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skconvnet.functional import avg_pool2d_backward
+    >>> avg_pool2d_backward(np.zeros((1, 1, 2, 2)), [[[[5.0]]]], 2)[0, 0]
+    array([[1.25, 1.25],
+           [1.25, 1.25]])
     """
     x, network = _average(x, pool_size, stride, padding, count_include_pad)
     return _run_backward(network, x, dy, n_threads)[0]
@@ -392,8 +448,16 @@ def dense(
 
     Raises
     ------
+    TypeError
+        If an array is masked or not of numbers.
     ValueError
         If shapes do not fit.
+
+    Examples
+    --------
+    >>> from skconvnet.functional import dense
+    >>> dense([[1.0, 2.0]], [[3.0, 4.0], [5.0, 6.0]], [0.5, 0.0])
+    array([[11.5, 17. ]])
     """
     x, network = _dense(x, weight, bias)
     return _run(network, x, n_threads)
@@ -420,8 +484,17 @@ def dense_backward(
 
     Raises
     ------
+    TypeError
+        If an array is masked or not of numbers.
     ValueError
         If shapes do not fit.
+
+    Examples
+    --------
+    >>> from skconvnet.functional import dense_backward
+    >>> dx, dweight, dbias = dense_backward([[1.0, 2.0]], [[3.0, 4.0], [5.0, 6.0]], [[1.0, 0.0]])
+    >>> dx
+    array([[3., 4.]])
     """
     x, network = _dense(x, weight, None)
     dx, dweight, dbias = _run_backward(network, x, dy, n_threads)
@@ -453,6 +526,8 @@ def batch_norm(
 
     Raises
     ------
+    TypeError
+        If an array is masked or not of numbers.
     ValueError
         If shapes do not fit or a variance is negative.
 
@@ -460,6 +535,13 @@ def batch_norm(
     ----------
     Ioffe and Szegedy, "Batch normalization: accelerating deep network training by reducing internal
     covariate shift", ICML 2015; algorithm 2.
+
+    Examples
+    --------
+    >>> from skconvnet.functional import batch_norm
+    >>> batch_norm([[3.0], [5.0]], [4.0], [4.0], [2.0], [1.0]).round(3)
+    array([[0.],
+           [2.]])
     """
     x = _prepare("x", x, (2, 4))
     given = {"weight": gamma, "bias": beta, "running_mean": mean, "running_var": variance}
@@ -484,6 +566,19 @@ def relu(x: ArrayLike, *, n_threads: int | None = None) -> Array:
     Returns
     -------
     y : ndarray of the shape of x
+
+    Raises
+    ------
+    TypeError
+        If an array is masked or not of numbers.
+    ValueError
+        If x has other dimensions.
+
+    Examples
+    --------
+    >>> from skconvnet.functional import relu
+    >>> relu([[-1.0, 0.0, 2.0]]).round(3)
+    array([[0., 0., 2.]])
     """
     return _activate(ReLU(), x, n_threads)
 
@@ -501,6 +596,19 @@ def leaky_relu(x: ArrayLike, slope: float = 0.01, *, n_threads: int | None = Non
     Returns
     -------
     y : ndarray of the shape of x
+
+    Raises
+    ------
+    TypeError
+        If an array is masked or not of numbers.
+    ValueError
+        If x has other dimensions, or slope is negative or not finite.
+
+    Examples
+    --------
+    >>> from skconvnet.functional import leaky_relu
+    >>> leaky_relu([[-1.0, 0.0, 2.0]]).round(3)
+    array([[-0.01,  0.  ,  2.  ]])
     """
     return _activate(LeakyReLU(slope), x, n_threads)
 
@@ -516,6 +624,19 @@ def sigmoid(x: ArrayLike, *, n_threads: int | None = None) -> Array:
     Returns
     -------
     y : ndarray of the shape of x
+
+    Raises
+    ------
+    TypeError
+        If an array is masked or not of numbers.
+    ValueError
+        If x has other dimensions.
+
+    Examples
+    --------
+    >>> from skconvnet.functional import sigmoid
+    >>> sigmoid([[-1.0, 0.0, 2.0]]).round(3)
+    array([[0.269, 0.5  , 0.881]])
     """
     return _activate(Sigmoid(), x, n_threads)
 
@@ -531,6 +652,19 @@ def tanh(x: ArrayLike, *, n_threads: int | None = None) -> Array:
     Returns
     -------
     y : ndarray of the shape of x
+
+    Raises
+    ------
+    TypeError
+        If an array is masked or not of numbers.
+    ValueError
+        If x has other dimensions.
+
+    Examples
+    --------
+    >>> from skconvnet.functional import tanh
+    >>> tanh([[-1.0, 0.0, 2.0]]).round(3)
+    array([[-0.762,  0.   ,  0.964]])
     """
     return _activate(Tanh(), x, n_threads)
 
@@ -551,8 +685,16 @@ def elu(x: ArrayLike, alpha: float = 1.0, *, n_threads: int | None = None) -> Ar
 
     Raises
     ------
+    TypeError
+        If an array is masked or not of numbers.
     ValueError
-        If alpha is negative or not finite.
+        If x has other dimensions, or alpha is negative or not finite.
+
+    Examples
+    --------
+    >>> from skconvnet.functional import elu
+    >>> elu([[-1.0, 0.0, 2.0]]).round(3)
+    array([[-0.632,  0.   ,  2.   ]])
     """
     return _activate(ELU(alpha), x, n_threads)
 
@@ -568,6 +710,19 @@ def gelu(x: ArrayLike, *, n_threads: int | None = None) -> Array:
     Returns
     -------
     y : ndarray of the shape of x
+
+    Raises
+    ------
+    TypeError
+        If an array is masked or not of numbers.
+    ValueError
+        If x has other dimensions.
+
+    Examples
+    --------
+    >>> from skconvnet.functional import gelu
+    >>> gelu([[-1.0, 0.0, 2.0]]).round(3)
+    array([[-0.159,  0.   ,  1.954]])
     """
     return _activate(GELU(), x, n_threads)
 
@@ -583,6 +738,19 @@ def softplus(x: ArrayLike, *, n_threads: int | None = None) -> Array:
     Returns
     -------
     y : ndarray of the shape of x
+
+    Raises
+    ------
+    TypeError
+        If an array is masked or not of numbers.
+    ValueError
+        If x has other dimensions.
+
+    Examples
+    --------
+    >>> from skconvnet.functional import softplus
+    >>> softplus([[-1.0, 0.0, 2.0]]).round(3)
+    array([[0.313, 0.693, 2.127]])
     """
     return _activate(Softplus(), x, n_threads)
 
@@ -598,6 +766,19 @@ def arctan(x: ArrayLike, *, n_threads: int | None = None) -> Array:
     Returns
     -------
     y : ndarray of the shape of x
+
+    Raises
+    ------
+    TypeError
+        If an array is masked or not of numbers.
+    ValueError
+        If x has other dimensions.
+
+    Examples
+    --------
+    >>> from skconvnet.functional import arctan
+    >>> arctan([[-1.0, 0.0, 2.0]]).round(3)
+    array([[-0.785,  0.   ,  1.107]])
     """
     return _activate(Arctan(), x, n_threads)
 
@@ -613,6 +794,19 @@ def softmax(x: ArrayLike, *, n_threads: int | None = None) -> Array:
     Returns
     -------
     y : ndarray of the shape of x
+
+    Raises
+    ------
+    TypeError
+        If an array is masked or not of numbers.
+    ValueError
+        If x has other dimensions.
+
+    Examples
+    --------
+    >>> from skconvnet.functional import softmax
+    >>> softmax([[-1.0, 0.0, 2.0]]).round(3)
+    array([[0.042, 0.114, 0.844]])
     """
     return _activate(Softmax(), x, n_threads)
 
@@ -628,6 +822,19 @@ def log_softmax(x: ArrayLike, *, n_threads: int | None = None) -> Array:
     Returns
     -------
     y : ndarray of the shape of x
+
+    Raises
+    ------
+    TypeError
+        If an array is masked or not of numbers.
+    ValueError
+        If x has other dimensions.
+
+    Examples
+    --------
+    >>> from skconvnet.functional import log_softmax
+    >>> log_softmax([[-1.0, 0.0, 2.0]]).round(3)
+    array([[-3.17, -2.17, -0.17]])
     """
     return _activate(LogSoftmax(), x, n_threads)
 
@@ -657,8 +864,17 @@ def cross_entropy(
 
     Raises
     ------
+    TypeError
+        If an array is masked or not of numbers.
     ValueError
         If shapes do not fit, a class index is out of range, or the weights are negative or all zero.
+
+    Examples
+    --------
+    >>> from skconvnet.functional import cross_entropy
+    >>> loss, dlogits = cross_entropy([[2.0, 2.0]], [0])
+    >>> dlogits
+    array([[-0.5,  0.5]])
     """
     logits = _prepare("logits", logits, (2,))
     n, classes = logits.shape

@@ -66,6 +66,14 @@ def draw(
     ------
     ValueError
         If a callable returns another shape or numbers that are not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skconvnet.initializers import draw
+    >>> draw("zeros", (2, 3), 3, 2, np.random.RandomState(0))
+    array([[0., 0., 0.],
+           [0., 0., 0.]])
     """
     if callable(init):
         weights = np.array(init(shape, fan_in, fan_out, rng), dtype=np.float64)

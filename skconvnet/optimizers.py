@@ -29,7 +29,14 @@ __all__ = ["OPTIMIZERS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Lion", 
 
 @dataclass(repr=False, eq=False)
 class Optimizer(Value):
-    """Base class of optimizers."""
+    """Base class of optimizers.
+
+    Examples
+    --------
+    >>> from skconvnet.optimizers import SGD, Optimizer
+    >>> isinstance(SGD(momentum=0.9), Optimizer)
+    True
+    """
 
     decoupled: ClassVar[bool] = False  # whether weights decay by themselves, not through the gradient
 
@@ -92,6 +99,14 @@ class SGD(Optimizer):
     ----------
     Sutskever, Martens, Dahl and Hinton, "On the importance of initialization and momentum in deep
     learning", ICML 2013, in PyTorch's form.
+
+    Examples
+    --------
+    >>> from skconvnet import ConvNetClassifier
+    >>> from skconvnet.optimizers import SGD
+    >>> clf = ConvNetClassifier(optimizer=SGD(momentum=0.9, nesterov=True), learning_rate=0.01)
+    >>> clf.set_params(optimizer__momentum=0.95).optimizer
+    SGD(momentum=0.95, nesterov=True)
     """
 
     momentum: float = 0.0
@@ -130,6 +145,12 @@ class Adagrad(Optimizer):
     ----------
     Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning and stochastic
     optimization", JMLR 12 (2011), with the diagonal matrix of its figure 1.
+
+    Examples
+    --------
+    >>> from skconvnet import ConvNetClassifier
+    >>> from skconvnet.optimizers import Adagrad
+    >>> clf = ConvNetClassifier(optimizer=Adagrad(), learning_rate=0.01)
     """
 
     momentum: float = 0.0
@@ -173,6 +194,12 @@ class Adadelta(Optimizer):
     References
     ----------
     Zeiler, "ADADELTA: an adaptive learning rate method", arXiv:1212.5701 (2012), algorithm 1.
+
+    Examples
+    --------
+    >>> from skconvnet import ConvNetClassifier
+    >>> from skconvnet.optimizers import Adadelta
+    >>> clf = ConvNetClassifier(optimizer=Adadelta(rho=0.95), learning_rate=1.0)
     """
 
     rho: float = 0.9
@@ -218,6 +245,12 @@ class RMSprop(Optimizer):
     References
     ----------
     Tieleman and Hinton, "Lecture 6.5 - RMSprop", Neural networks for machine learning, 2012.
+
+    Examples
+    --------
+    >>> from skconvnet import ConvNetClassifier
+    >>> from skconvnet.optimizers import RMSprop
+    >>> clf = ConvNetClassifier(optimizer=RMSprop(rho=0.99), learning_rate=0.001)
     """
 
     rho: float = 0.9
@@ -263,6 +296,12 @@ class Adam(Optimizer):
     References
     ----------
     Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1.
+
+    Examples
+    --------
+    >>> from skconvnet import ConvNetClassifier
+    >>> from skconvnet.optimizers import Adam
+    >>> clf = ConvNetClassifier(optimizer=Adam(beta_1=0.8), learning_rate=0.001)
     """
 
     beta_1: float = 0.9
@@ -309,6 +348,12 @@ class AdamW(Adam):
     ----------
     Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm 2, in
     PyTorch's form.
+
+    Examples
+    --------
+    >>> from skconvnet import ConvNetClassifier
+    >>> from skconvnet.optimizers import AdamW
+    >>> clf = ConvNetClassifier(optimizer=AdamW(), learning_rate=0.001, weight_decay=0.01)
     """
 
     decoupled: ClassVar[bool] = True
@@ -338,6 +383,12 @@ class Lion(Optimizer):
     References
     ----------
     Chen et al., "Symbolic discovery of optimization algorithms", NeurIPS 2023, program 1.
+
+    Examples
+    --------
+    >>> from skconvnet import ConvNetClassifier
+    >>> from skconvnet.optimizers import Lion
+    >>> clf = ConvNetClassifier(optimizer=Lion(), learning_rate=1e-4, weight_decay=0.1)
     """
 
     decoupled: ClassVar[bool] = True

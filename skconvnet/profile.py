@@ -45,6 +45,14 @@ def profile(
     parts : list of (str, float)
         What ran, and its seconds for the whole batch: gathering the samples, every kernel forward,
         the loss, every kernel backward. The optimizer's step is not among them.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import Dense
+    >>> from skconvnet.profile import profile
+    >>> parts = profile([Dense(5)], (20,), repeats=1)
+    >>> parts[0][0]
+    'gather'
     """
     rng = np.random.RandomState(0)
     network = Network(layers, input_shape, n_outputs, dtype)
@@ -64,6 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ----------
     arguments : list of str, default=None
         Those of the command line.
+
+    Examples
+    --------
+    >>> from skconvnet.profile import main
+    >>> main(["kajda_mnist", "--batch", "16"])  # doctest: +SKIP
     """
     parser = argparse.ArgumentParser(prog="python -m skconvnet.profile", description=__doc__)
     parser.add_argument("network", choices=sorted(architectures.INPUT_SHAPES))

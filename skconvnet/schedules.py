@@ -30,6 +30,20 @@ class Schedule(Value):
     """Base class of schedules.
 
     A schedule holds no state: what it remembers of past epochs lies with whoever trains.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> import numpy as np
+    >>> from skconvnet.schedules import Schedule
+    >>> @dataclass(repr=False, eq=False)
+    ... class InverseRoot(Schedule):
+    ...     first: float
+    ...
+    ...     def rates(self, t, memory=()):
+    ...         return self.first / np.sqrt(1 + t)
+    >>> InverseRoot(0.1).rates(np.array([0, 3, 99]))
+    array([0.1 , 0.05, 0.01])
     """
 
     def start(self) -> Any:
@@ -117,6 +131,13 @@ class StepDecay(Schedule):
     ------
     ValueError
         If a number is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skconvnet.schedules import StepDecay
+    >>> StepDecay(0.1, decay_steps=10, decay_rate=0.5).rates(np.array([0, 9, 10, 20]))
+    array([0.1  , 0.1  , 0.05 , 0.025])
     """
 
     initial_learning_rate: float
@@ -150,6 +171,13 @@ class ExponentialDecay(Schedule):
     ------
     ValueError
         If a number is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skconvnet.schedules import ExponentialDecay
+    >>> ExponentialDecay(0.1, decay_steps=10, decay_rate=0.25).rates(np.array([0, 5, 10]))
+    array([0.1  , 0.05 , 0.025])
     """
 
     initial_learning_rate: float
@@ -189,6 +217,13 @@ class CosineDecay(Schedule):
     ----------
     Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017,
     formula 5, without the restarts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skconvnet.schedules import CosineDecay
+    >>> CosineDecay(0.1, decay_steps=100).rates(np.array([0, 50, 100, 200]))
+    array([0.1 , 0.05, 0.  , 0.  ])
     """
 
     initial_learning_rate: float
@@ -233,6 +268,13 @@ class OneCycle(Schedule):
     ----------
     Smith and Topin, "Super-convergence: very fast training of neural networks using large learning
     rates", 2019, in PyTorch's form.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skconvnet.schedules import OneCycle
+    >>> OneCycle(0.1, total_steps=100).rates(np.array([0, 29])).round(3)
+    array([0.004, 0.1  ])
     """
 
     max_learning_rate: float
@@ -286,6 +328,13 @@ class Warmup(Schedule):
     References
     ----------
     Goyal et al., "Accurate, large minibatch SGD: training ImageNet in 1 hour", 2017, section 2.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skconvnet.schedules import StepDecay, Warmup
+    >>> Warmup(StepDecay(0.1, 100), warmup_steps=10).rates(np.array([0, 5, 10, 110]))
+    array([0.01 , 0.055, 0.1  , 0.01 ])
     """
 
     learning_rate: float | Schedule
@@ -353,6 +402,14 @@ class ReduceOnPlateau(Schedule):
     -----
     The rules are those of PyTorch's ReduceLROnPlateau. A fit that is given another schedule forgets
     what this one has seen.
+
+    Examples
+    --------
+    >>> from skconvnet import ConvNetClassifier
+    >>> from skconvnet.schedules import ReduceOnPlateau
+    >>> clf = ConvNetClassifier(learning_rate=ReduceOnPlateau(0.01, patience=3))
+    >>> clf.get_params()["learning_rate__patience"]
+    3
     """
 
     initial_learning_rate: float

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import importlib.resources
 import inspect
 import pkgutil
 import re
@@ -39,6 +40,16 @@ def list_public():
 
 
 PUBLIC = list_public()
+
+# numpydoc's sections in their order
+SECTIONS = [
+    "",
+    *("Parameters", "Attributes", "Methods", "Returns", "Yields", "Raises", "Warns"),
+    *("See Also", "Notes", "References", "Examples"),
+]
+
+# The modules whose functions are all to have an example; public classes have one wherever they are.
+SHOWN = {"architectures", "datasets", "functional", "initializers", "optimizers", "profile", "schedules"}
 
 
 def read_sections(doc):
@@ -99,6 +110,55 @@ def test_docstring(name):
         for error in (getattr(exc, "func", exc) for exc in raised):
             if isinstance(error, ast.Name) and error.id != "NotImplementedError":
                 assert any(line == error.id for line in sections.get("Raises", [])), error.id
+
+
+def read_descriptions(section):
+    """What stands indented below each unindented line of a section, by that line."""
+    found = {}
+    for line in section:
+        if line and not line.startswith(" "):
+            found[line] = ""
+        elif found:
+            found[next(reversed(found))] += line.strip()
+    return found
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_sections(name):
+    sections = read_sections(inspect.getdoc(PUBLIC[name]))
+    assert [title for title in SECTIONS if title in sections] == list(sections), "numpydoc's, in its order"
+    for title, body in sections.items():
+        assert any(body), f"an empty section {title!r}"
+    for error, when in read_descriptions(sections.get("Raises", [])).items():
+        assert issubclass(eval(error, vars(skconvnet.layers)), Exception)
+        assert when.endswith("."), f"say when {error} is raised"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name, thing in PUBLIC.items()
+        if (inspect.isclass(thing) and thing is not Network)
+        or (inspect.isfunction(thing) and name.count(".") == 2 and name.split(".")[1] in SHOWN)
+    ],
+)
+def test_example(name):
+    examples = read_sections(inspect.getdoc(PUBLIC[name])).get("Examples", [])
+    assert any(line.startswith(">>> ") for line in examples)
+
+
+@pytest.mark.parametrize("estimator", [skconvnet.ConvNetClassifier, skconvnet.ConvNetRegressor])
+def test_every_parameter_of_an_estimator_has_a_tooltip(estimator):
+    # scikit-learn shows in notebooks what a line "name : kind" has below it
+    section = read_sections(inspect.getdoc(estimator))["Parameters"]
+    tooltips = {line.partition(" : ")[0]: text for line, text in read_descriptions(section).items()}
+    assert set(tooltips) == set(estimator().get_params(deep=False)) and all(tooltips.values())
+
+
+def test_types_are_installed():
+    # without this file, a type checker ignores the package's annotations
+    assert importlib.resources.files("skconvnet").joinpath("py.typed").is_file()
 
 
 def test_what_is_public():

@@ -43,6 +43,11 @@ class ReLU(_Activation):
     References
     ----------
     Nair and Hinton, "Rectified linear units improve restricted Boltzmann machines", ICML 2010.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import Conv2D, ReLU
+    >>> layers = [Conv2D(8), ReLU()]  # the same as Conv2D(8, activation="relu")
     """
 
     _kind = "relu"
@@ -67,6 +72,12 @@ class LeakyReLU(_Activation):
     References
     ----------
     Maas, Hannun and Ng, "Rectifier nonlinearities improve neural network acoustic models", 2013.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import Dense, LeakyReLU
+    >>> Dense(84, activation=LeakyReLU(0.2))
+    Dense(units=84, activation=LeakyReLU(slope=0.2))
     """
 
     slope: float = 0.01
@@ -101,6 +112,12 @@ class ELU(_Activation):
     ----------
     Clevert, Unterthiner and Hochreiter, "Fast and accurate deep network learning by exponential linear
     units (ELUs)", ICLR 2016.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import ELU, Dense
+    >>> Dense(84, activation=ELU(0.5))
+    Dense(units=84, activation=ELU(alpha=0.5))
     """
 
     alpha: float = 1.0
@@ -131,6 +148,11 @@ class GELU(_Activation):
     References
     ----------
     Hendrycks and Gimpel, "Gaussian error linear units (GELUs)", 2016.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import GELU, Conv2D
+    >>> layers = [Conv2D(8), GELU()]  # the same as Conv2D(8, activation="gelu")
     """
 
     _kind = "gelu"
@@ -144,6 +166,11 @@ class Sigmoid(_Activation):
     ----------
     name : str, default=None
         Makes the layer searchable by name.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import Dense, Sigmoid
+    >>> layers = [Dense(10), Sigmoid()]  # the same as Dense(10, activation="sigmoid")
     """
 
     _kind = "sigmoid"
@@ -157,6 +184,11 @@ class Tanh(_Activation):
     ----------
     name : str, default=None
         Makes the layer searchable by name.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import Dense, Tanh
+    >>> layers = [Dense(10), Tanh()]  # the same as Dense(10, activation="tanh")
     """
 
     _kind = "tanh"
@@ -175,6 +207,11 @@ class Softplus(_Activation):
     ----------
     Dugas, Bengio, Belisle, Nadeau and Garcia, "Incorporating second-order functional knowledge for
     better option pricing", NIPS 2000.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import Dense, Softplus
+    >>> layers = [Dense(10), Softplus()]  # the same as Dense(10, activation="softplus")
     """
 
     _kind = "softplus"
@@ -188,6 +225,11 @@ class Arctan(_Activation):
     ----------
     name : str, default=None
         Makes the layer searchable by name.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import Arctan, Dense
+    >>> layers = [Dense(10), Arctan()]  # the same as Dense(10, activation="arctan")
     """
 
     _kind = "arctan"
@@ -209,6 +251,11 @@ class Softmax(_Activation):
     References
     ----------
     Bridle, "Probabilistic interpretation of feedforward classification network outputs", 1990.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import Dense, Softmax
+    >>> layers = [Dense(10), Softmax(), Dense(5)]  # a choice among ten, in the middle
     """
 
     _kind = "softmax"
@@ -222,6 +269,11 @@ class LogSoftmax(_Activation):
     ----------
     name : str, default=None
         Makes the layer searchable by name.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import Dense, LogSoftmax
+    >>> layers = [Dense(10), LogSoftmax(), Dense(5)]
     """
 
     _kind = "log_softmax"
@@ -235,6 +287,12 @@ class Identity(Layer):
     ----------
     name : str, default=None
         Makes the layer searchable by name.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import Dense, Identity
+    >>> Dense(10, activation=Identity()).count_parameters((5,))
+    60
     """
 
     def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:

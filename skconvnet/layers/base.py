@@ -21,6 +21,15 @@ class ShapeError(ValueError):
         What the layer needs, to stand after "needs".
     remedy : str
         What the user can do.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import Conv2D, ShapeError
+    >>> try:
+    ...     Conv2D(8, 5).output_shape((1, 3, 3))
+    ... except ShapeError as error:
+    ...     print(error.need)
+    an input of at least 5x5 pixels
     """
 
     def __init__(self, need: str, remedy: str) -> None:
@@ -40,6 +49,12 @@ class Layer(Value):
     ----------
     name : str, default=None
         Makes the layer searchable by name.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import Dense, Layer
+    >>> isinstance(Dense(10), Layer), Dense(10) == Dense(10)
+    (True, True)
     """
 
     name: str | None = field(default=None, kw_only=True)
@@ -171,6 +186,7 @@ class Layer(Value):
         Raises
         ------
         ValueError
+            If there are such.
         """
 
     def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:

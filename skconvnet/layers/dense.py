@@ -60,6 +60,12 @@ class Dense(Layer):
     ------
     ValueError
         If a value is not of the kinds above.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import Dense
+    >>> Dense(10).parameter_shapes((16, 5, 5))
+    {'weight': (10, 400), 'bias': (10,)}
     """
 
     units: int
@@ -109,6 +115,13 @@ class Output(Layer):
         How its weights start: see :mod:`skconvnet.initializers`.
     name : str, default=None
         Makes the layer searchable by name; its weights are always called "output.weight".
+
+    Examples
+    --------
+    >>> from skconvnet.layers import Conv2D, Flatten, Output
+    >>> layers = [Conv2D(8), Flatten(), Output(bias=False)]
+    >>> Output(bias=False).resolve(10)
+    Dense(units=10, bias=False, init='glorot_uniform')
     """
 
     dense: bool = field(default=True, kw_only=True)

@@ -37,6 +37,11 @@ class Dropout(Layer):
     ----------
     Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, "Dropout: a simple way to prevent
     neural networks from overfitting", JMLR 15, 2014, section 10.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import Dense, Dropout
+    >>> layers = [Dense(100, activation="relu"), Dropout(0.2)]
     """
 
     rate: float = 0.5

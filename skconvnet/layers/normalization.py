@@ -62,6 +62,13 @@ class BatchNorm(Layer):
     ----------
     Ioffe and Szegedy, "Batch normalization: accelerating deep network training by reducing internal
     covariate shift", ICML 2015; algorithms 1 and 2.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import BatchNorm, Conv2D, ReLU
+    >>> layers = [Conv2D(8, bias=False), BatchNorm(), ReLU()]
+    >>> BatchNorm().parameter_shapes((8, 26, 26))
+    {'weight': (8,), 'bias': (8,)}
     """
 
     momentum: float = field(default=0.9, kw_only=True)
@@ -123,14 +130,21 @@ class Standardize(Layer):
     name : str, default=None
         Makes the layer searchable by name.
 
+    See Also
+    --------
+    sklearn.preprocessing.StandardScaler : The same for each pixel, before the estimator.
+
     Notes
     -----
     Among ``network_.weights`` the moments are called "running_mean" and "running_var", as those of
     `BatchNorm`. Samples of weight 0 are left out; other weights do not count.
 
-    See Also
+    Examples
     --------
-    sklearn.preprocessing.StandardScaler : The same for each pixel, before the estimator.
+    >>> from skconvnet.layers import Conv2D, Standardize
+    >>> layers = [Standardize(), Conv2D(8)]
+    >>> Standardize().count_parameters((3, 32, 32))
+    0
     """
 
     def statistic_shapes(self, shape: Shape) -> dict[str, Shape]:
@@ -196,6 +210,12 @@ class LayerNorm(Layer):
     References
     ----------
     Ba, Kiros and Hinton, "Layer normalization", 2016.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import LayerNorm
+    >>> LayerNorm(center=False).parameter_shapes((8, 5, 5))
+    {'weight': (8, 5, 5)}
     """
 
     epsilon: float = field(default=1e-5, kw_only=True)

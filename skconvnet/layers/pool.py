@@ -108,6 +108,12 @@ class AvgPool2D(_Pool2D):
     ------
     ValueError
         If a value is not of the kinds above.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import AvgPool2D
+    >>> AvgPool2D(3, stride=2, padding="same").output_shape((32, 26, 26))
+    (32, 13, 13)
     """
 
     def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
@@ -164,6 +170,12 @@ class GlobalAvgPool2D(_GlobalPool2D):
     References
     ----------
     Lin, Chen and Yan, "Network in network", ICLR 2014.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import GlobalAvgPool2D
+    >>> GlobalAvgPool2D().output_shape((32, 26, 26))
+    (32,)
     """
 
     _kernel = "avg_pool"

@@ -28,6 +28,11 @@ class Rescaling(Layer):
     ------
     ValueError
         If a value is not a finite number.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import Conv2D, Rescaling
+    >>> layers = [Rescaling(1 / 255), Conv2D(8)]  # for images of uint8
     """
 
     scale: float

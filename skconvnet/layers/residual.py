@@ -55,6 +55,14 @@ class Residual(Layer):
     ----------
     He, Zhang, Ren and Sun, "Deep residual learning for image recognition", CVPR 2016, equations 1
     and 2.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import Conv2D, ReLU, Residual
+    >>> branch = [Conv2D(16, padding="same", activation="relu"), Conv2D(16, padding="same")]
+    >>> layers = [Conv2D(16), Residual(branch), ReLU()]
+    >>> Residual(branch).output_shape((16, 26, 26))
+    (16, 26, 26)
     """
 
     layers: Sequence[Layer | None]

@@ -1,12 +1,15 @@
 """Which machine runs, on how many threads, and after a fork."""
 
+import importlib.metadata
 import os
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+import skconvnet
 from skconvnet import functional, kernels, set_isa
 
 
@@ -87,6 +90,26 @@ def test_importing_leaves_denormal_numbers_alone():
     assert run(code) == "True"
 
 
+def find_version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
 def test_show_versions():
-    text = run("import skconvnet; skconvnet.show_versions()")
-    assert "sklearn: " in text and "instruction set: " in text and "built with OpenMP" in text
+    text = run("import skconvnet; skconvnet.show_versions()", SKCONVNET_NUM_THREADS="1")
+    isas = ", ".join(kernels.list_isas())
+    for what in ("python", "numpy", "scipy", "sklearn"):
+        assert re.search(rf"^ *{what}: \d", text, re.MULTILINE)
+    for line in (
+        f"skconvnet: {skconvnet.__version__}",
+        f"  instruction set: {kernels.get_isa()} of {isas}",
+        "  threads: 1",
+        f"  built with OpenMP: {kernels.cpu.has_openmp}",
+        *(
+            f"  {package}: {find_version(package)}"
+            for package in ("safetensors", "matplotlib", "onnx", "dask")
+        ),
+    ):
+        assert line in text.splitlines()
