@@ -2,6 +2,7 @@
 
 import copy
 import math
+from typing import Any
 
 import numpy as np
 from sklearn.base import is_classifier
@@ -11,6 +12,7 @@ from skconvnet import layers
 from skconvnet._base import BaseConvNet
 from skconvnet._files import replace_file
 from skconvnet._plan import Plan
+from skconvnet._types import Path
 from skconvnet._versions import __version__
 from skconvnet.layers.activation import resolve_activation
 from skconvnet.layers.window import pad_image
@@ -19,7 +21,7 @@ from skconvnet.layers.window import pad_image
 OPSET, IR_VERSION = 17, 8
 
 
-def to_onnx(estimator, path):
+def to_onnx(estimator: BaseConvNet, path: Path) -> Any:
     """Write a fitted estimator as an ONNX model, for runtimes that know nothing of this package.
 
     The model's input "X" is of shape (n, `*input_shape_`), with channels where the estimator has them, for

@@ -10,6 +10,7 @@ import sys
 import textwrap
 
 import pytest
+import sklearn.exceptions
 
 import skconvnet
 from skconvnet._network import Network
@@ -130,7 +131,7 @@ def test_sections(name):
     for title, body in sections.items():
         assert any(body), f"an empty section {title!r}"
     for error, when in read_descriptions(sections.get("Raises", [])).items():
-        assert issubclass(eval(error, vars(skconvnet.layers)), Exception)
+        assert issubclass(eval(error, {**vars(sklearn.exceptions), **vars(skconvnet.layers)}), Exception)
         assert when.endswith("."), f"say when {error} is raised"
 
 
