@@ -77,8 +77,8 @@ class Plan:
     def activate(self, image: Image, kind: str, slope: float = 0.0) -> Image:
         """Apply an activation, in the call that has just made the image if it can, and give the result."""
         last = self.calls[-1] if self.calls else None
-        can = last and last.activation == NO_ACTIVATION and last.y is image
-        if last and can and kind not in NOT_IN_PLACE:
+        may = kind not in NOT_IN_PLACE
+        if may and last and last.activation == NO_ACTIVATION and last.y is image:
             last.activation = kind, slope
             return image
         y = self.add_twin(image)

@@ -1,5 +1,7 @@
 """The kernels on plain arrays: dtypes, forms, and what bad arguments get."""
 
+import inspect
+
 import numpy as np
 import pytest
 
@@ -81,9 +83,17 @@ def test_what_is_not_a_number():
         f.relu([["a"]])
 
 
-def test_what_is_masked():
-    with pytest.raises(TypeError, match="x is a masked array"):
-        f.relu(np.ma.masked_less(X, 0))
+@pytest.mark.parametrize("name", f.__all__)
+def test_what_is_masked_or_of_other_dimensions(name):
+    """Every function looks at its arrays before anything else."""
+    function = getattr(f, name)
+    parameters = inspect.signature(function).parameters.values()
+    others = [None for p in list(parameters)[1:] if p.default is p.empty and p.kind is not p.KEYWORD_ONLY]
+    first = next(iter(parameters)).name
+    with pytest.raises(TypeError, match=f"{first} is a masked array"):
+        function(np.ma.masked_less(X, 0), *others)
+    with pytest.raises(ValueError, match=f"{first} must be a non-empty array of .* dimensions"):
+        function(np.ones(3), *others)
 
 
 def test_infinity_and_nan():
