@@ -148,11 +148,11 @@ def view_images(rows: Array, shape: Shape, data_format: str, dtype: np.dtype[Any
     return arrange_axes(rows.reshape(len(rows), *shape), data_format)
 
 
-def arrange_axes(images, data_format):
+def arrange_axes(images: Array, data_format: str) -> Array:
     """See images as a network reads them, channels first; vectors stay as they are."""
     return np.moveaxis(images, -1, 1) if images.ndim == 4 and data_format == "channels_last" else images
 
 
-def show_images(images, data_format):
+def show_images(images: Array, data_format: str) -> Array:
     """See what a network reads as the user has it: the way back from `arrange_axes`."""
     return np.moveaxis(images, 1, -1) if images.ndim == 4 and data_format == "channels_last" else images

@@ -4,8 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from skconvnet._plan import Plan
+from skconvnet._types import Array
 from skconvnet._values import check_numbers
+from skconvnet.kernels.memory import Image
 from skconvnet.layers.base import Layer
 
 
@@ -59,11 +63,11 @@ class Mixup(Layer):
 
     alpha: float = 0.2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_numbers(self, alpha="[1e-6, 1e6]")
 
-    def draw(self, sizes, rng):
+    def draw(self, sizes: Array, rng: np.random.RandomState) -> tuple[Array, Array]:
         """Draw how mini-batches are mixed.
 
         Parameters
@@ -82,7 +86,7 @@ class Mixup(Layer):
         shares = np.where(sizes > 1, rng.beta(self.alpha, self.alpha, len(sizes)), 1.0)
         return shares, rng.randint(np.minimum(sizes - 1, 1), sizes, dtype=np.intp)
 
-    def lower(self, plan, x, places):
+    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
         return x
 
 
@@ -128,9 +132,9 @@ class Augment(Layer):
     >>> clf = ConvNetClassifier(layers, max_iter=2, random_state=0).fit(X, y)
     """
 
-    function: Callable
+    function: Callable[[Array, np.random.RandomState], ArrayLike]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if not callable(self.function):
             raise ValueError(
@@ -138,7 +142,7 @@ class Augment(Layer):
                 f"mini-batch of images and a RandomState."
             )
 
-    def apply(self, X, rng):
+    def apply(self, X: Array, rng: np.random.RandomState) -> Array:
         """Call the function and check what it returns.
 
         Parameters
@@ -170,5 +174,5 @@ class Augment(Layer):
             f"{self.function!r} returned {found}."
         )
 
-    def lower(self, plan, x, places):
+    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
         return x
