@@ -1,5 +1,6 @@
 """Every import of a private scikit-learn name, in one place."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -67,15 +68,18 @@ class NotebookMixin:
     what they are shown by is private; before, nothing calls the methods below and notebooks show the repr.
     """
 
-    def _get_params_html(self, deep=True, *args, **kwargs):
+    _write_layers: Callable[[], str]
+
+    def _get_params_html(self, deep: bool = True, *args: Any, **kwargs: Any) -> Any:
         """The estimator's own parameters; their layers' fields are in the table of layers."""
-        return self._extend(super()._get_params_html(False), self._write_layers)
+        table = super()._get_params_html(False)  # type: ignore[misc]
+        return self._extend(table, self._write_layers)
 
-    def _get_fitted_attr_html(self, *args, **kwargs):
+    def _get_fitted_attr_html(self, *args: Any, **kwargs: Any) -> Any:
         """The fitted attributes."""
-        return self._extend(super()._get_fitted_attr_html(), str)
+        return self._extend(super()._get_fitted_attr_html(), str)  # type: ignore[misc]
 
-    def _extend(self, table, write):
+    def _extend(self, table: Any, write: Callable[[], str]) -> Any:
         """Give a table tooltips from the docstring, and what follows it."""
         table.doc_link = "#"  # without a link there are no tooltips; this one stays on the page
         before = table._html_repr

@@ -34,6 +34,17 @@ class LearningCurveDisplay(Display):
     See Also
     --------
     sklearn.model_selection.LearningCurveDisplay : Scores over the number of training samples.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import numpy as np
+    >>> from skconvnet import ConvNetClassifier
+    >>> from skconvnet.plotting import LearningCurveDisplay
+    >>> X, y = np.random.default_rng(0).random((40, 8, 8)), np.arange(40) % 2
+    >>> clf = ConvNetClassifier(max_iter=2, random_state=0).fit(X, y)
+    >>> display = LearningCurveDisplay.from_estimator(clf)
+    >>> plt.close("all")
     """
 
     def __init__(self, history, *, best_iter=None, loss_name="loss", score_name="score"):

@@ -37,6 +37,17 @@ class NetworkDisplay(Display):
         layer 0 within it.
     texts_ : dict of str to list of Text
         What is written in each box.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import numpy as np
+    >>> from skconvnet import ConvNetClassifier
+    >>> from skconvnet.plotting import NetworkDisplay
+    >>> X, y = np.random.default_rng(0).random((40, 8, 8)), np.arange(40) % 2
+    >>> clf = ConvNetClassifier(max_iter=2, random_state=0).fit(X, y)
+    >>> display = NetworkDisplay.from_estimator(clf)
+    >>> plt.close("all")
     """
 
     def __init__(self, rows, input_shape):

@@ -28,6 +28,17 @@ class FiltersDisplay(Display):
         All kernels, with NaN in between.
     colorbar_ : Colorbar or None
         None for kernels in colour.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import numpy as np
+    >>> from skconvnet import ConvNetClassifier
+    >>> from skconvnet.plotting import FiltersDisplay
+    >>> X, y = np.random.default_rng(0).random((40, 8, 8)), np.arange(40) % 2
+    >>> clf = ConvNetClassifier(max_iter=2, random_state=0).fit(X, y)
+    >>> display = FiltersDisplay.from_estimator(clf)
+    >>> plt.close("all")
     """
 
     def __init__(self, weight, *, layer=None):
@@ -151,6 +162,17 @@ class FeatureMapsDisplay(Display):
     maps_ : AxesImage
         All maps, with NaN in between, in one scale.
     colorbar_ : Colorbar
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import numpy as np
+    >>> from skconvnet import ConvNetClassifier
+    >>> from skconvnet.plotting import FeatureMapsDisplay
+    >>> X, y = np.random.default_rng(0).random((40, 8, 8)), np.arange(40) % 2
+    >>> clf = ConvNetClassifier(max_iter=2, random_state=0).fit(X, y)
+    >>> display = FeatureMapsDisplay.from_estimator(clf, X[0])
+    >>> plt.close("all")
     """
 
     def __init__(self, image, maps, *, layer=None):

@@ -38,6 +38,17 @@ class SaliencyDisplay(Display):
 
     Selvaraju, Cogswell, Das, Vedantam, Parikh and Batra, "Grad-CAM: visual explanations from deep networks
     via gradient-based localization", ICCV 2017, equations 1 and 2.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import numpy as np
+    >>> from skconvnet import ConvNetClassifier
+    >>> from skconvnet.plotting import SaliencyDisplay
+    >>> X, y = np.random.default_rng(0).random((40, 8, 8)), np.arange(40) % 2
+    >>> clf = ConvNetClassifier(max_iter=2, random_state=0).fit(X, y)
+    >>> display = SaliencyDisplay.from_estimator(clf, X[0])
+    >>> plt.close("all")
     """
 
     def __init__(self, image, saliency, *, target=None, method="gradient"):
@@ -191,6 +202,17 @@ class MistakesDisplay(Display):
         Of the images.
     figure_ : Figure
     images_ : list of AxesImage
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import numpy as np
+    >>> from skconvnet import ConvNetClassifier
+    >>> from skconvnet.plotting import MistakesDisplay
+    >>> X, y = np.random.default_rng(0).random((40, 8, 8)), np.arange(40) % 2
+    >>> clf = ConvNetClassifier(max_iter=2, random_state=0).fit(X, y)
+    >>> display = MistakesDisplay.from_estimator(clf, X, y)
+    >>> plt.close("all")
     """
 
     def __init__(self, images, y_true, y_pred, probabilities, rows, *, n_mistakes, n_samples):
