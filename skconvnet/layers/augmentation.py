@@ -90,6 +90,11 @@ class RandomShift(_Augmentation):
     See Also
     --------
     RandomFlip : What random layers have in common.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import Conv2D, RandomShift
+    >>> layers = [RandomShift((2, 4)), Conv2D(8)]
     """
 
     pixels: int | tuple = 2
@@ -122,14 +127,14 @@ class RandomCrop(Layer):
     ValueError
         If a value is not of these kinds.
 
+    See Also
+    --------
+    RandomFlip : What random layers have in common.
+
     Notes
     -----
     Where an odd number of pixels is left over in prediction, one more stays below or at the right. A
     window of the image's own size changes nothing in prediction.
-
-    See Also
-    --------
-    RandomFlip : What random layers have in common.
 
     Examples
     --------
@@ -195,6 +200,11 @@ class RandomRotation(_Augmentation):
     See Also
     --------
     RandomFlip : What random layers have in common.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import Conv2D, RandomRotation
+    >>> layers = [RandomRotation(15), Conv2D(8)]
     """
 
     degrees: float = 10
@@ -227,19 +237,24 @@ class RandomErasing(_Augmentation):
     ValueError
         If a value is not of these kinds, or not from 0 to 1.
 
+    See Also
+    --------
+    RandomFlip : What random layers have in common.
+
     Notes
     -----
     A rectangle's height over its width is from 0.3 to 1 / 0.3, with a uniform logarithm. It is rounded to
     pixels, at least one, cut to the image's height and width, and may lie anywhere within the image.
 
-    See Also
-    --------
-    RandomFlip : What random layers have in common.
-
     References
     ----------
     Zhong, Zheng, Kang, Li and Yang, "Random erasing data augmentation", AAAI 2020, algorithm 1, with
     rectangles that are cut instead of drawn again.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import Conv2D, RandomErasing
+    >>> layers = [RandomErasing(probability=0.25), Conv2D(8)]
     """
 
     size: tuple = (0.02, 0.4)
@@ -287,6 +302,11 @@ class GaussianNoise(Layer):
     ----------
     Box and Muller, "A note on the generation of random normal deviates", Annals of Mathematical
     Statistics 29, 1958.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import Conv2D, GaussianNoise
+    >>> layers = [GaussianNoise(0.05), Conv2D(8)]
     """
 
     stddev: float = 0.1
