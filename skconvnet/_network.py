@@ -12,7 +12,7 @@ from skconvnet._plan import Plan
 from skconvnet.kernels.pixels import compile_for_pixels
 from skconvnet.layers import Augment, Layer, Mixup, Output, Rescaling, ShapeError, Standardize
 from skconvnet.layers.base import describe_shape
-from skconvnet.layers.sequence import name_layers
+from skconvnet.layers.sequence import find_layers, name_layers
 
 
 def _as_image(shape):
@@ -32,6 +32,7 @@ class Stage:
     shapes: dict  # parameter: its shape
     statistics: dict  # statistic: its shape
     n_parameters: int  # trainable numbers
+    frozen: bool  # whether it does in training what it does in prediction
 
     @property
     def label(self):
@@ -52,34 +53,42 @@ class Network:
         stack that ends where it ends.
     dtype : dtype, default=np.float32
         float32 or float64.
+    freeze : sequence of str or int, default=()
+        Layers, by search key or position, that do in training what they do in prediction.
 
     Attributes
     ----------
     layers : tuple of layer or None
     stages : tuple of Stage
+    freeze : tuple of str
+        The search keys of the frozen layers.
     n_params : int
-        Numbers that have a gradient.
-    params : ndarray of shape (n_params + n_statistics,)
-        All parameters, one after the other, then the statistics of batch normalisation.
+        Numbers that are trained.
+    params : ndarray of shape (n_params + n_frozen + n_statistics,)
+        All parameters, one after the other, those of frozen layers behind the others, then the
+        statistics of batch normalisation.
     weights : mapping of str to ndarray
 
     Raises
     ------
     ValueError
-        If a layer does not fit what it gets.
+        If a layer does not fit what it gets, or there is none that freeze names.
     TypeError
         If something in layers is not a layer.
     """
 
-    def __init__(self, layers, input_shape, n_outputs=None, dtype=np.float32):
+    def __init__(self, layers, input_shape, n_outputs=None, dtype=np.float32, freeze=()):
         self.input_shape = tuple(int(n) for n in input_shape)
         self.dtype = np.dtype(dtype)
-        self.stages = _arrange(name_layers(layers), self.input_shape, n_outputs)
+        named = _resolve(name_layers(layers), n_outputs)
+        self.freeze = tuple(find_layers(named, freeze, "freeze"))
+        self.stages = _arrange(named, self.input_shape, n_outputs, self.freeze)
         self.layers, self.n_outputs = tuple(layers), n_outputs
         self.output_shape = self.stages[-1].output_shape if self.stages else self.input_shape
-        self.n_params = sum(_size(shape) for s in self.stages for shape in s.shapes.values())
-        n_statistics = sum(_size(shape) for s in self.stages for shape in s.statistics.values())
-        self._params = np.zeros(self.n_params + n_statistics, self.dtype)
+        self.n_params = _count(s.shapes for s in self.stages if not s.frozen)
+        self._n_gradients = _count(s.shapes for s in self.stages)  # that kernels write
+        n_statistics = _count(s.statistics for s in self.stages)
+        self._params = np.zeros(self._n_gradients + n_statistics, self.dtype)
         self._programs = {}
 
     def __getstate__(self):
@@ -252,6 +261,7 @@ class Network:
         ranges = [
             (stage.places[name], stage.places[name] + _size(stage.shapes[name]))
             for stage in self.stages
+            if not stage.frozen
             for name in stage.layer.list_decaying(stage.input_shape)
         ]
         return np.array(ranges, np.intp).reshape(-1, 2)
@@ -260,7 +270,7 @@ class Network:
         """Print the plan: a row a layer, with the shape it makes, its parameters and its bytes.
 
         Bytes are those of the layer's output for one sample; parameters count what is trained, so
-        not the weights that a connection table leaves out.
+        not frozen layers, nor the weights that a connection table leaves out.
         """
         size = self.dtype.itemsize
         rows = [("layer", "", "output", "parameters", "bytes")]
@@ -289,7 +299,28 @@ class Network:
         """Number of trainable parameters."""
         return sum(stage.n_parameters for stage in self.stages)
 
-    def compile(self, head=None, training=False, input_gradient=False):
+    def find(self, layer):
+        """Give the search key of a layer.
+
+        Parameters
+        ----------
+        layer : str or int
+            Its search key, or its position, negative from the end; the output layer has none but goes
+            by "output".
+
+        Returns
+        -------
+        key : str
+
+        Raises
+        ------
+        ValueError
+            If there is no such layer.
+        """
+        (key,) = find_layers(_resolve(name_layers(self.layers), self.n_outputs), [layer], "layer")
+        return key
+
+    def compile(self, head=None, training=False, input_gradient=False, last=None):
         """Give the program of this network for the chosen instruction set.
 
         Parameters
@@ -300,48 +331,59 @@ class Network:
             Whether the program trains: then it has calls, such as dropout, that prediction has not.
         input_gradient : bool, default=False
             Whether `Program.backward` gives the gradient to the input.
+        last : str, default=None
+            Search key of the layer that the program ends with; None for all layers.
 
         Returns
         -------
         program : Program
         """
-        key = kernels.get_isa(), head, training, input_gradient
+        key = kernels.get_isa(), head, training, input_gradient, last
         if key not in self._programs:
-            plan, image, _ = self._lower(head, training, input_gradient)
+            plan, image, _ = self._lower(head, training, input_gradient, last)
             machine = kernels.get_machine(self.dtype)
-            self._programs[key] = plan.compile(machine, image, self.n_params)
+            self._programs[key] = plan.compile(machine, image, self._n_gradients)
         return self._programs[key]
 
-    def compile_for_pixels(self, head=None):
+    def compile_for_pixels(self, head=None, last=None):
         """Give the program of this network that predicts single images.
 
         Parameters
         ----------
         head : {None, "softmax", "log_softmax"}, default=None
             What follows the last layer.
+        last : str, default=None
+            Search key of the layer that the program ends with; None for all layers.
 
         Returns
         -------
         program : Program or None
             None for a network that has none: see `kernels.pixels`.
         """
-        key = kernels.get_isa(), head, "pixels"
+        key = kernels.get_isa(), head, "pixels", last
         if key not in self._programs:
-            plan, image, _ = self._lower(head)
+            plan, image, _ = self._lower(head, last=last)
             machine = kernels.get_machine(self.dtype)
-            self._programs[key] = compile_for_pixels(machine, plan.calls, plan.input, image, self.n_params)
+            ends = plan.input, image
+            self._programs[key] = compile_for_pixels(machine, plan.calls, *ends, self._n_gradients)
         return self._programs[key]
 
-    def _lower(self, head=None, training=False, input_gradient=False):
+    def _lower(self, head=None, training=False, input_gradient=False, last=None):
         """Give a plan of layers and head, its last image, and the names of the layers' calls."""
         plan, names = Plan(self.input_shape, input_gradient, training), []
         image = plan.input
-        for stage in self.stages:
+        for stage in self._list_stages(last):
+            plan.frozen = stage.frozen
             image = stage.layer.lower(plan, image, stage.places)
             names += [f"{stage.key} {call.name}" for call in plan.calls[len(names) :]]
         if head:
             image = plan.activate(image, head)
         return plan, image, names
+
+    def _list_stages(self, last):
+        """The stages up to the one of a search key, or all."""
+        keys = [stage.key for stage in self.stages]
+        return self.stages[: keys.index(last) + 1] if last is not None else self.stages
 
     def wrap(self, X):
         """Make images readable to the machine, without a copy.
@@ -392,7 +434,7 @@ class Network:
             raise ValueError(f"n_threads must be at least 1, got {n_threads}.")
         return kernels.get_machine(self.dtype).Workspace(program, n_threads, batch_size)
 
-    def forward(self, X, n_threads=1, head=None):
+    def forward(self, X, n_threads=1, head=None, last=None):
         """Compute the network's outputs.
 
         Parameters
@@ -402,20 +444,38 @@ class Network:
         n_threads : int, default=1
         head : {None, "softmax", "log_softmax"}, default=None
             What follows the last layer.
+        last : str, default=None
+            Search key of the layer to end with; None for all layers.
 
         Returns
         -------
         y : ndarray of shape (n, outputs)
+            Images are flattened, channels first.
         """
         lanes = kernels.get_machine(self.dtype).lanes
-        program = self.compile_for_pixels(head) if len(X) <= lanes // 2 else None
+        program = self.compile_for_pixels(head, last) if len(X) <= lanes // 2 else None
         if program is None:
-            program = self.compile(head)
-        y = np.empty((len(X), _size(self.output_shape)), self.dtype)
+            program = self.compile(head, last=last)
+        y = np.empty((len(X), self.count_outputs(last)), self.dtype)
         n_blocks = len(X) if program.pixels else -(-len(X) // lanes)
         workspace = self.make_workspace(program, min(n_threads, max(n_blocks, 1)))
         program.forward(self.wrap(X), np.arange(len(X)), self.params, y, workspace)
         return y
+
+    def count_outputs(self, last=None):
+        """Count the numbers that a layer makes of a sample.
+
+        Parameters
+        ----------
+        last : str, default=None
+            Search key of the layer; None for the last one.
+
+        Returns
+        -------
+        n_outputs : int
+        """
+        stages = self._list_stages(last)
+        return _size(stages[-1].output_shape if stages else self.input_shape)
 
     def backward(self, X, dy, n_threads=1, training=True):
         """Push a gradient to the outputs back through the network.
@@ -566,20 +626,30 @@ class Network:
         return dx, np.zeros(self.n_params, self.dtype)
 
 
+def _resolve(named, n_outputs):
+    """Put the output layer as it is to be behind the other layers and their search keys."""
+    if n_outputs is None:
+        return named
+    last = max((k for k, (_, layer) in enumerate(named) if layer is not None), default=-1)
+    output = Output()
+    if last >= 0 and isinstance(named[last][1], Output):
+        output = named[last][1]
+        named = named[:last] + named[last + 1 :]
+    if any(key == "output" for key, _ in named):
+        raise ValueError('the name "output" is taken by the output layer; choose another.')
+    return [*named, ("output", output.resolve(n_outputs))]
+
+
 # What acts on the training data before the network does: what may come before it.
 _LEADERS = {Augment: (Augment,), Standardize: (Augment,), Mixup: (Augment, Standardize, Rescaling)}
 
 
-def _arrange(named, input_shape, n_outputs):
-    """Resolve the output layer, check every layer against its input, and place its parameters."""
-    named = [(key, layer) for key, layer in named if layer is not None]
-    if n_outputs is not None:
-        output = named.pop()[1] if named and isinstance(named[-1][1], Output) else Output()
-        if any(key == "output" for key, _ in named):
-            raise ValueError('the name "output" is taken by the output layer; choose another.')
-        named.append(("output", output.resolve(n_outputs)))
-    stages, shape, start, source = [], input_shape, 0, "X"
+def _arrange(named, input_shape, n_outputs, freeze):
+    """Check every layer against its input, and place its parameters."""
+    stages, shape, source = [], input_shape, "X"
     for key, layer in named:
+        if layer is None:
+            continue
         if isinstance(layer, Output):
             raise ValueError("Output must be the last of the layers.")
         for kind, leaders in _LEADERS.items():
@@ -597,18 +667,19 @@ def _arrange(named, input_shape, n_outputs):
                 f"{source}. {error.remedy}"
             ) from None
         shapes = layer.parameter_shapes(shape)
-        places = {}
-        for name, parameter_shape in shapes.items():
-            places[name] = start
-            start += _size(parameter_shape)
-        statistics = layer.statistic_shapes(shape)
-        n_parameters = layer.count_parameters(shape)
-        stages.append(Stage(key, layer, shape, output_shape, places, shapes, statistics, n_parameters))
+        statistics, frozen = layer.statistic_shapes(shape), key in freeze
+        n_parameters = 0 if frozen else layer.count_parameters(shape)
+        stages.append(Stage(key, layer, shape, output_shape, {}, shapes, statistics, n_parameters, frozen))
         shape, source = output_shape, label
-    for stage in stages:  # behind all that has a gradient
-        for name, statistic_shape in stage.statistics.items():
+    start = 0
+    for stage, shapes in (
+        *((stage, stage.shapes) for stage in stages if not stage.frozen),
+        *((stage, stage.shapes) for stage in stages if stage.frozen),
+        *((stage, stage.statistics) for stage in stages),
+    ):
+        for name, part in shapes.items():
             stage.places[name] = start
-            start += _size(statistic_shape)
+            start += _size(part)
     if n_outputs is not None and _size(shape) != n_outputs:
         raise ValueError(
             f"Output(dense=False): the last layer must give one value for each of the "
@@ -620,6 +691,11 @@ def _arrange(named, input_shape, n_outputs):
 def shorten(text, width):
     """Cut a text that is too long for its column."""
     return text if len(text) <= width else text[: width - 3] + "..."
+
+
+def _count(stages):
+    """Number of elements in all shapes of some stages."""
+    return sum(_size(shape) for shapes in stages for shape in shapes.values())
 
 
 def _size(shape):

@@ -19,18 +19,29 @@ class Plan:
         Whether the gradient to the input is wanted.
     training : bool
         Whether to make the calls that only training needs.
+
+    Attributes
+    ----------
+    frozen : bool
+        Whether the layer that is lowered next does in training what it does in prediction.
     """
 
     def __init__(self, input_shape: Shape, input_gradient: bool, training: bool) -> None:
-        self.training = training
+        self._training, self.frozen = training, False
         self.input = Image(input_shape, needs_gradient=input_gradient)
         self._images = [self.input]
         self._n_moments = self._n_draws = 0
         self._crossing = []
         self.calls = []
 
+    @property
+    def training(self) -> bool:
+        """Whether to make the calls that only training needs."""
+        return self._training and not self.frozen
+
     def add_image(self, shape: Shape, source: Image, trains: bool = False) -> Image:
-        """Declare what a layer makes from a source; trains: it has parameters of its own."""
+        """Declare what a layer makes from a source; trains: it has parameters, or a gradient, of its own."""
+        trains = trains and not self.frozen
         image = Image(shape, needs_gradient=trains or source.needs_gradient)
         self._images.append(image)
         return image
@@ -90,7 +101,7 @@ class Plan:
         predicting_lanes = 0
         for image in self._images:
             predicting_lanes = image.value.place(predicting_lanes)
-        if not self.training:  # a loss writes its gradient, even if only its value is wanted
+        if not self._training:  # a loss writes its gradient, even if only its value is wanted
             buffer = getattr(output.gradient, "base", output.gradient)
             predicting_lanes = buffer.place(predicting_lanes)
         # what blocks keep while they meet: all values, and the gradients that cross a meeting

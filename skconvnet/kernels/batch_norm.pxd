@@ -167,9 +167,11 @@ cdef inline void scale_slopes(const batch_norm_t* g, const block_t* b) noexcept 
     cdef Py_ssize_t c, i, j
     cdef const lanes_t* y
     cdef lanes_t* dy
+    cdef affine_t a
     cdef real_t scale
     for c in range(g.channels):
-        scale = find_affine(g, b, c).scale
+        a = find_affine(g, b, c)
+        scale = a.scale * a.gamma
         for i in range(g.ho):
             y = locate(b, &g.y) + c * g.y.plane + i * g.y.row
             dy = locate(b, &g.dy) + c * g.dy.plane + i * g.dy.row

@@ -39,11 +39,13 @@ cdef inline void receive_dy(
 
 
 cdef inline void conv_backward(const conv_t* g, const block_t* b) noexcept nogil:
-    """Give dweight and dbias their share; write dx."""
+    """Give dweight and dbias their share; write dx; nothing if nobody wants dy."""
     cdef const linear_t* ends = &g.linear
     cdef real_t* dweight = b.dparams + ends.weight
     cdef patches_t patches = g.patches
     cdef Py_ssize_t k, p, first, received
+    if ends.dy.offset < 0:
+        return
     if g.terms.n_outputs > 0:
         receive_dy(g, b, 0, ends.co)
         correlate_products(&g.terms, &patches, b, &ends.x, &ends.dy, dweight)

@@ -69,9 +69,11 @@ cdef inline void dense_forward(const dense_t* g, const block_t* b) noexcept nogi
 
 
 cdef inline void dense_backward(const dense_t* g, const block_t* b) noexcept nogil:
-    """Give dweight and dbias their share; write dx."""
+    """Give dweight and dbias their share; write dx; nothing if nobody wants dy."""
     cdef const linear_t* ends = &g.linear
     cdef real_t* x_lanes = <real_t*> locate_offset(b, g.scratch)
+    if ends.dy.offset < 0:
+        return
     settle_dy(ends, b, 0, ends.co)
     transpose(
         <const real_t*> locate(b, &ends.x), x_lanes, ends.ci, count_parts(ends.ci, LANES) * LANES

@@ -88,9 +88,11 @@ cdef inline void transpose_patch(
 
 
 cdef inline void local_backward(const local_t* g, const block_t* b) noexcept nogil:
-    """Give dweight and dbias their share; write dx, if anybody wants it."""
+    """Give dweight and dbias their share; write dx, if anybody wants it; nothing if nobody wants dy."""
     cdef Py_ssize_t i, j, size = g.ci * g.kh * g.kw
     cdef real_t* x_lanes = <real_t*> locate_offset(b, g.scratch)
+    if g.dy.offset < 0:
+        return
     settle_local_dy(g, b)
     for i in range(g.ho):
         for j in range(g.wo):

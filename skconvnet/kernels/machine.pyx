@@ -190,7 +190,8 @@ cdef class Program:
     input, output : dict
         The fields of image_t.
     n_params : int
-        How many numbers of the flat parameter vector have a gradient; running moments follow them.
+        How many numbers of the flat parameter vector have a gradient: those that are trained, then
+        those that are frozen; running moments follow them.
     ways : list of dict
         The fields of winograd_t, of convolutions with fewer products.
     n_products : int
@@ -323,8 +324,8 @@ cdef class Program:
         job.dx = &dx[0, 0]
         with nogil:
             run_training(&job, workspace.n_threads)
-            if self.n_params:
-                sum_gradients(&job, 0, &dparams[0], job.n_params)
+            if len(dparams):
+                sum_gradients(&job, 0, &dparams[0], len(dparams))
 
     cdef double run_batch(
         self, job_t* job, const Py_ssize_t* rows, Targets targets, const double[::1] weight,
@@ -380,8 +381,8 @@ cdef class Program:
         loss = self.run_batch(
             &job, job.rows, targets, weight, workspace.batch, workspace.n_threads, True, totals
         )
-        if self.n_params:
-            sum_gradients(&job, 0, &dparams[0], job.n_params)
+        if len(dparams):
+            sum_gradients(&job, 0, &dparams[0], len(dparams))
         return loss
 
     def evaluate(
@@ -440,7 +441,7 @@ cdef class Program:
         augment,                        # None, or rows -> Samples: their images as this epoch has them
         uint64_t key,                   # that random numbers are drawn with, an epoch's own
         real_t[::1] params,             # IN OUT
-        real_t[:, ::1] state,           # IN OUT two vectors of the optimizer
+        real_t[:, ::1] state,           # IN OUT two vectors of the optimizer, for the numbers that it moves
         Py_ssize_t[::1] steps,          # IN OUT how many steps were taken before
         Workspace workspace,
     ):
@@ -471,6 +472,7 @@ cdef class Program:
                 images = augment(np.asarray(rows[start:start + size]))
                 job = self.describe_job(images, &places[0], size, params, workspace)
             job.share, job.shift = shares[batch], shifts[batch]
+            job.n_trained = state.shape[1]
             job.key = derive_key(key, <unsigned int> steps[0])
             loss = self.run_batch(
                 &job, &rows[start], targets, weight, workspace.batch, workspace.n_threads, True, totals

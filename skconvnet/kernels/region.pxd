@@ -52,7 +52,8 @@ cdef struct job_t:
     const winograd_t* ways          # convolutions with fewer products, in training
     Py_ssize_t n_ways
     real_t* products                # the weights that they multiply with
-    Py_ssize_t n_params             # of which have a gradient
+    Py_ssize_t n_params             # of which have a gradient:
+    Py_ssize_t n_trained            # those that the optimizer moves come first
     lanes_t* kept                   # kept_lanes a block, if blocks meet
     lanes_t* arenas                 # arena_lanes a thread
     Py_ssize_t kept_lanes, arena_lanes
@@ -266,7 +267,7 @@ cdef inline void sum_gradients(
 cdef inline Py_ssize_t sum_chunk(const job_t* job, Py_ssize_t chunk, real_t* gradient) noexcept nogil:
     """Add up the groups' gradients to a chunk of the parameters; return how many these are."""
     cdef Py_ssize_t start = chunk * CHUNK
-    cdef Py_ssize_t n = min(<Py_ssize_t> CHUNK, job.n_params - start)
+    cdef Py_ssize_t n = min(<Py_ssize_t> CHUNK, job.n_trained - start)
     sum_gradients(job, start, gradient, n)
     return n
 
@@ -286,7 +287,7 @@ cdef inline void update_chunk(const job_t* job, const step_t* step, Py_ssize_t c
 
 cdef inline double measure_gradient(const job_t* job, double* squares, int n_threads) noexcept nogil:
     """The Euclidean norm of the batch's gradient, summed in the order of chunks."""
-    cdef Py_ssize_t chunk, n_chunks = count_parts(job.n_params, CHUNK)
+    cdef Py_ssize_t chunk, n_chunks = count_parts(job.n_trained, CHUNK)
     cdef double total = 0
     for chunk in prange(n_chunks, schedule="static", num_threads=n_threads):
         squares[chunk] = square_chunk(job, chunk)
@@ -305,6 +306,6 @@ cdef inline void take_step(const job_t* job, step_t* step, double* squares, int 
         if norm > clip_norm:
             step.scale = clip_norm / norm
     for chunk in prange(
-        count_parts(job.n_params, CHUNK), schedule="static", num_threads=n_threads
+        count_parts(job.n_trained, CHUNK), schedule="static", num_threads=n_threads
     ):
         update_chunk(job, step, chunk)

@@ -1,7 +1,9 @@
 """Layers one after the other: their search keys."""
 
 from collections.abc import Sequence
+from numbers import Integral
 
+from skconvnet._values import suggest
 from skconvnet.layers.base import Layer
 
 
@@ -39,3 +41,40 @@ def name_layers(layers: Sequence[Layer | None]) -> list[tuple[str, Layer | None]
         positions[key] = position
         named.append((key, layer))
     return named
+
+
+def find_layers(named, places, what):
+    """Give the search keys of layers that are given by search key or position.
+
+    Parameters
+    ----------
+    named : list of (str, layer or None)
+        As `name_layers` gives them, with or without the output layer, which goes by "output" alone.
+    places : sequence of str or int
+        Search keys and positions, negative from the end.
+    what : str
+        The parameter that has them, for the error.
+
+    Returns
+    -------
+    keys : list of str
+
+    Raises
+    ------
+    ValueError
+        If there is no such layer, or None in its place.
+    """
+    stack, known = [pair for pair in named if pair[0] != "output"], dict(named)
+    keys = []
+    for place in places:
+        key, n = place, len(stack)
+        if isinstance(place, Integral) and not isinstance(place, bool) and -n <= place < n:
+            key = stack[place][0]
+        if not isinstance(key, str) or known.get(key) is None:
+            valid = [name for name, layer in known.items() if layer is not None]
+            raise ValueError(
+                f"{what}: there is no layer {place!r}. By name or position, {suggest(place, valid)} By "
+                f"position as an int, from {-n} to {n - 1}."
+            )
+        keys.append(key)
+    return keys
