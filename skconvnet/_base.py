@@ -8,6 +8,7 @@ from numbers import Integral, Real
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, is_classifier
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
 
 from skconvnet import kernels
@@ -67,6 +68,8 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
         "tol": [Interval(Real, 0, None, closed="left")],
         "scoring": [str, callable, None],
         "warm_start": ["boolean"],
+        "freeze": [list, tuple, None],
+        "init_from": [FileMixin, FrozenEstimator, None],
         "random_state": ["random_state"],
         "dtype": [StrOptions({"auto", "float32", "float64"})],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
@@ -160,9 +163,39 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
             self._y_shape, self._split_seed = y.shape[1:], None
             self._trainer = self._build_trainer(self._learn_outputs(y, weight, classes), dtype)
             self._trainer.network.learn(images, np.flatnonzero(weight > 0))
+            if self.init_from is not None:
+                self._take_over(thaw(self.init_from), self._trainer.network)
             self.history_ = []
         self.network_ = self._trainer.network
         return images, y, weight
+
+    def _take_over(self, source, network):
+        """Give a new network the weights of a fitted estimator's, layer by layer of the same key."""
+        if not isinstance(source, BaseConvNet) or not hasattr(source, "network_"):
+            raise ValueError(
+                f"init_from must be a fitted estimator of skconvnet, got {source!r}, which is not. clone(), "
+                f"which cross-validation and searches use, makes a fitted estimator an unfitted one: wrap it "
+                f"in sklearn.frozen.FrozenEstimator, which stays as it is."
+            )
+        weights, taken = source.network_.weights, {}
+        same_outputs = np.array_equal(getattr(source, "classes_", None), getattr(self, "classes_", None))
+        for key, part in network.weights.items():
+            is_output = key.startswith("output.")
+            if key not in weights or (is_output and not same_outputs):
+                continue
+            if weights[key].shape == part.shape:
+                taken[key] = weights[key]
+            elif not is_output:
+                raise ValueError(
+                    f"init_from: {key!r} has shape {weights[key].shape} there and {part.shape} here. Layers "
+                    f"that differ need keys that differ: give them a name."
+                )
+        if not taken:
+            raise ValueError(
+                f"init_from: nothing to take over; it has {list(weights)}, and the new network "
+                f"{list(network.weights)}. Layers must agree in name or position."
+            )
+        network.set_weights({**network.weights, **taken})
 
     def _check_y_shape(self, y):
         """Require as many outputs as before."""
@@ -178,6 +211,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
             ("layers", list(network.layers), list(layers)),
             ("dtype", network.dtype.name, dtype),
             ("loss", self._trainer.loss.name, self._make_loss().name),
+            ("freeze", sorted(network.freeze), sorted({network.find(layer) for layer in self.freeze or ()})),
         ):
             if old != new:
                 raise ValueError(
@@ -297,7 +331,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
         shape = channels_first(self.input_shape_, self._data_format)
         layers = make_default_layers(shape) if self.layers is None else self.layers
         rng = check_random_state(self.random_state)
-        network = Network(layers, shape, n_outputs, dtype)
+        network = Network(layers, shape, n_outputs, dtype, self.freeze or ())
         network.initialize(rng)
         return Trainer(network, resolve_optimizer(self.optimizer), rng, self._make_loss())
 
@@ -372,10 +406,10 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
             yield begin_epoch
             fit.call_on_fit_task_end(**told, reconstruction_attributes={})
 
-    def _run_network(self, X, head=None):
-        """Give the network's outputs for a user's X."""
+    def _run_network(self, X, head=None, last=None):
+        """Give the network's outputs, or those of the layer to end with, for a user's X."""
         images, _ = self._check_images(X)
-        outputs = self.network_.forward(images, kernels.count_threads(self.n_threads), head)
+        outputs = self.network_.forward(images, kernels.count_threads(self.n_threads), head, last)
         if not np.isfinite(outputs).all():
             raise ValueError(
                 f"The network's outputs overflow {self.network_.dtype.name} for this X, whose largest "
@@ -400,6 +434,20 @@ def list_results(trainer, history, validated):
         "validation_loss_curve_": curves[0],
         "validation_scores_": curves[1],
     }
+
+
+def thaw(estimator):
+    """Give the estimator within scikit-learn's FrozenEstimator, or the estimator itself.
+
+    Parameters
+    ----------
+    estimator : estimator
+
+    Returns
+    -------
+    estimator : estimator
+    """
+    return thaw(estimator.estimator) if isinstance(estimator, FrozenEstimator) else estimator
 
 
 def make_default_layers(shape):

@@ -101,6 +101,17 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         validation loss and records the accuracy.
     warm_start : bool, default=False
         Whether `fit` goes on with the network and the optimizer's state of the last one.
+    freeze : list of str or int, default=None
+        Layers whose weights training leaves as they are: names, positions in `layers` (negative from the
+        end), or "output". Weight decay and `clip_norm` do not see them, and `BatchNorm` and `Dropout`
+        among them do what they do in prediction: normalise by the running moments, and nothing. What
+        lies below the lowest layer that trains is not differentiated, which saves its time.
+    init_from : fitted estimator, default=None
+        A `ConvNetClassifier` or `ConvNetRegressor` whose weights and running moments a new network starts
+        with, those of `Standardize` included. A layer takes over what has its key, its name or else its
+        position, as in ``network_.weights``, and must agree in shape; a layer whose key is not there starts
+        afresh, and so does the output layer unless shape and classes agree. Where the
+        estimator is cloned, as in searches, wrap it in :class:`sklearn.frozen.FrozenEstimator`.
     class_weight : dict or "balanced", default=None
         Weights ``{label: weight}`` that multiply the sample weights; "balanced" makes them inversely
         proportional to the classes' frequencies.
@@ -199,6 +210,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         tol=1e-4,
         scoring=None,
         warm_start=False,
+        freeze=None,
+        init_from=None,
         class_weight=None,
         random_state=None,
         dtype="auto",
@@ -223,6 +236,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         self.tol = tol
         self.scoring = scoring
         self.warm_start = warm_start
+        self.freeze = freeze
+        self.init_from = init_from
         self.class_weight = class_weight
         self.random_state = random_state
         self.dtype = dtype

@@ -21,6 +21,7 @@ import warnings
 from typing import Any, NoReturn
 
 import numpy as np
+from sklearn.frozen import FrozenEstimator
 
 from skconvnet._network import Network
 from skconvnet._sklearn_compat import ATTACHED
@@ -90,8 +91,9 @@ class FileMixin:
 def load(path: Path) -> Any:
     """Read an estimator that its `save` wrote.
 
-    No code of the file is run: it can only name classes of this package and classes derived from them
-    that are imported already, whose constructors check what they get.
+    No code of the file is run: it can only name classes of this package, scikit-learn's FrozenEstimator
+    around them, and classes derived from them that are imported already, whose constructors check what
+    they get.
 
     Parameters
     ----------
@@ -202,7 +204,7 @@ def replace_file(path: Path, data: bytes) -> None:
 
 
 # What is rebuilt by its constructor; subclasses count.
-_BUILT = (FileMixin, Value, Network, Trainer, np.random.RandomState)
+_BUILT = (FileMixin, Value, Network, Trainer, np.random.RandomState, FrozenEstimator)
 
 
 def _list_classes() -> dict[str, type]:
@@ -211,7 +213,7 @@ def _list_classes() -> dict[str, type]:
     while waiting:
         cls = waiting.pop()
         waiting += cls.__subclasses__()
-        own = cls.__module__.partition(".")[0] in ("skconvnet", "numpy")
+        own = cls.__module__.partition(".")[0] in ("skconvnet", "numpy", "sklearn")
         # of several definitions of one class, the last one
         found.setdefault(cls.__name__ if own else f"{cls.__module__}.{cls.__qualname__}", cls)
     return found

@@ -32,7 +32,7 @@ class Stage:
     shapes: dict  # parameter: its shape
     statistics: dict  # statistic: its shape
     n_parameters: int  # trainable numbers
-    frozen: bool  # whether it does in training what it does in prediction
+    frozen: bool  # whether its parameters, moments and masks are those of prediction
 
     @property
     def label(self):
@@ -54,7 +54,8 @@ class Network:
     dtype : dtype, default=np.float32
         float32 or float64.
     freeze : sequence of str or int, default=()
-        Layers, by search key or position, that do in training what they do in prediction.
+        Layers, by search key or position, whose parameters stay, and whose moments and masks are those
+        of prediction.
 
     Attributes
     ----------
@@ -80,9 +81,10 @@ class Network:
     def __init__(self, layers, input_shape, n_outputs=None, dtype=np.float32, freeze=()):
         self.input_shape = tuple(int(n) for n in input_shape)
         self.dtype = np.dtype(dtype)
-        named = _resolve(name_layers(layers), n_outputs)
-        self.freeze = tuple(find_layers(named, freeze, "freeze"))
-        self.stages = _arrange(named, self.input_shape, n_outputs, self.freeze)
+        named = resolve_output(name_layers(layers), n_outputs)
+        frozen = find_layers(named, freeze, "freeze")
+        self.stages = _arrange(named, self.input_shape, n_outputs, frozen)
+        self.freeze = tuple(stage.key for stage in self.stages if stage.frozen)
         self.layers, self.n_outputs = tuple(layers), n_outputs
         self.output_shape = self.stages[-1].output_shape if self.stages else self.input_shape
         self.n_params = _count(s.shapes for s in self.stages if not s.frozen)
@@ -317,7 +319,7 @@ class Network:
         ValueError
             If there is no such layer.
         """
-        (key,) = find_layers(_resolve(name_layers(self.layers), self.n_outputs), [layer], "layer")
+        (key,) = find_layers(resolve_output(name_layers(self.layers), self.n_outputs), [layer], "layer")
         return key
 
     def compile(self, head=None, training=False, input_gradient=False, last=None):
@@ -626,8 +628,26 @@ class Network:
         return dx, np.zeros(self.n_params, self.dtype)
 
 
-def _resolve(named, n_outputs):
-    """Put the output layer as it is to be behind the other layers and their search keys."""
+def resolve_output(named, n_outputs):
+    """Put the output layer behind the others.
+
+    Parameters
+    ----------
+    named : list of (str, layer or None)
+        As `name_layers` gives them; the last layer may be an `Output`.
+    n_outputs : int or None
+        None for a stack that ends where it ends.
+
+    Returns
+    -------
+    named : list of (str, layer or None)
+        The output layer, resolved, is the last and called "output".
+
+    Raises
+    ------
+    ValueError
+        If another layer is called "output".
+    """
     if n_outputs is None:
         return named
     last = max((k for k, (_, layer) in enumerate(named) if layer is not None), default=-1)
@@ -644,7 +664,7 @@ def _resolve(named, n_outputs):
 _LEADERS = {Augment: (Augment,), Standardize: (Augment,), Mixup: (Augment, Standardize, Rescaling)}
 
 
-def _arrange(named, input_shape, n_outputs, freeze):
+def _arrange(named, input_shape, n_outputs, frozen_keys):
     """Check every layer against its input, and place its parameters."""
     stages, shape, source = [], input_shape, "X"
     for key, layer in named:
@@ -667,7 +687,7 @@ def _arrange(named, input_shape, n_outputs, freeze):
                 f"{source}. {error.remedy}"
             ) from None
         shapes = layer.parameter_shapes(shape)
-        statistics, frozen = layer.statistic_shapes(shape), key in freeze
+        statistics, frozen = layer.statistic_shapes(shape), key in frozen_keys
         n_parameters = 0 if frozen else layer.count_parameters(shape)
         stages.append(Stage(key, layer, shape, output_shape, {}, shapes, statistics, n_parameters, frozen))
         shape, source = output_shape, label

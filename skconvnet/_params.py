@@ -56,7 +56,7 @@ class NestedParamsMixin:
         whole, nested = {}, {}
         for name, value in params.items():
             root, separator, path = name.partition("__")
-            if separator and root in own:
+            if separator and root in own and not hasattr(own[root], "set_params"):
                 nested.setdefault(root, {})[path] = value
             else:
                 whole[name] = value

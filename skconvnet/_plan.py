@@ -23,7 +23,7 @@ class Plan:
     Attributes
     ----------
     frozen : bool
-        Whether the layer that is lowered next does in training what it does in prediction.
+        Whether the layer that is lowered next trains nothing and makes the calls of prediction.
     """
 
     def __init__(self, input_shape: Shape, input_gradient: bool, training: bool) -> None:

@@ -74,6 +74,17 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         validation loss and records R^2.
     warm_start : bool, default=False
         Whether `fit` goes on with the network and the optimizer's state of the last one.
+    freeze : list of str or int, default=None
+        Layers whose weights training leaves as they are: names, positions in `layers` (negative from the
+        end), or "output". Weight decay and `clip_norm` do not see them, and `BatchNorm` and `Dropout`
+        among them do what they do in prediction: normalise by the running moments, and nothing. What
+        lies below the lowest layer that trains is not differentiated, which saves its time.
+    init_from : fitted estimator, default=None
+        A `ConvNetClassifier` or `ConvNetRegressor` whose weights and running moments a new network starts
+        with, those of `Standardize` included. A layer takes over what has its key, its name or else its
+        position, as in ``network_.weights``, and must agree in shape; a layer whose key is not there starts
+        afresh, and so does the output layer unless shape and classes agree. Where the
+        estimator is cloned, as in searches, wrap it in :class:`sklearn.frozen.FrozenEstimator`.
     random_state : int, RandomState instance or None, default=None
         Draws the initial weights and the order of the samples. On one machine, the same int gives
         the same bits for any number of threads.
@@ -159,6 +170,8 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         tol=1e-4,
         scoring=None,
         warm_start=False,
+        freeze=None,
+        init_from=None,
         random_state=None,
         dtype="auto",
         n_threads=None,
@@ -181,6 +194,8 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         self.tol = tol
         self.scoring = scoring
         self.warm_start = warm_start
+        self.freeze = freeze
+        self.init_from = init_from
         self.random_state = random_state
         self.dtype = dtype
         self.n_threads = n_threads

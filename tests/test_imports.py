@@ -20,7 +20,7 @@ FLOORS = [
     {"_outline", "_params", "_parts", "_training", "_versions", "functional", "profile"},
     {"_files"},
     {"_base"},
-    {"_classifier", "_regressor", "_onnx", "plotting"},
+    {"_classifier", "_regressor", "_onnx", "_transformer", "plotting"},
     {"__init__"},
 ]
 FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))

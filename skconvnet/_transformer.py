@@ -1,0 +1,166 @@
+"""The transformer: what an inner layer makes of images, as features for other models."""
+
+from numbers import Integral
+
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    MetaEstimatorMixin,
+    TransformerMixin,
+    clone,
+)
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import get_tags
+from sklearn.utils.validation import check_is_fitted
+
+from skconvnet._base import BaseConvNet, thaw
+from skconvnet._network import resolve_output
+from skconvnet._sklearn_compat import validate_params
+from skconvnet.layers.sequence import find_layers, name_layers
+
+
+class ConvNetTransformer(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, MetaEstimatorMixin, BaseEstimator
+):
+    """Features from an inner layer of a convolutional network.
+
+    `fit` trains a network, and `transform` gives what one of its layers makes of images, a row of
+    numbers a sample, for any model of scikit-learn.
+
+    Parameters
+    ----------
+    estimator : ConvNetClassifier or ConvNetRegressor
+        What has the network. `fit` trains a clone of it, unless it is fitted already and wrapped in
+        :class:`sklearn.frozen.FrozenEstimator`: that is taken as it is, and y is not needed.
+    layer : int or str, default=-1
+        The layer: its name, its position in the estimator's `layers`, negative from the end, or
+        "output". The default is the last one before the output layer.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        The trained clone, or the frozen estimator.
+    layer_ : str
+        The layer's key, as in ``estimator_.network_.weights``.
+    n_features_in_ : int
+        Numbers in one sample.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of X's columns, if X was a data frame.
+
+    See Also
+    --------
+    sklearn.feature_selection.SelectFromModel : Selects features instead of making them.
+
+    Notes
+    -----
+    A layer's activation is part of it: ``Conv2D(8, activation="relu")`` gives what is behind its ReLU.
+    An image of shape (channels, height, width) becomes a row channel by channel, each row after row.
+    Layers within `Residual` have no place of their own. With "output", there is no softmax.
+
+    References
+    ----------
+    Donahue, Jia, Vinyals, Hoffman, Zhang, Tzeng and Darrell, "DeCAF: a deep convolutional activation
+    feature for generic visual recognition", ICML 2014.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skconvnet import ConvNetClassifier, ConvNetTransformer
+    >>> X, y = load_digits(return_X_y=True)
+    >>> clf = ConvNetClassifier(input_shape=(8, 8), max_iter=5, random_state=0)
+    >>> model = make_pipeline(ConvNetTransformer(clf), LogisticRegression(max_iter=1000))
+    >>> model.fit(X[:1000] / 16, y[:1000]).score(X[1000:] / 16, y[1000:]) > 0.9
+    True
+    """
+
+    _parameter_constraints = {
+        "estimator": [BaseConvNet, FrozenEstimator],
+        "layer": [Integral, str],
+    }
+
+    def __init__(self, estimator, layer=-1):
+        self.estimator = estimator
+        self.layer = layer
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        inner = get_tags(self.estimator)
+        tags.input_tags = inner.input_tags
+        tags.target_tags = inner.target_tags
+        tags.target_tags.required &= not isinstance(self.estimator, FrozenEstimator)
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def fit(self, X, y=None, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+        """Train a clone of the estimator, or take the frozen one.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, height, width, channels), (n, height, width) or (n, n_features)
+            As for the estimator's `fit`.
+        y : array-like of shape (n,), (n, n_labels) or (n, n_outputs), default=None
+            As for the estimator's `fit`.
+        sample_weight : array-like of shape (n,), default=None
+            Weights in the loss.
+        X_val, y_val : array-like, default=None
+            Samples to validate on after each epoch.
+        sample_weight_val : array-like of shape (n_val,), default=None
+            Their weights.
+
+        Returns
+        -------
+        self : ConvNetTransformer
+
+        Raises
+        ------
+        ValueError
+            If there is no such layer, if estimator is none of skconvnet's, or as its `fit` does.
+        sklearn.exceptions.NotFittedError
+            If a frozen estimator is not fitted.
+        """
+        validate_params(self)
+        inner = thaw(self.estimator)
+        if not isinstance(inner, BaseConvNet):
+            raise ValueError(
+                f"ConvNetTransformer: estimator must be a ConvNetClassifier or a ConvNetRegressor, frozen or "
+                f"not, got {inner!r}."
+            )
+        if inner.layers is not None:  # before any work is lost
+            find_layers(resolve_output(name_layers(inner.layers), 1), [self.layer], "layer")
+        estimator = clone(self.estimator).fit(
+            X,
+            y,
+            sample_weight,
+            X_val=X_val,
+            y_val=y_val,
+            sample_weight_val=sample_weight_val,
+        )
+        self.layer_ = estimator.network_.find(self.layer)
+        self.estimator_ = estimator
+        self.n_features_in_ = estimator.n_features_in_
+        if hasattr(estimator, "feature_names_in_"):
+            self.feature_names_in_ = estimator.feature_names_in_
+        return self
+
+    def transform(self, X):
+        """Give what the layer makes of each sample.
+
+        Parameters
+        ----------
+        X : array-like
+            As for `fit`.
+
+        Returns
+        -------
+        features : ndarray of shape (n, n_features_out)
+            A sample's are the same bits in whatever batch it comes.
+        """
+        check_is_fitted(self)
+        return thaw(self.estimator_)._run_network(X, last=self.layer_)
+
+    @property
+    def _n_features_out(self):
+        """How many numbers the layer makes of a sample."""
+        return self.estimator_.network_.count_outputs(self.layer_)
