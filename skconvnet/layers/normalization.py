@@ -108,7 +108,7 @@ class BatchNorm(Layer):
             places.get("weight", -1),
             places.get("bias", -1),
             places["running_mean"],
-            plan.add_moments(4 * channels) if plan.training else -1,
+            -1 if plan.frozen else plan.add_moments(4 * channels),
             float(self.epsilon),
             float(self.momentum),
         )
