@@ -99,11 +99,14 @@ def test_features_serve_a_linear_model_better_than_pixels(digits):
 
 def test_search_over_layers(fitted, digits):
     X, _, y, _ = digits
-    pipeline = make_pipeline(ConvNetTransformer(FrozenEstimator(fitted)), LogisticRegression(max_iter=2000))
+    pipeline = make_pipeline(
+        ConvNetTransformer(FrozenEstimator(fitted)), LogisticRegression(max_iter=2000, tol=1e-2)
+    )
     search = GridSearchCV(pipeline, {"convnettransformer__layer": ["stem", -1]}, cv=2, error_score="raise")
     search.fit(X[:300], y[:300])
     assert search.best_estimator_[0].estimator_ is pipeline[0].estimator
-    trained = make_pipeline(ConvNetTransformer(ConvNetClassifier(LAYERS, max_iter=1)), LogisticRegression())
+    inner = ConvNetClassifier(LAYERS, max_iter=1, random_state=0)
+    trained = make_pipeline(ConvNetTransformer(inner), LogisticRegression(max_iter=2000, tol=1e-2))
     search = GridSearchCV(
         trained,
         {"convnettransformer__estimator__layers__stem__filters": [2, 3], "convnettransformer__layer": [0]},
