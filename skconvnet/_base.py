@@ -121,6 +121,10 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
             If parameters, layers and images do not fit, X is not finite, y is not what the loss is
             for or has a single class, or the loss does not stay finite. An earlier model stays as it was.
         """
+        return self._fit(Trainer.prepare, X, y, sample_weight, X_val, y_val, sample_weight_val)
+
+    def _fit(self, prepare, X, y, sample_weight, X_val, y_val, sample_weight_val):
+        """Fit with epochs that are prepared by `Trainer.prepare`, or by what stands in for it."""
         with self._change_model():
             if (X_val is None) != (y_val is None):
                 raise ValueError("X_val and y_val belong together: give both or neither.")
@@ -137,7 +141,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
                 weight[validation.rows] = 0
             else:
                 validation = None
-            self._train(images, target, weight, self.max_iter, validation, given)
+            self._train(images, target, weight, self.max_iter, validation, given, prepare)
         return self
 
     def _fit_one_epoch(self, X, y, sample_weight, go_on, classes=None):
@@ -335,14 +339,15 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
         network.initialize(rng)
         return Trainer(network, resolve_optimizer(self.optimizer), rng, self._make_loss())
 
-    def _train(self, X, target, weight, n_epochs, validation=None, given=None):
+    def _train(self, X, target, weight, n_epochs, validation=None, given=None, prepare=Trainer.prepare):
         """Train, and publish what was learnt.
 
         With what `fit` was given, callbacks are told, and Ctrl-C ends the training; else it goes through.
         """
         trainer, history = self._trainer, self.history_
         batch_size = min(64, len(X)) if self.batch_size == "auto" else self.batch_size
-        run_epoch = trainer.prepare(
+        run_epoch = prepare(
+            trainer,
             X,
             target,
             weight,

@@ -518,7 +518,7 @@ class Network:
         )
         return dx.reshape(X.shape), dparams
 
-    def wrap_target(self, target, weight, loss):
+    def wrap_target(self, target, weight, loss, precisions=None):
         """Make targets readable to the machine, without a copy.
 
         Parameters
@@ -528,6 +528,8 @@ class Network:
         weight : ndarray of float64 of shape (n,)
             Of the samples.
         loss : Loss
+        precisions : ndarray of float64 of shape (n_outputs,), default=None
+            What `measure_precisions` gives for the samples that these are some of; None measures these.
 
         Returns
         -------
@@ -549,7 +551,9 @@ class Network:
                 raise ValueError(f"target must be from 0 to {n_outputs - 1}, got {smallest} to {largest}.")
             return machine.Targets(fields, target, None, np.zeros(n_outputs))
         values = self._wrap(target, (n_outputs,), "target")
-        return machine.Targets(fields, None, values, measure_precisions(target, weight))
+        if precisions is None:
+            precisions = measure_precisions(target, weight)
+        return machine.Targets(fields, None, values, precisions)
 
     def loss(self, X, target, weight=None, n_threads=1, loss=CROSS_ENTROPY):
         """Compute the mean loss of one batch and its gradient.
@@ -573,11 +577,14 @@ class Network:
         program = self.compile(training=True, input_gradient=True)
         dx, dparams = self._make_gradients(X)
         weight = np.ones(len(X)) if weight is None else weight
-        mean = program.loss(
+        mean, _ = program.loss(
             self.wrap(X),
             np.arange(len(X)),
             self.wrap_target(target, weight, loss),
             weight,
+            weight.sum(),
+            0,  # the key and the step that random numbers are drawn with
+            0,
             self.params,
             dx,
             dparams,

@@ -47,6 +47,24 @@ class Trainer:
         """Give a trainer that can go on while this one stays as it is."""
         return copy.deepcopy(self)
 
+    def note_state(self):
+        """Give all that an epoch changes, for `restore`."""
+        arrays = self.network.params, self._state, self.steps
+        return self.rng.get_state(), [array.copy() for array in arrays]
+
+    def restore(self, state):
+        """Put everything back to where it was.
+
+        Parameters
+        ----------
+        state : tuple
+            What `note_state` gave.
+        """
+        rng_state, arrays = state
+        self.rng.set_state(rng_state)
+        for array, before in zip((self.network.params, self._state, self.steps), arrays):
+            array[...] = before
+
     def use(self, optimizer, loss):
         """Go on with another optimizer and loss.
 
@@ -103,32 +121,21 @@ class Trainer:
         program = network.compile(training=True)
         samples = network.wrap(X)
         targets = network.wrap_target(target, weight, self.loss)
-        rows = np.flatnonzero(weight > 0)
-        batch_size = min(batch_size, len(rows))
+        batch_size = min(batch_size, np.count_nonzero(weight))
         workspace = network.make_workspace(program, n_threads, batch_size)
-        machine = kernels.get_machine(network.dtype)
-        optimizer = self._optimizer.fields(machine.optimizer_kinds, weight_decay, clip_norm)
-        decaying = network.list_decaying() if weight_decay else np.empty((0, 2), np.intp)
-        batches = np.arange(-(-len(rows) // batch_size))
-        sizes = np.minimum(batch_size, len(rows) - batch_size * batches)
-        # An epoch is always cut into the same calls, because a sum of sums has other bits. A call takes 2
-        # microseconds, a batch of a small network 20.
-        part = max(4, -(-len(batches) // 50))
-        schedule = resolve_schedule(learning_rate)
-        if schedule != self._schedule:
-            self._schedule, self._memory = schedule, schedule.start()
+        optimizer, decaying = self._describe_steps(weight_decay, clip_norm)
 
-        def run_epoch(show=lambda share: None):
-            start = time.perf_counter()
-            order = self.rng.permutation(rows) if shuffle else rows
-            rates = schedule.rates(self.steps[0] + batches, self._memory)
-            key = int(self.rng.randint(2**63, dtype=np.uint64))
+        def train_on(order, rates, key, show):
             # what mixes and augments does not move the generator of orders
             mixing, augmenting = (np.random.RandomState([use, key >> 32, key & 0xFFFFFFFF]) for use in (0, 1))
+            sizes = np.minimum(batch_size, len(order) - batch_size * np.arange(len(rates)))
             shares, shifts = network.draw_mixing(sizes, mixing)
             augment = network.start_augmentation(X, data_format, augmenting)
-            sums = np.zeros(3)  # of loss, score and weight
-            for first in range(0, len(batches), part):
+            # An epoch is always cut into the same calls, because a sum of sums has other bits. A call takes
+            # 2 microseconds, a batch of a small network 20.
+            part = max(4, -(-len(rates) // 50))
+            sums = np.zeros(3)
+            for first in range(0, len(rates), part):
                 end = first + part
                 sums += program.train(
                     samples,
@@ -150,8 +157,72 @@ class Trainer:
                 )
                 if not np.isfinite(sums[0]):
                     break
-                show(min(1, end / len(batches)))
-            loss, score, total = sums
+                show(min(1, end / len(rates)))
+            return sums
+
+        return self.prepare_epochs(train_on, weight, batch_size, learning_rate, shuffle)
+
+    def _describe_steps(self, weight_decay, clip_norm):
+        """Give the numbers in the kernels' optimizer_t, and from where to where numbers decay."""
+        machine = kernels.get_machine(self.network.dtype)
+        optimizer = self._optimizer.fields(machine.optimizer_kinds, weight_decay, clip_norm)
+        return optimizer, self.network.list_decaying() if weight_decay else np.empty((0, 2), np.intp)
+
+    def prepare_steps(self, n_threads, weight_decay=0.0, clip_norm=None):
+        """Settle how to take steps with gradients from elsewhere.
+
+        Parameters
+        ----------
+        n_threads : int
+        weight_decay : float, default=0.0
+        clip_norm : float, default=None
+
+        Returns
+        -------
+        take_step : callable (gradients, rate) -> None
+            Adds up gradients of shape (k, n_params), in order, and takes a step of this rate.
+        """
+        network = self.network
+        program = network.compile(training=True)
+        workspace = network.make_workspace(program, n_threads)
+        optimizer, decaying = self._describe_steps(weight_decay, clip_norm)
+
+        def take_step(gradients, rate):
+            program.step(
+                gradients, optimizer, decaying, rate, network.params, self._state, self.steps, workspace
+            )
+
+        return take_step
+
+    def prepare_epochs(self, train_on, weight, batch_size, learning_rate, shuffle):
+        """Settle what an epoch is.
+
+        Parameters
+        ----------
+        train_on : callable (order, rates, key, show) -> (float, float, float)
+            Trains on samples in this order, with a learning rate for every batch and a key for random
+            numbers, and gives the sums of weighted loss, weighted score and weight; shows, now and then, the
+            share of the batches that are done.
+        weight, batch_size, learning_rate, shuffle
+            As for `prepare`.
+
+        Returns
+        -------
+        run_epoch : callable (show=callable (float)) -> dict
+            Trains on all samples once and gives a record of the history.
+        """
+        rows = np.flatnonzero(weight > 0)
+        batches = np.arange(-(-len(rows) // batch_size))
+        schedule = resolve_schedule(learning_rate)
+        if schedule != self._schedule:
+            self._schedule, self._memory = schedule, schedule.start()
+
+        def run_epoch(show=lambda share: None):
+            start = time.perf_counter()
+            order = self.rng.permutation(rows) if shuffle else rows
+            rates = schedule.rates(self.steps[0] + batches, self._memory)
+            key = int(self.rng.randint(2**63, dtype=np.uint64))
+            loss, score, total = train_on(order, rates, key, show)
             return {
                 "train_loss": loss / total,
                 "train_score": score / total,
@@ -321,5 +392,5 @@ def train(
     if interrupted:
         warnings.warn(
             f"Training interrupted after {len(history)} whole epochs: the model is that of {end}.",
-            stacklevel=4,
+            stacklevel=5,
         )

@@ -20,7 +20,7 @@ FLOORS = [
     {"_outline", "_params", "_parts", "_training", "_versions", "functional", "profile"},
     {"_files"},
     {"_base"},
-    {"_classifier", "_regressor", "_onnx", "_transformer", "plotting"},
+    {"_classifier", "_regressor", "_onnx", "_transformer", "dask", "plotting"},
     {"__init__"},
 ]
 FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
@@ -65,8 +65,9 @@ def test_private_scikit_learn_names_are_imported_in_one_place(file):
 
 @pytest.mark.parametrize("file", FILES, ids=str)
 def test_nothing_beyond_the_declared_dependencies(file):
-    # joblib: scikit-learn's own; safetensors, onnx, matplotlib: extras, imported by what needs them
-    allowed = {"skconvnet", "numpy", "scipy", "sklearn", "joblib", "safetensors", "onnx", "matplotlib"}
+    # joblib: scikit-learn's own; the others: extras, imported by what needs them
+    allowed = {"skconvnet", "numpy", "scipy", "sklearn", "joblib"}
+    allowed |= {"safetensors", "onnx", "matplotlib", "dask", "distributed"}
     for name in list_imports(PACKAGE / file):
         root = name.split(".")[0]
         assert root in allowed or root in sys.stdlib_module_names, f"{file} imports {name}"

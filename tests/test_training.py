@@ -212,3 +212,38 @@ def test_a_gradient_that_overflows_is_not_passed_over(name, clip_norm, dtype):
     run_epoch = trainer.prepare(X, np.zeros(8, int), np.ones(8), 8, 0.01, False, 1, clip_norm=clip_norm)
     with pytest.raises(ValueError, match="no longer finite in epoch 1"):
         train(trainer, run_epoch, 1, [], 0, False)
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.01])
+def test_parts_of_a_batch_make_its_step(clip_norm, dtype):
+    """Losses, scores and gradients of two halves add up to those of the batch, and so does the step."""
+    trainer, X, y = make_trainer(optimizer=SGD(), dtype=dtype)
+    network, weight = trainer.network, np.random.default_rng(0).random(100)
+    program, targets = network.compile(training=True), network.wrap_target(y, weight, CROSS_ENTROPY)
+    gradients, losses, scores = np.empty((2, network.n_params), dtype), [], []
+    for rows, gradient in zip(np.split(np.arange(100), [30]), gradients):
+        workspace = network.make_workspace(program, 1, len(rows))
+        part = network.wrap(X), rows, targets, weight, weight.sum(), 0, 0, network.params, None
+        loss, score = program.loss(*part, gradient, workspace)
+        losses.append(loss)
+        scores.append(score)
+    tolerance = 100 * float(np.finfo(dtype).eps)
+    assert sum(losses) == pytest.approx(network.loss(X, y, weight)[0], rel=tolerance)
+    assert sum(scores) == pytest.approx(weight @ (network.forward(X).argmax(axis=1) == y))
+    other = trainer.copy()
+    trainer.prepare_steps(2, 0.1, clip_norm)(gradients, 0.5)
+    other.prepare(X, y, weight, 100, 0.5, False, 2, 0.1, clip_norm)()
+    np.testing.assert_allclose(network.params, other.network.params, rtol=1e-3, atol=1000 * tolerance)
+    assert trainer.steps[0] == other.steps[0] == 1
+
+
+def test_an_epoch_can_be_taken_back():
+    trainer, X, y = make_trainer()
+    run_epoch = trainer.prepare(X, y, np.ones(100), 32, 0.01, True, 1)
+    run_epoch()
+    state, params = trainer.note_state(), []
+    for _ in range(2):
+        run_epoch()
+        params.append(trainer.network.params.copy())
+        trainer.restore(state)
+    np.testing.assert_array_equal(*params)

@@ -63,6 +63,16 @@ loss_kinds = {
     "squared_error": SQUARED_ERROR, "absolute_error": ABSOLUTE_ERROR, "huber": HUBER,
 }
 
+
+cdef double sum_weights(const double[::1] weight, const Py_ssize_t* rows, Py_ssize_t n) noexcept:
+    """Add up the weights of some samples, in order."""
+    cdef Py_ssize_t i
+    cdef double total = 0
+    for i in range(n):
+        total += weight[rows[i]]
+    return total
+
+
 cdef class Samples:
     """Images of a user's array, read where they lie.
 
@@ -329,14 +339,15 @@ cdef class Program:
 
     cdef double run_batch(
         self, job_t* job, const Py_ssize_t* rows, Targets targets, const double[::1] weight,
-        double[:, ::1] batch, int n_threads, bint training, double* totals,
+        double total, double[:, ::1] batch, int n_threads, bint training, double* totals,
     ):
         """Return a batch's mean loss, add loss, score and weight to totals; if training, get gradients.
 
-        rows: of targets and weight; batch: room for 2 numbers a sample.
+        rows: of targets and weight; total: the batch's weight, of which the job may have a part; batch: room
+        for 2 numbers a sample.
         """
         cdef Py_ssize_t i
-        cdef double total = 0, loss = 0, score = 0
+        cdef double loss = 0, score = 0
         cdef labels_t labels
         labels.target = &targets.target
         labels.rows = rows
@@ -345,8 +356,6 @@ cdef class Program:
         labels.score = &batch[1, 0]
         labels.n = job.n
         job.labels = &labels
-        for i in range(job.n):
-            total += weight[rows[i]]
         labels.total = total
         with nogil:
             if training:
@@ -367,23 +376,28 @@ cdef class Program:
         const Py_ssize_t[::1] rows,     # IN   which samples
         Targets targets,                # IN   of every sample of X
         const double[::1] weight,       # IN   weight of every sample of X
+        double total,                   # weight of the batch that these samples are of
+        uint64_t key,                   # that random numbers are drawn with, an epoch's own
+        Py_ssize_t step,                # how many steps were taken before
         const real_t[::1] params,       # IN
-        real_t[:, ::1] dx,              # OUT  gradient of the mean loss to the inputs
+        real_t[:, ::1] dx,              # OUT  gradient of the loss to the inputs, or None
         real_t[::1] dparams,            # OUT  and to the parameters
         Workspace workspace,
     ):
-        """Return the weighted mean loss of one batch and write its gradients."""
+        """Return what samples add to a batch's mean loss and to its weighted score; write the gradients."""
         cdef double[3] totals
         cdef job_t job = self.describe_job(X, &rows[0], len(rows), params, workspace)
-        job.dx = &dx[0, 0]
         cdef double loss
+        job.key = derive_key(key, <unsigned int> step)
+        if dx is not None:
+            job.dx = &dx[0, 0]
         memset(totals, 0, sizeof(totals))
         loss = self.run_batch(
-            &job, job.rows, targets, weight, workspace.batch, workspace.n_threads, True, totals
+            &job, job.rows, targets, weight, total, workspace.batch, workspace.n_threads, True, totals
         )
         if len(dparams):
             sum_gradients(&job, 0, &dparams[0], len(dparams))
-        return loss
+        return loss, totals[1]
 
     def evaluate(
         self,
@@ -403,7 +417,10 @@ cdef class Program:
         memset(totals, 0, sizeof(totals))
         while start < n:
             job = self.describe_job(X, &rows[start], min(step, n - start), params, workspace)
-            self.run_batch(&job, job.rows, targets, weight, batch, workspace.n_threads, False, totals)
+            self.run_batch(
+                &job, job.rows, targets, weight, sum_weights(weight, job.rows, job.n), batch,
+                workspace.n_threads, False, totals,
+            )
             PyErr_CheckSignals()
             start += step
         return totals[0], totals[1], totals[2]
@@ -423,8 +440,58 @@ cdef class Program:
         cdef job_t job = self.describe_job(X, &rows[0], len(rows), params, workspace)
         job.seconds = &seconds[0]
         self.run_batch(
-            &job, job.rows, targets, weight, workspace.batch, workspace.n_threads, True, totals
+            &job, job.rows, targets, weight, sum_weights(weight, job.rows, job.n), workspace.batch,
+            workspace.n_threads, True, totals,
         )
+
+    cdef void follow_batch(self, Workspace workspace, Py_ssize_t n, real_t* params) noexcept:
+        """Move running moments towards those of the n samples that the workspace was last used for."""
+        cdef Py_ssize_t k
+        for k in range(self.meetings.shape[0]):
+            follow_moments(
+                &self.ops[self.meetings[k]].batch_norm, &workspace.moments[0, 0], n, params
+            )
+
+    def follow(self, Workspace workspace, Py_ssize_t n, real_t[::1] params):
+        """Move running moments towards those of the n samples that `loss` was last called for."""
+        self.follow_batch(workspace, n, &params[0])
+
+    cdef void take_job_step(
+        self, const job_t* job, optimizer_t* optimizer, const Py_ssize_t[:, ::1] decaying, double rate,
+        real_t[::1] params, real_t[:, ::1] state, Py_ssize_t[::1] steps, Workspace workspace,
+    ) noexcept:
+        """Take the optimizer's step with the gradients of a job."""
+        cdef step_t step
+        steps[0] += 1
+        step.optimizer = optimizer
+        step.decaying = &decaying[0, 0]
+        step.n_decaying = decaying.shape[0]
+        step.params = &params[0]
+        step.first = &state[0, 0]
+        step.second = &state[1, 0]
+        step.rate = rate
+        step.t = steps[0]
+        with nogil:
+            take_step(job, &step, &workspace.squares[0], workspace.n_threads)
+
+    def step(
+        self,
+        real_t[:, ::1] gradients,       # IN   which add up to the batch's
+        optimizer_t optimizer,
+        const Py_ssize_t[:, ::1] decaying,  # IN   from where to where numbers decay
+        double rate,
+        real_t[::1] params,             # IN OUT
+        real_t[:, ::1] state,           # IN OUT two vectors of the optimizer
+        Py_ssize_t[::1] steps,          # IN OUT how many steps were taken before
+        Workspace workspace,
+    ):
+        """Take a step with gradients from elsewhere, which are added up in order."""
+        cdef job_t job
+        memset(&job, 0, sizeof(job_t))
+        job.n_params = job.n_trained = gradients.shape[1]
+        job.partial = &gradients[0, 0]
+        job.n_groups = len(gradients)
+        self.take_job_step(&job, &optimizer, decaying, rate, params, state, steps, workspace)
 
     def train(
         self,
@@ -452,17 +519,10 @@ cdef class Program:
         """
         cdef double[3] totals
         cdef double loss
-        cdef Py_ssize_t n = len(rows), start = 0, size, batch, k
+        cdef Py_ssize_t n = len(rows), start = 0, size, batch
         cdef const Py_ssize_t[::1] places = np.arange(batch_size if augment is not None else 0)
         cdef Samples images
         cdef job_t job
-        cdef step_t step
-        step.optimizer = &optimizer
-        step.decaying = &decaying[0, 0]
-        step.n_decaying = len(decaying)
-        step.params = &params[0]
-        step.first = &state[0, 0]
-        step.second = &state[1, 0]
         memset(totals, 0, sizeof(totals))
         while start < n:
             size, batch = min(batch_size, n - start), start // batch_size
@@ -475,19 +535,15 @@ cdef class Program:
             job.n_trained = state.shape[1]
             job.key = derive_key(key, <unsigned int> steps[0])
             loss = self.run_batch(
-                &job, &rows[start], targets, weight, workspace.batch, workspace.n_threads, True, totals
+                &job, &rows[start], targets, weight, sum_weights(weight, &rows[start], size),
+                workspace.batch, workspace.n_threads, True, totals,
             )
             if not isfinite(loss):
                 break
-            steps[0] += 1
-            step.t = steps[0]
-            step.rate = rates[batch]
-            with nogil:
-                take_step(&job, &step, &workspace.squares[0], workspace.n_threads)
-            for k in range(job.n_meetings):
-                follow_moments(
-                    &self.ops[job.meetings[k]].batch_norm, job.moments, job.n, &params[0]
-                )
+            self.take_job_step(
+                &job, &optimizer, decaying, rates[batch], params, state, steps, workspace
+            )
+            self.follow_batch(workspace, size, &params[0])
             PyErr_CheckSignals()
             start += batch_size
         return totals[0], totals[1], totals[2]

@@ -1,0 +1,358 @@
+"""Fitting on more than one machine: the workers of a Dask cluster give the gradients of their samples."""
+
+import copy
+import functools
+import time
+import warnings
+
+import numpy as np
+
+from skconvnet import kernels
+from skconvnet._losses import measure_precisions
+from skconvnet._sklearn_compat import has_callbacks
+from skconvnet.layers import Augment, Mixup, Standardize
+
+__all__ = ["fit"]
+
+PATIENCE = 5.0  # seconds until a worker that does not answer is looked for
+
+
+def fit(estimator, X, y, sample_weight=None, *, client=None, X_val=None, y_val=None):
+    """Fit one network on all workers of a Dask cluster.
+
+    Each worker holds a share of the samples, neighbours in X, which it gets once. Every mini-batch is the
+    one that `estimator.fit` would take in one process; each worker computes the gradient of the
+    samples it holds, this process adds the gradients up in the order of the workers and takes the optimizer's
+    step (synchronous data parallelism [1]_). So the model is that of `estimator.fit` but for rounding, whose
+    bits depend on the number of workers alone, with two exceptions:
+
+    - `BatchNorm` normalises with the moments of the samples that a worker has of a batch. Running moments are
+      averaged over workers, weighted by these samples, after every step.
+    - `Dropout`, and other layers that draw random numbers, draw others.
+
+    With one worker the model is that of `estimator.fit` to the bit. A step costs a round trip of all
+    parameters, so that large batches and few parameters suit a cluster best.
+
+    If a worker is lost, its samples go to those that are there then, the epoch starts again, and a
+    warning says so. Validation, early stopping and the schedule run in this process.
+
+    Parameters
+    ----------
+    estimator : ConvNetClassifier or ConvNetRegressor
+        It is fitted in place, with all of its parameters; with `warm_start` it goes on.
+    X : array-like or dask array
+        As for `estimator.fit`. The chunks of a dask array may be any; workers compute those of their
+        samples and keep them. A memory-mapped array is read a share at a time.
+    y : array-like or dask array
+        As for `estimator.fit`; this process holds it.
+    sample_weight : array-like or dask array of shape (n,), default=None
+        Weights in the loss; a weight of 0 leaves the sample out.
+    client : distributed.Client, default=None
+        Of the cluster, a synchronous one; None means the current one. A worker uses the estimator's
+        `n_threads`, or else as many threads as it has.
+    X_val, y_val : array-like or dask array, default=None
+        Samples to validate on after each epoch; this process holds them.
+
+    Returns
+    -------
+    estimator : estimator
+        The same object, fitted.
+
+    Raises
+    ------
+    ImportError
+        If dask and distributed are not installed.
+    ValueError
+        As `estimator.fit` does. If there is no client; or X is a dask array of unknown length, or one that
+        would have to be read here: with `early_stopping` and no `X_val`, for `Standardize` or callbacks. If there is
+        an `Augment` or a `Mixup` layer.
+    TypeError
+        If X is a Dask collection other than an array.
+    RuntimeError
+        If no worker is left. An earlier model stays as it was, as it does with every error.
+
+    Warns
+    -----
+    UserWarning
+        If a worker was lost.
+
+    References
+    ----------
+    .. [1] Dean et al., "Large scale distributed deep networks", NeurIPS 2012; Chen, Pan, Monga, Bengio and
+       Jozefowicz, "Revisiting distributed synchronous SGD", 2016.
+
+    Examples
+    --------
+    >>> import numpy as np, skconvnet.dask
+    >>> from distributed import Client
+    >>> from skconvnet import ConvNetClassifier
+    >>> X, y = np.random.rand(200, 8, 8), np.arange(200) % 2
+    >>> with Client(processes=False, n_workers=2, threads_per_worker=1, dashboard_address=":0") as client:
+    ...     clf = skconvnet.dask.fit(ConvNetClassifier(max_iter=2), X, y, client=client)
+    >>> clf.predict(X[:3]).shape
+    (3,)
+    """
+    dask, distributed = import_dask()
+    client = _find_client(distributed) if client is None else client
+    y, sample_weight, X_val, y_val = dask.compute(y, sample_weight, X_val, y_val, traverse=False)
+    local = X
+    if isinstance(X, dask.array.Array):
+        _check_dask_array(estimator, X, X_val)
+        # has X's shape, and a type that asks for the same precision, and takes no memory
+        double = X.dtype.kind == "f" and X.dtype.itemsize >= 8
+        local = np.broadcast_to(np.zeros((), np.float64 if double else np.float32), X.shape)
+    elif dask.is_dask_collection(X):
+        raise TypeError(
+            f"skconvnet.dask.fit: X must be an array-like or a dask array, got {type(X)}; of a data frame, "
+            f"give X.to_dask_array(lengths=True)."
+        )
+    prepare = functools.partial(prepare_on_cluster, client, estimator, X)
+    return estimator._fit(prepare, local, y, sample_weight, X_val, y_val, None)
+
+
+def import_dask():
+    """Give the packages dask, with its arrays, and distributed, or say how to get them."""
+    try:
+        import dask.array
+        import distributed
+    except ImportError as error:
+        raise ImportError(
+            "skconvnet.dask needs the packages dask and distributed: pip install skconvnet[dask]"
+        ) from error
+    return dask, distributed
+
+
+def _find_client(distributed):
+    """Give the current client, or say how to make one."""
+    try:
+        return distributed.get_client()
+    except ValueError as error:
+        raise ValueError(
+            "skconvnet.dask.fit: there is no client; give client=distributed.Client(...), or make one before."
+        ) from error
+
+
+def _check_dask_array(estimator, X, X_val):
+    """Refuse a dask array whose numbers this process would have to know."""
+    if np.isnan(X.shape[0]):
+        raise ValueError(
+            f"skconvnet.dask.fit: X must say how many samples it has, got shape {X.shape}; call "
+            f"X.compute_chunk_sizes() first."
+        )
+    if estimator.early_stopping and X_val is None:
+        raise ValueError(
+            "skconvnet.dask.fit: early_stopping cannot split validation samples off a dask array; give X_val "
+            "and y_val."
+        )
+    if has_callbacks(estimator):
+        raise ValueError("skconvnet.dask.fit: callbacks would get X here; set none to fit on a dask array.")
+    if any(isinstance(layer, Standardize) for layer in estimator.layers or ()):
+        raise ValueError(
+            "skconvnet.dask.fit: Standardize would have to read the whole of a dask array here; scale X with "
+            "its own mean() and std(), or use Rescaling."
+        )
+
+
+def prepare_on_cluster(
+    client,
+    estimator,
+    X,
+    trainer,
+    images,
+    target,
+    weight,
+    batch_size,
+    learning_rate,
+    shuffle,
+    n_threads,
+    weight_decay,
+    clip_norm,
+    data_format,
+):
+    """Settle what to train on, in the place of `Trainer.prepare`, with the samples of X on the workers.
+
+    Returns
+    -------
+    run_epoch : callable (show=callable (float)) -> dict
+        Trains on all samples once, as often as workers are lost, and gives a record of the history.
+    """
+    network = trainer.network
+    for stage in network.stages:
+        if isinstance(stage.layer, (Augment, Mixup)):
+            raise ValueError(
+                f"skconvnet.dask.fit: {stage.label} changes whole mini-batches, and a worker has but a part "
+                f"of each; leave it out."
+            )
+    take_step = trainer.prepare_steps(n_threads, weight_decay, clip_norm)
+    team = _Team(client, estimator, X, target, weight, batch_size)
+
+    def train_on(order, rates, key, show):
+        sums = np.zeros(3)
+        for k, rate in enumerate(rates):
+            rows = order[k * batch_size : (k + 1) * batch_size]
+            total = weight[rows].sum()
+            loss, score, vectors, shares = team.differentiate(
+                rows, total, int(key), int(trainer.steps[0]), network.params
+            )
+            sums += loss * total, score, total
+            if not np.isfinite(loss):
+                break
+            take_step(np.ascontiguousarray(vectors[:, : network.n_params]), rate)
+            statistics = network.params[network.n_params :]
+            statistics += shares @ (vectors[:, network.n_params :] - statistics)  # equal ones keep their bits
+            show((k + 1) / len(rates))
+        return sums
+
+    run = trainer.prepare_epochs(train_on, weight, batch_size, learning_rate, shuffle)
+
+    def run_epoch(show=lambda share: None):
+        state = trainer.note_state()
+        while True:
+            try:
+                team.gather()
+                return run(show)
+            except _list_losses() as error:
+                lost = team.dismiss_lost()
+                if not lost:
+                    raise
+                trainer.restore(state)
+                warnings.warn(
+                    f"skconvnet.dask.fit: lost the worker {', '.join(lost)} ({error}); the epoch starts "
+                    f"again, with all samples on the workers that are there now.",
+                    stacklevel=6,
+                )
+
+    return run_epoch
+
+
+def _list_losses():
+    """The errors that the loss of a worker may lead to; a TimeoutError is an OSError."""
+    from distributed import KilledWorker
+    from distributed.utils import CancelledError
+
+    return OSError, RuntimeError, CancelledError, KilledWorker
+
+
+class _Team:
+    """The workers that hold the samples, each a run of neighbours."""
+
+    def __init__(self, client, estimator, X, target, weight, batch_size):
+        self._client, self._estimator, self._X = client, estimator, X
+        self._target, self._weight, self._batch_size = target, weight, batch_size
+        self._loss = estimator._trainer.loss
+        self._precisions = None if target.ndim == 1 else measure_precisions(target, weight)
+        self._addresses, self._bounds, self._futures, self._shards = [], [0], [], []
+
+    def gather(self):
+        """Share the samples out to all workers that are there, unless they are."""
+        if self._shards:
+            return
+        dask, _ = import_dask()
+        client, n = self._client, len(self._target)
+        reader = copy.copy(self._estimator)  # without what no worker needs, or what may not be pickled
+        vars(reader).update(scoring=None, history_=[], _trainer=None)
+        try:
+            client.wait_for_workers(1, timeout=PATIENCE)
+        except TimeoutError:
+            raise RuntimeError(
+                "skconvnet.dask.fit: the cluster has no worker left; start some and fit again."
+            ) from None
+        self._addresses = sorted(client.nthreads())[:n]
+        self._bounds = [n * k // len(self._addresses) for k in range(len(self._addresses) + 1)]
+        self._futures = []
+        for address, start, end in zip(self._addresses, self._bounds, self._bounds[1:]):
+            X, target, weight = (part[start:end] for part in (self._X, self._target, self._weight))
+            parts = [X, target, weight, self._precisions, self._loss, reader]
+            if dask.is_dask_collection(X):
+                parts[0] = client.compute(X, workers=[address])
+                parts[1:] = client.scatter(parts[1:], workers=[address], hash=False)
+            else:
+                parts = client.scatter(parts, workers=[address], hash=False)
+            self._futures.append(
+                client.submit(_Shard, *parts, self._batch_size, workers=[address], actor=True, pure=False)
+            )
+        self._shards = [self._fetch(future) for future in self._futures]
+
+    def _fetch(self, future):
+        """Wait for what a worker gives, or raise a TimeoutError if a worker is lost."""
+        while True:
+            try:
+                return future.result(timeout=PATIENCE)
+            except TimeoutError:
+                if self._list_lost():
+                    raise
+
+    def _list_lost(self):
+        """Give the addresses of workers that are gone, or have forgotten their share."""
+        present = self._client.nthreads()
+        forgetful = {
+            address for address, future in zip(self._addresses, self._futures) if future.status == "error"
+        }
+        return [a for a in self._addresses if a not in present or (self._shards and a in forgetful)]
+
+    def dismiss_lost(self):
+        """Give the addresses of lost workers, waiting a little for the news; take all shares back if any."""
+        end = time.monotonic() + PATIENCE
+        while not (lost := self._list_lost()) and time.monotonic() < end:
+            time.sleep(0.05)
+        if lost:
+            self._addresses, self._futures, self._shards = [], [], []
+        return lost
+
+    def differentiate(self, rows, *batch):
+        """Give a batch's mean loss and weighted score, and what each worker with samples in it has to say.
+
+        batch: what `_Shard.differentiate` takes.
+
+        Returns loss, score, vectors of shape (k, n_params + n_statistics), and each worker's share of
+        the samples, of shape (k,).
+        """
+        waiting, sizes = [], []
+        holders = np.searchsorted(self._bounds, rows, side="right") - 1
+        for k, shard in enumerate(self._shards):
+            own = rows[holders == k] - self._bounds[k]
+            if len(own):
+                waiting.append(shard.differentiate(own, k, *batch))
+                sizes.append(len(own))
+        losses, scores, vectors = zip(*(self._fetch(future) for future in waiting))
+        return sum(losses), sum(scores), np.stack(vectors), np.array(sizes) / len(rows)
+
+
+class _Shard:
+    """A worker's samples, which a Dask actor holds; gives their gradients."""
+
+    def __init__(self, X, target, weight, precisions, loss, estimator, batch_size):
+        self._images, _ = estimator._check_images(X)
+        self._weight, self._network = weight, estimator.network_
+        _, distributed = import_dask()
+        n_threads = kernels.count_threads(estimator.n_threads or distributed.get_worker().state.nthreads)
+        self._program = self._network.compile(training=True)
+        self._samples = self._network.wrap(self._images)
+        self._targets = self._network.wrap_target(target, weight, loss, precisions)
+        self._workspace = self._network.make_workspace(self._program, n_threads, min(batch_size, len(weight)))
+
+    def differentiate(self, rows, number, total, key, step, params):
+        """Give some samples' part in a batch.
+
+        rows: which of the samples; number: which worker this is; total: the batch's weight; key: for
+        random numbers, an epoch's own; step: how many steps were taken before.
+
+        Returns what they add to the batch's mean loss and to its weighted score, and params with the
+        gradient in the place of the parameters, and with moved running moments.
+        """
+        n_params, vector = self._network.n_params, np.array(params)
+        loss, score = self._program.loss(
+            self._samples,
+            rows,
+            self._targets,
+            self._weight,
+            total,
+            key ^ number,  # no two workers draw the same masks
+            step,
+            params,
+            None,
+            vector[:n_params],
+            self._workspace,
+        )
+        self._program.follow(self._workspace, len(rows), vector)
+        return loss, score, vector

@@ -1,0 +1,286 @@
+"""Fitting on a cluster: the same model as in one process, whatever happens to the workers."""
+
+import os
+import signal
+import sys
+import tracemalloc
+
+import dask
+import dask.array as da
+import distributed
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.model_selection import GridSearchCV
+
+import skconvnet.dask
+from skconvnet import ConvNetClassifier, ConvNetRegressor
+from skconvnet.layers import BatchNorm, Conv2D, Dense, Dropout, MaxPool2D, Mixup, Standardize
+from skconvnet.optimizers import SGD
+
+X, Y = load_digits(return_X_y=True)
+X, Y = X[:230].reshape(-1, 8, 8) / 16, Y[:230]
+LAYERS = [Conv2D(4, activation="tanh"), MaxPool2D()]
+
+
+def make(model=ConvNetClassifier, layers=LAYERS, **parameters):
+    parameters = {"max_iter": 3, "random_state": 0, "batch_size": 50, "n_threads": 1, **parameters}
+    return model(layers, **parameters)
+
+
+@pytest.fixture(scope="module")
+def client():
+    """Of two processes."""
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def inside():
+    """Of workers that are threads of this process."""
+    with distributed.Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=":0") as c:
+        yield c
+
+
+def check_same(fitted, other, rtol=1e-6):
+    """Two estimators have learnt the same in the same way."""
+    np.testing.assert_allclose(fitted.network_.params, other.network_.params, rtol=rtol, atol=rtol / 10)
+    assert len(fitted.history_) == len(other.history_) and fitted.t_ == other.t_
+    assert fitted.n_iter_ == other.n_iter_ and fitted.best_iter_ == other.best_iter_
+    for record, expected in zip(fitted.history_, other.history_):
+        assert record.keys() == expected.keys()
+        for name in record.keys() - {"duration"}:
+            assert record[name] == pytest.approx(expected[name], rel=rtol), name
+
+
+CASES = {
+    "plain": make(),
+    "clipped": make(optimizer=SGD(0.9), learning_rate=0.1, clip_norm=0.1, weight_decay=0.01),
+    "ordered": make(shuffle=False, batch_size=64, class_weight={0: 3.0}),
+    "binary": make(loss="binary_cross_entropy", label_smoothing=0.1),
+    "stops": make(early_stopping=True, scoring="accuracy", n_iter_no_change=1, max_iter=6),
+    "standardized": make(layers=[Standardize(), *LAYERS]),
+    "squared": make(ConvNetRegressor),
+    "huber": make(ConvNetRegressor, loss="huber"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_model_is_that_of_one_process(client, case):
+    estimator = CASES[case]
+    weight = np.random.default_rng(0).random(len(X)) if case in ("plain", "squared") else None
+    expected = clone(estimator).fit(X, Y, weight)
+    fitted = clone(estimator)
+    assert skconvnet.dask.fit(fitted, X, Y, weight, client=client) is fitted
+    check_same(fitted, expected)
+    np.testing.assert_allclose(fitted.predict(X), expected.predict(X), rtol=1e-6)
+    if case == "standardized":
+        learnt = expected.network_.weights["0.running_mean"]
+        np.testing.assert_array_equal(fitted.network_.weights["0.running_mean"], learnt)
+    expected.partial_fit(X, Y)  # goes on with the optimizer's state and the random generator's
+    check_same(fitted.partial_fit(X, Y), expected)
+
+
+def test_single_precision(client):
+    x = X.astype(np.float32)
+    check_same(skconvnet.dask.fit(make(), x, Y, client=client), make().fit(x, Y), rtol=1e-4)
+
+
+def test_going_on(client):
+    estimators = make(warm_start=True), make(warm_start=True)
+    for _ in range(2):
+        skconvnet.dask.fit(estimators[0], X, Y, client=client, X_val=X[:50], y_val=Y[:50])
+        estimators[1].fit(X, Y, X_val=X[:50], y_val=Y[:50])
+    check_same(*estimators)
+
+
+@pytest.mark.parametrize("layers", [[*LAYERS, Dropout(0.5)], [Conv2D(4), BatchNorm(), MaxPool2D()]], ids=repr)
+def test_one_worker_gives_the_bits_of_one_process(inside, layers):
+    fitted, expected = (make(layers=layers) for _ in range(2))
+    skconvnet.dask.fit(fitted, X, Y, client=inside)
+    expected.fit(X, Y)
+    np.testing.assert_array_equal(fitted.network_.params, expected.network_.params)
+
+
+def test_dask_arrays_of_uneven_chunks(client):
+    """Of images, or of rows that are cut between features, too."""
+    expected = make(dtype="float64").fit(X, Y)
+    images = da.from_array(X, chunks=((7, 150, 3, 70), 8, 8))
+    fitted = skconvnet.dask.fit(make(), images, da.from_array(Y, chunks=100), client=client)
+    check_same(fitted, expected)
+    whole = (X * 16).astype(np.int32)
+    rows = da.from_array(whole.reshape(-1, 64), chunks=(100, 30))
+    fitted = skconvnet.dask.fit(make(input_shape=(8, 8), dtype="float64"), rows, Y, client=client)
+    check_same(fitted, make(dtype="float64").fit(whole, Y))
+
+
+def test_a_dask_array_is_never_here(client):
+    x = da.random.default_rng(0).random((20_000, 16, 16), dtype=np.float32, chunks=(3000, 16, 16))
+    tracemalloc.start()
+    # also of a type that the network does not read as it is
+    for kind in (np.float32, np.float16):
+        estimator = make(layers=[MaxPool2D(4)], max_iter=1, batch_size=5000)
+        skconvnet.dask.fit(estimator, x.astype(kind), np.arange(len(x)) % 2, client=client)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < x.nbytes / 8
+
+
+def test_data_frames(client):
+    frame = pd.DataFrame(X.reshape(-1, 64)).add_prefix("pixel")
+    fitted, expected = (make(input_shape=(8, 8), loss="binary_cross_entropy") for _ in range(2))
+    several = np.eye(10, dtype=int)[Y] | (Y[:, None] > 4)
+    with client.as_current():
+        skconvnet.dask.fit(fitted, frame, several)
+    check_same(fitted, expected.fit(frame, several))
+    np.testing.assert_array_equal(fitted.feature_names_in_, frame.columns)
+
+
+def test_running_moments_are_averaged(client):
+    client.wait_for_workers(2, timeout=30)
+    layers = [BatchNorm(scale=False, center=False)]
+    x, y = X.reshape(-1, 64)[:200], np.arange(200) % 2
+    # the workers hold and get the same samples, so that theirs are the moments of all
+    x[100:] = x[:100]
+    fitted, expected = (
+        make(layers=layers, batch_size=200, max_iter=1, shuffle=False, learning_rate=1e-300) for _ in range(2)
+    )
+    skconvnet.dask.fit(fitted, x, y, client=client)
+    expected.fit(x, y)
+    for name in ("0.running_mean", "0.running_var"):
+        np.testing.assert_allclose(
+            fitted.network_.weights[name], expected.network_.weights[name], rtol=2e-3, atol=1e-12
+        )
+
+
+def test_masks_differ_between_workers(client):
+    """Both have the same samples, so that with the same masks they would give what one of them gives."""
+    x, y = np.ones((32, 40)), np.arange(32) % 2
+    both, one = (make(layers=[Dropout(0.5)], optimizer="sgd", shuffle=False, max_iter=1) for _ in range(2))
+    client.wait_for_workers(2, timeout=30)
+    skconvnet.dask.fit(both, x, y, client=client)
+    one.fit(x[:16], y[:16])
+    assert not np.allclose(both.network_.params, one.network_.params, rtol=1e-9)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_the_loss_of_a_worker(client, monkeypatch, lazy):
+    """In the middle of the second epoch, which starts again with the order that it had."""
+    differentiate, calls = skconvnet.dask._Team.differentiate, []
+
+    def kill_and_differentiate(team, *batch):
+        calls.append(batch)
+        if len(calls) == 8:
+            os.kill(client.run(os.getpid)[max(team._addresses)], signal.SIGKILL)
+        return differentiate(team, *batch)
+
+    monkeypatch.setattr(skconvnet.dask._Team, "differentiate", kill_and_differentiate)
+    layers = [*LAYERS, Dense(5)]
+    client.wait_for_workers(2, timeout=30)
+    x = da.from_array(X, chunks=(100, 8, 8)) if lazy else X
+    with pytest.warns(UserWarning, match=r"lost the worker tcp://.*starts again") as warned:
+        fitted = skconvnet.dask.fit(make(layers=layers), x, Y, client=client)
+    assert len(calls) == 18 and len(warned) == 1 and warned[0].filename == __file__
+    check_same(fitted, make(layers=layers).fit(X, Y))
+
+
+def test_no_worker_left(inside, monkeypatch):
+    monkeypatch.setattr(skconvnet.dask, "PATIENCE", 0.2)
+    inside.cluster.scale(0)
+    estimator = make()
+    while inside.nthreads():
+        pass
+    with pytest.raises(RuntimeError, match="no worker left; start some"):
+        skconvnet.dask.fit(estimator, X, Y, client=inside)
+    assert not hasattr(estimator, "network_")
+
+
+def test_bad_samples_raise_before_training(client):
+    bad = X.copy()
+    bad[200, 0, 0] = np.nan
+    for x in (bad, da.from_array(bad, chunks=(100, 8, 8))):
+        with pytest.raises(ValueError, match="NaN"):
+            skconvnet.dask.fit(make(), x, Y, client=client)
+    lazy = da.from_array(X, chunks=(100, 8, 8))
+    for wrong, estimator, message in (
+        (lazy[lazy[:, 0, 0] >= 0], make(), "compute_chunk_sizes"),
+        (lazy, make(early_stopping=True), "give X_val"),
+        (lazy, make(layers=[Standardize()]), "Standardize would have to read"),
+        (lazy[:-1], make(), "inconsistent numbers of samples"),
+        (X, make(layers=[Mixup()]), "Mixup '0' changes whole mini-batches"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            skconvnet.dask.fit(estimator, wrong, Y, client=client)
+    with pytest.raises(TypeError, match="must be an array-like or a dask array"):
+        skconvnet.dask.fit(make(), dask.delayed(X), Y, client=client)
+    with pytest.raises(ValueError, match="no longer finite in epoch 1"):
+        steep = make(ConvNetRegressor, optimizer="sgd", learning_rate=1e200)
+        skconvnet.dask.fit(steep, X, Y, client=client)
+
+
+def test_no_client(monkeypatch):
+    def find():
+        raise ValueError("No global client found and no address provided")
+
+    monkeypatch.setattr(distributed, "get_client", find)  # that of the other tests is there
+    with pytest.raises(ValueError, match="there is no client; give client="):
+        skconvnet.dask.fit(make(), X, Y)
+
+
+def test_dask_is_an_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ImportError, match=r"pip install skconvnet\[dask\]"):
+        skconvnet.dask.fit(make(), X, Y)
+
+
+def test_grid_search_on_a_cluster(client):
+    search = GridSearchCV(make(max_iter=2), {"layers__0__filters": [2, 4]}, cv=2)
+    expected = clone(search).fit(X, Y)
+    with client.as_current(), joblib.parallel_config("dask"):
+        search.fit(X, Y)
+    np.testing.assert_array_equal(
+        search.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"]
+    )
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_a_memory_mapped_array_is_never_read_whole(tmp_path, kind):
+    n = 40_000
+    images = np.memmap(tmp_path / "images", kind, "w+", shape=(n, 16, 16))
+    images[:] = np.arange(n)[:, None, None] % 7
+    images.flush()
+    images = np.memmap(tmp_path / "images", kind, "r", shape=(n, 16, 16))
+    y = np.arange(n) % 2
+    estimator = make(layers=[MaxPool2D(4)], max_iter=1)
+    tracemalloc.start()
+    estimator.fit(images, y).partial_fit(images[1000:], y[1000:])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < images.nbytes / 4
+
+
+def test_partial_fit_over_blocks(tmp_path):
+    """Of a memory-mapped array and of a dask array, as over arrays."""
+    x = X.astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    lazy, labels = da.from_array(mapped, chunks=(100, 8, 8)), da.from_array(Y, chunks=100)
+    streams = (
+        ((x[k : k + 100], Y[k : k + 100]) for k in range(0, len(x), 100)),
+        ((mapped[k : k + 100], Y[k : k + 100]) for k in range(0, len(x), 100)),
+        zip(lazy.partitions, labels.partitions),
+    )
+    params = []
+    for stream in streams:
+        estimator = make()
+        for block, label in stream:
+            estimator.partial_fit(block, label, classes=np.arange(10))
+        params.append(estimator.network_.params)
+    for other in params[1:]:
+        np.testing.assert_array_equal(other, params[0])
