@@ -64,8 +64,8 @@ def fit(estimator, X, y, sample_weight=None, *, client=None, X_val=None, y_val=N
         If dask and distributed are not installed.
     ValueError
         As `estimator.fit` does. If there is no client; or X is a dask array of unknown length, or one that
-        would have to be read here: with `early_stopping` and no `X_val`, for `Standardize` or callbacks. If there is
-        an `Augment` or a `Mixup` layer.
+        would have to be read here: with `early_stopping` and no `X_val`, for `Standardize` or callbacks.
+        If there is an `Augment` or a `Mixup` layer.
     TypeError
         If X is a Dask collection other than an array.
     RuntimeError
