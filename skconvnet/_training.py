@@ -224,8 +224,8 @@ class Trainer:
             key = int(self.rng.randint(2**63, dtype=np.uint64))
             loss, score, total = train_on(order, rates, key, show)
             return {
-                "train_loss": loss / total,
-                "train_score": score / total,
+                "train_loss": float(loss / total),
+                "train_score": float(score / total),
                 "learning_rate": float(rates[-1]),
                 "duration": time.perf_counter() - start,
             }
