@@ -117,7 +117,7 @@ class ConvNetTransformer(
         ------
         ValueError
             If there is no such layer, if estimator is none of skconvnet's, or as its `fit` does.
-        sklearn.exceptions.NotFittedError
+        NotFittedError
             If a frozen estimator is not fitted.
         """
         validate_params(self)

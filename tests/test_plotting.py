@@ -129,7 +129,7 @@ class TestEveryDisplay:
 
     def test_imports_matplotlib_late(self):
         code = "import sys, skconvnet.plotting; assert 'matplotlib' not in sys.modules"
-        subprocess.run([sys.executable, "-c", code], check=True)
+        subprocess.run([sys.executable, "-P", "-c", code], check=True)
 
 
 class TestLearningCurves:
