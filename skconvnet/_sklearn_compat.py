@@ -16,7 +16,7 @@ try:
 except ImportError:  # before scikit-learn 1.9
     from contextlib import nullcontext as manage_callbacks
 
-    class CallbackSupportMixin:
+    class CallbackSupportMixin:  # type: ignore[no-redef]
         """Stands in where scikit-learn has no callbacks, so that none can be set."""
 
 
@@ -38,7 +38,7 @@ __all__ = [
 ATTACHED = ("_skl_callbacks", "_metadata_request")
 
 
-def has_callbacks(estimator):
+def has_callbacks(estimator: Any) -> bool:
     """Whether callbacks are set, by `set_callbacks` or by what the estimator is fitted in."""
     return bool(getattr(estimator, "_skl_callbacks", ()))
 

@@ -1,8 +1,11 @@
 """The calls that change images at random in training; number: of a call among those that draw numbers."""
 
 from math import radians
+from types import ModuleType
 
+from skconvnet._types import Fields
 from skconvnet.kernels.calls import Call
+from skconvnet.kernels.memory import Image, Tables
 
 
 class Warp(Call):
@@ -14,13 +17,23 @@ class Warp(Call):
 
     name = "warp"
 
-    def __init__(self, x, y, number, flip=False, mirror=False, tops=range(1), lefts=range(1), degrees=0.0):
+    def __init__(
+        self,
+        x: Image,
+        y: Image,
+        number: int,
+        flip: bool = False,
+        mirror: bool = False,
+        tops: range = range(1),
+        lefts: range = range(1),
+        degrees: float = 0.0,
+    ) -> None:
         self.x, self.y, self.number = x, y, number
         self.flip, self.mirror = flip, mirror
         self.tops, self.lefts = tops, lefts
         self.degrees = degrees
 
-    def fields(self, machine, tables, scratch):
+    def fields(self, machine: ModuleType, tables: Tables, scratch: int) -> Fields:
         """The fields of warp_t."""
         (channels, hi, wi), (_, ho, wo) = self.x.shape, self.y.shape
         return {
@@ -46,11 +59,13 @@ class Erasing(Call):
 
     name = "erasing"
 
-    def __init__(self, x, y, number, size, aspect, probability):
+    def __init__(
+        self, x: Image, y: Image, number: int, size: tuple[float, float], aspect: float, probability: float
+    ) -> None:
         self.x, self.y, self.number = x, y, number
         self.size, self.aspect, self.probability = size, aspect, probability
 
-    def fields(self, machine, tables, scratch):
+    def fields(self, machine: ModuleType, tables: Tables, scratch: int) -> Fields:
         """The fields of erasing_t."""
         smallest, largest = self.size
         return {
@@ -68,9 +83,9 @@ class Noise(Call):
 
     name = "gaussian"
 
-    def __init__(self, x, y, number, stddev):
+    def __init__(self, x: Image, y: Image, number: int, stddev: float) -> None:
         self.x, self.y, self.number, self.stddev = x, y, number, stddev
 
-    def fields(self, machine, tables, scratch):
+    def fields(self, machine: ModuleType, tables: Tables, scratch: int) -> Fields:
         """The fields of gaussian_t."""
         return {**self.map_fields(), "number": self.number, "stddev": self.stddev}

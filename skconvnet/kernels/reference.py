@@ -4,7 +4,7 @@ Arrays are (n, c, h, w) or (n, features). kernel, stride and dilation are pairs,
 ((top, bottom), (left, right)). Nothing outside the tests calls these functions.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -492,12 +492,12 @@ def draw_bits(key: int, number: int, elements: Any, n: int) -> Array:
     return mix_bits(mix_bits(low ^ elements) + (high ^ samples[:, None]))
 
 
-def draw_below(key, number, element, n, choices):
+def draw_below(key: int, number: int, element: int, n: int, choices: int) -> Array:
     """An integer from 0 to choices - 1 for each of n samples."""
     return (draw_bits(key, number, [element], n)[:, 0].astype(np.int64) * choices) >> 32
 
 
-def draw_shares(key, number, elements, n):
+def draw_shares(key: int, number: int, elements: Any, n: int) -> Array:
     """Numbers between 0 and 1, (n, elements)."""
     return (draw_bits(key, number, elements, n) + 0.5) / 2**32
 
@@ -508,14 +508,14 @@ def dropout_mask(key: int, number: int, n: int, size: int, rate: float) -> Array
     return np.where(drawn < rate * 2**32, 0, 1 / (1 - rate))
 
 
-def gaussian_noise(key, number, n, size):
+def gaussian_noise(key: int, number: int, n: int, size: int) -> Array:
     """What is added to the numbers of n samples, for a standard deviation of 1 (Box and Muller 1958)."""
     u = draw_shares(key, number, 2 * np.arange(size), n)
     v = draw_bits(key, number, 2 * np.arange(size) + 1, n).astype(np.int32) / 2**32
     return np.sqrt(-2 * np.log(u)) * np.cos(2 * np.pi * v)
 
 
-def random_flip(x, key, number, horizontal, vertical):
+def random_flip(x: Array, key: int, number: int, horizontal: bool, vertical: bool) -> Array:
     """Rows and columns of a sample backwards where it draws so."""
     y = x.copy()
     for element, wanted in enumerate((vertical, horizontal)):
@@ -524,7 +524,9 @@ def random_flip(x, key, number, horizontal, vertical):
     return y
 
 
-def random_window(x, key, number, size, tops, lefts):
+def random_window(
+    x: Array, key: int, number: int, size: Pair, tops: Sequence[int], lefts: Sequence[int]
+) -> Array:
     """A window of each sample, from the first of its choices on; the border is repeated beyond the image."""
     top = tops[0] + draw_below(key, number, 2, len(x), len(tops))
     left = lefts[0] + draw_below(key, number, 3, len(x), len(lefts))
@@ -535,7 +537,7 @@ def random_window(x, key, number, size, tops, lefts):
     return np.stack([image[:, i][:, :, j] for image, i, j in zip(x, rows, columns)])
 
 
-def random_rotation(x, key, number, degrees):
+def random_rotation(x: Array, key: int, number: int, degrees: float) -> Array:
     """Each sample turned about its middle, bilinear; the border is repeated beyond the image."""
     angle = np.radians(degrees) * (2 * draw_shares(key, number, [4], len(x))[:, 0] - 1)
     middle = np.subtract(x.shape[2:], 1) / 2
@@ -548,7 +550,9 @@ def random_rotation(x, key, number, degrees):
     return y
 
 
-def erasing_mask(key, number, n, shape, size, aspect, probability):
+def erasing_mask(
+    key: int, number: int, n: int, shape: Pair, size: tuple[float, float], aspect: float, probability: float
+) -> Array:
     """0 in a rectangle of n samples of that (height, width), 1 elsewhere: Zhong et al. 2020."""
     wanted, area, stretch = draw_shares(key, number, [0, 1, 2], n).T
     area = (size[0] + (size[1] - size[0]) * area) * np.prod(shape)

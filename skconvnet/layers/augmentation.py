@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any
 
+from skconvnet._plan import Plan
+from skconvnet._types import Shape, Size
 from skconvnet._values import check_numbers
 from skconvnet.kernels.augmentation import Erasing, Noise, Warp
+from skconvnet.kernels.memory import Image
 from skconvnet.layers.base import Layer, check_flag, check_image, check_pair
 from skconvnet.layers.window import slide
 
@@ -13,15 +17,19 @@ from skconvnet.layers.window import slide
 class _Augmentation(Layer):
     """What the layers share that act on images, in training alone, and keep their shape."""
 
-    def output_shape(self, shape):
+    def output_shape(self, shape: Shape) -> Shape:
         check_image(shape)
         return shape
 
-    def lower(self, plan, x, places):
+    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
         return self._change(plan, x) if plan.training else x
 
+    def _change(self, plan: Plan, x: Image) -> Image:
+        """Make the kernel calls of training."""
+        raise NotImplementedError
 
-def _warp(plan, x, shape, **choices):
+
+def _warp(plan: Plan, x: Image, shape: Shape, **choices: Any) -> Image:
     """Make the call of an affine map, and give what it makes of x, of a shape."""
     y = plan.add_image(shape, x)
     plan.add_call(Warp(x, y, plan.number_draw(), **choices))
@@ -62,12 +70,12 @@ class RandomFlip(_Augmentation):
     horizontal: bool = True
     vertical: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_flag("RandomFlip", "horizontal", self.horizontal)
         check_flag("RandomFlip", "vertical", self.vertical)
 
-    def _change(self, plan, x):
+    def _change(self, plan: Plan, x: Image) -> Image:
         return _warp(plan, x, x.shape, flip=self.vertical, mirror=self.horizontal)
 
 
@@ -97,13 +105,13 @@ class RandomShift(_Augmentation):
     >>> layers = [RandomShift((2, 4)), Conv2D(8)]
     """
 
-    pixels: int | tuple = 2
+    pixels: Size = 2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_pair("RandomShift", "pixels", self.pixels, 0)
 
-    def _change(self, plan, x):
+    def _change(self, plan: Plan, x: Image) -> Image:
         rows, columns = check_pair("RandomShift", "pixels", self.pixels, 0)
         return _warp(plan, x, x.shape, tops=range(-rows, rows + 1), lefts=range(-columns, columns + 1))
 
@@ -145,15 +153,15 @@ class RandomCrop(Layer):
     (3, 32, 32)
     """
 
-    size: int | tuple
-    padding: int | tuple = 0
+    size: Size
+    padding: Size = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_pair("RandomCrop", "size", self.size, 1)
         check_pair("RandomCrop", "padding", self.padding, 0)
 
-    def _list_starts(self, shape):
+    def _list_starts(self, shape: Shape) -> list[range]:
         """Give the rows, and the columns, of the image that windows may begin at."""
         size = check_pair("RandomCrop", "size", self.size, 1)
         padding = check_pair("RandomCrop", "padding", self.padding, 0)
@@ -161,16 +169,16 @@ class RandomCrop(Layer):
         counts = slide(shape, size, (1, 1), padding, "Use a smaller size, or more padding.")
         return [range(-before, n - before) for n, before in zip(counts, padding)]
 
-    def _list_middle(self, shape):
+    def _list_middle(self, shape: Shape) -> list[range]:
         """Give the row, and the column, that the window in the middle begins at."""
         return [starts[(len(starts) - 1) // 2 :][:1] for starts in self._list_starts(shape)]
 
-    def output_shape(self, shape):
+    def output_shape(self, shape: Shape) -> Shape:
         check_image(shape)
         self._list_starts(shape)
         return shape[0], *check_pair("RandomCrop", "size", self.size, 1)
 
-    def lower(self, plan, x, places):
+    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
         shape = self.output_shape(x.shape)
         if shape == x.shape and not plan.training:
             return x
@@ -209,11 +217,11 @@ class RandomRotation(_Augmentation):
 
     degrees: float = 10
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_numbers(self, degrees="[0, 180]")
 
-    def _change(self, plan, x):
+    def _change(self, plan: Plan, x: Image) -> Image:
         return _warp(plan, x, x.shape, degrees=float(self.degrees))
 
 
@@ -257,11 +265,11 @@ class RandomErasing(_Augmentation):
     >>> layers = [RandomErasing(probability=0.25), Conv2D(8)]
     """
 
-    size: tuple = (0.02, 0.4)
+    size: tuple[float, float] = (0.02, 0.4)
     probability: float = 0.5
     _aspect = 0.3
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_numbers(self, probability="[0, 1]")
         pair = self.size if isinstance(self.size, tuple) and len(self.size) == 2 else ("", "")
@@ -271,9 +279,9 @@ class RandomErasing(_Augmentation):
                 f"share of the image's area, got {self.size!r}."
             )
 
-    def _change(self, plan, x):
+    def _change(self, plan: Plan, x: Image) -> Image:
         y = plan.add_twin(x)
-        size = tuple(map(float, self.size))
+        size = float(self.size[0]), float(self.size[1])
         plan.add_call(Erasing(x, y, plan.number_draw(), size, self._aspect, float(self.probability)))
         return y
 
@@ -311,11 +319,11 @@ class GaussianNoise(Layer):
 
     stddev: float = 0.1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_numbers(self, stddev="[0, inf)")
 
-    def lower(self, plan, x, places):
+    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
         if not plan.training:
             return x
         y = plan.add_twin(x)

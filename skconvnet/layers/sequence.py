@@ -43,7 +43,7 @@ def name_layers(layers: Sequence[Layer | None]) -> list[tuple[str, Layer | None]
     return named
 
 
-def find_layers(named, places, what):
+def find_layers(named: list[tuple[str, Layer | None]], places: Sequence[str | int], what: str) -> list[str]:
     """Give the search keys of layers that are given by search key or position.
 
     Parameters
