@@ -2,7 +2,10 @@
 
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
+
+from skconvnet._types import Record, Show
 
 # column of the table: width, format
 _COLUMNS = {
@@ -16,7 +19,7 @@ _COLUMNS = {
 }
 
 
-def print_record(record, first):
+def print_record(record: Record, first: bool) -> None:
     """Print a line of the epoch table, under its head if it is the first of its columns."""
     columns = {name: column for name, column in _COLUMNS.items() if name in record}
     if first:
@@ -24,14 +27,14 @@ def print_record(record, first):
     print("  ".join(_format(record[name], *column) for name, column in columns.items()), flush=True)
 
 
-def _format(value, width, form):
+def _format(value: float, width: int, form: str) -> str:
     """Give a number in a column's width, with an exponent if it is too large for the column's format."""
     text = f"{value:>{width}{form}}"
     return text if len(text) <= width else f"{value:>{width}.{width - 7}e}"
 
 
 @contextmanager
-def draw_bar(epoch, verbose):
+def draw_bar(epoch: int, verbose: int) -> Iterator[Show]:
     """Give a function that draws the share of an epoch that is done; its line is wiped off in the end.
 
     It draws nothing unless verbose is above 1 and the output is a terminal, in whose files and notebooks
@@ -39,7 +42,7 @@ def draw_bar(epoch, verbose):
     """
     drawn, last = 0, time.perf_counter()
 
-    def draw(share):
+    def draw(share: float) -> None:
         nonlocal drawn, last
         now = time.perf_counter()
         if now - last >= 0.1:

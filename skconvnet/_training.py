@@ -5,13 +5,17 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 
 from skconvnet import kernels
-from skconvnet._losses import CROSS_ENTROPY
+from skconvnet._losses import CROSS_ENTROPY, Loss
+from skconvnet._network import Network
 from skconvnet._progress import draw_bar, print_record
-from skconvnet.schedules import resolve_schedule
+from skconvnet._types import Array, Fields, Record, Show
+from skconvnet.optimizers import Optimizer
+from skconvnet.schedules import Schedule, resolve_schedule
 
 
 class Trainer:
@@ -34,25 +38,28 @@ class Trainer:
         Steps taken so far.
     """
 
-    def __init__(self, network, optimizer, rng, loss=CROSS_ENTROPY):
+    def __init__(
+        self, network: Network, optimizer: Optimizer, rng: np.random.RandomState, loss: Loss = CROSS_ENTROPY
+    ) -> None:
         self.network = network
         self.loss = loss
         self._optimizer = optimizer
         self.rng = rng
         self._state = np.zeros((2, network.n_params), network.dtype)
         self.steps = np.zeros(1, np.intp)
-        self._schedule = self._memory = None
+        self._schedule: Any = None  # until the first epoch
+        self._memory: Any = None
 
-    def copy(self):
+    def copy(self) -> Self:
         """Give a trainer that can go on while this one stays as it is."""
         return copy.deepcopy(self)
 
-    def note_state(self):
+    def note_state(self) -> Any:
         """Give all that an epoch changes, for `restore`."""
         arrays = self.network.params, self._state, self.steps
         return self.rng.get_state(), [array.copy() for array in arrays]
 
-    def restore(self, state):
+    def restore(self, state: Any) -> None:
         """Put everything back to where it was.
 
         Parameters
@@ -65,7 +72,7 @@ class Trainer:
         for array, before in zip((self.network.params, self._state, self.steps), arrays):
             array[...] = before
 
-    def use(self, optimizer, loss):
+    def use(self, optimizer: Optimizer, loss: Loss) -> None:
         """Go on with another optimizer and loss.
 
         Parameters
@@ -80,17 +87,17 @@ class Trainer:
 
     def prepare(
         self,
-        X,
-        target,
-        weight,
-        batch_size,
-        learning_rate,
-        shuffle,
-        n_threads,
-        weight_decay=0.0,
-        clip_norm=None,
-        data_format="channels_first",
-    ):
+        X: Array,
+        target: Array,
+        weight: Array,
+        batch_size: int,
+        learning_rate: float | Schedule,
+        shuffle: bool,
+        n_threads: int,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        data_format: str = "channels_first",
+    ) -> Callable[..., Record]:
         """Settle what to train on.
 
         Parameters
@@ -121,11 +128,11 @@ class Trainer:
         program = network.compile(training=True)
         samples = network.wrap(X)
         targets = network.wrap_target(target, weight, self.loss)
-        batch_size = min(batch_size, np.count_nonzero(weight))
+        batch_size = min(batch_size, int(np.count_nonzero(weight)))
         workspace = network.make_workspace(program, n_threads, batch_size)
         optimizer, decaying = self._describe_steps(weight_decay, clip_norm)
 
-        def train_on(order, rates, key, show):
+        def train_on(order: Array, rates: Array, key: int, show: Show) -> Array:
             # what mixes and augments does not move the generator of orders
             mixing, augmenting = (np.random.RandomState([use, key >> 32, key & 0xFFFFFFFF]) for use in (0, 1))
             sizes = np.minimum(batch_size, len(order) - batch_size * np.arange(len(rates)))
@@ -162,13 +169,15 @@ class Trainer:
 
         return self.prepare_epochs(train_on, weight, batch_size, learning_rate, shuffle)
 
-    def _describe_steps(self, weight_decay, clip_norm):
+    def _describe_steps(self, weight_decay: float, clip_norm: float | None) -> tuple[Fields, Array]:
         """Give the numbers in the kernels' optimizer_t, and from where to where numbers decay."""
         machine = kernels.get_machine(self.network.dtype)
         optimizer = self._optimizer.fields(machine.optimizer_kinds, weight_decay, clip_norm)
         return optimizer, self.network.list_decaying() if weight_decay else np.empty((0, 2), np.intp)
 
-    def prepare_steps(self, n_threads, weight_decay=0.0, clip_norm=None):
+    def prepare_steps(
+        self, n_threads: int, weight_decay: float = 0.0, clip_norm: float | None = None
+    ) -> Callable[[Array, float], None]:
         """Settle how to take steps with gradients from elsewhere.
 
         Parameters
@@ -187,14 +196,21 @@ class Trainer:
         workspace = network.make_workspace(program, n_threads)
         optimizer, decaying = self._describe_steps(weight_decay, clip_norm)
 
-        def take_step(gradients, rate):
+        def take_step(gradients: Array, rate: float) -> None:
             program.step(
                 gradients, optimizer, decaying, rate, network.params, self._state, self.steps, workspace
             )
 
         return take_step
 
-    def prepare_epochs(self, train_on, weight, batch_size, learning_rate, shuffle):
+    def prepare_epochs(
+        self,
+        train_on: Callable[[Array, Array, int, Show], Array],
+        weight: Array,
+        batch_size: int,
+        learning_rate: float | Schedule,
+        shuffle: bool,
+    ) -> Callable[..., Record]:
         """Settle what an epoch is.
 
         Parameters
@@ -217,7 +233,7 @@ class Trainer:
         if schedule != self._schedule:
             self._schedule, self._memory = schedule, schedule.start()
 
-        def run_epoch(show=lambda share: None):
+        def run_epoch(show: Show = lambda share: None) -> Record:
             start = time.perf_counter()
             order = self.rng.permutation(rows) if shuffle else rows
             rates = schedule.rates(self.steps[0] + batches, self._memory)
@@ -232,7 +248,9 @@ class Trainer:
 
         return run_epoch
 
-    def prepare_validation(self, X, rows, target, weight, n_threads):
+    def prepare_validation(
+        self, X: Array, rows: Array, target: Array, weight: Array, n_threads: int
+    ) -> Callable[[], Record]:
         """Settle what to validate on.
 
         Parameters
@@ -258,13 +276,13 @@ class Trainer:
         targets = network.wrap_target(target, used, self.loss)
         workspace = network.make_workspace(program, n_threads)
 
-        def evaluate():
+        def evaluate() -> Record:
             loss, score, total = program.evaluate(samples, rows, targets, used, network.params, workspace)
             return {"valid_loss": loss / total, "valid_score": score / total}
 
         return evaluate
 
-    def follow(self, record):
+    def follow(self, record: Record) -> None:
         """Show the schedule a whole epoch.
 
         Parameters
@@ -293,15 +311,15 @@ class Patience:
     Prechelt, "Early stopping - but when?", in Neural Networks: Tricks of the Trade, 1998.
     """
 
-    watch: Callable
+    watch: Callable[[Record], float]
     n_iter_no_change: int
     tol: float
     best: float = -np.inf
     best_iter: int = 0
-    best_params: np.ndarray | None = None
+    best_params: Array | None = None
     waited: int = 0
 
-    def follow(self, record, params):
+    def follow(self, record: Record, params: Array) -> bool:
         """See an epoch's record and the weights then; say whether to stop."""
         value = self.watch(record)
         self.waited = 0 if value > self.best + self.tol else self.waited + 1
@@ -312,22 +330,22 @@ class Patience:
         return self.waited >= self.n_iter_no_change
 
 
-def pass_epoch():
+def pass_epoch() -> Callable[[], bool]:
     """Begin an epoch that nobody watches, and whose end stops nothing."""
     return lambda: False
 
 
 def train(
-    trainer,
-    run_epoch,
-    n_epochs,
-    history,
-    verbose,
-    interruptible,
-    evaluate=None,
-    patience=None,
-    begin_epoch=pass_epoch,
-):
+    trainer: Trainer,
+    run_epoch: Callable[[Show], Record],
+    n_epochs: int,
+    history: list[Record],
+    verbose: int,
+    interruptible: bool,
+    evaluate: Callable[[], Record] | None = None,
+    patience: Patience | None = None,
+    begin_epoch: Callable[[], Callable[[], bool]] = pass_epoch,
+) -> None:
     """Run epochs and append their records to history.
 
     Parameters
