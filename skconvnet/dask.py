@@ -4,20 +4,37 @@ import copy
 import functools
 import time
 import warnings
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
 from skconvnet import kernels
-from skconvnet._losses import measure_precisions
+from skconvnet._base import BaseConvNet
+from skconvnet._losses import Loss, measure_precisions
 from skconvnet._sklearn_compat import has_callbacks
+from skconvnet._training import Trainer
+from skconvnet._types import Array, Record, Show
 from skconvnet.layers import Augment, Mixup, Standardize
+from skconvnet.schedules import Schedule
 
 __all__ = ["fit"]
+
+Model = TypeVar("Model", bound=BaseConvNet)
 
 PATIENCE = 5.0  # seconds until a worker that does not answer is looked for
 
 
-def fit(estimator, X, y, sample_weight=None, *, client=None, X_val=None, y_val=None):
+def fit(
+    estimator: Model,
+    X: Any,
+    y: Any,
+    sample_weight: Any = None,
+    *,
+    client: Any = None,
+    X_val: Any = None,
+    y_val: Any = None,
+) -> Model:
     """Fit one network on all workers of a Dask cluster.
 
     Each worker holds a share of the samples, neighbours in X, which it gets once. Every mini-batch is the
@@ -110,7 +127,7 @@ def fit(estimator, X, y, sample_weight=None, *, client=None, X_val=None, y_val=N
     return estimator._fit(prepare, local, y, sample_weight, X_val, y_val, None)
 
 
-def import_dask():
+def import_dask() -> tuple[Any, Any]:
     """Give the packages dask, with its arrays, and distributed, or say how to get them."""
     try:
         import dask.array
@@ -122,7 +139,7 @@ def import_dask():
     return dask, distributed
 
 
-def _find_client(distributed):
+def _find_client(distributed: Any) -> Any:
     """Give the current client, or say how to make one."""
     try:
         return distributed.get_client()
@@ -132,7 +149,7 @@ def _find_client(distributed):
         ) from error
 
 
-def _check_dask_array(estimator, X, X_val):
+def _check_dask_array(estimator: Any, X: Any, X_val: Any) -> None:
     """Refuse a dask array whose numbers this process would have to know."""
     if np.isnan(X.shape[0]):
         raise ValueError(
@@ -154,21 +171,21 @@ def _check_dask_array(estimator, X, X_val):
 
 
 def prepare_on_cluster(
-    client,
-    estimator,
-    X,
-    trainer,
-    images,
-    target,
-    weight,
-    batch_size,
-    learning_rate,
-    shuffle,
-    n_threads,
-    weight_decay,
-    clip_norm,
-    data_format,
-):
+    client: Any,
+    estimator: Any,
+    X: Any,
+    trainer: Trainer,
+    images: Array,
+    target: Array,
+    weight: Array,
+    batch_size: int,
+    learning_rate: float | Schedule,
+    shuffle: bool,
+    n_threads: int,
+    weight_decay: float,
+    clip_norm: float | None,
+    data_format: str,
+) -> Callable[..., Record]:
     """Settle what to train on, in the place of `Trainer.prepare`, with the samples of X on the workers.
 
     Returns
@@ -186,7 +203,7 @@ def prepare_on_cluster(
     take_step = trainer.prepare_steps(n_threads, weight_decay, clip_norm)
     team = _Team(client, estimator, X, target, weight, batch_size)
 
-    def train_on(order, rates, key, show):
+    def train_on(order: Array, rates: Array, key: int, show: Show) -> Array:
         sums = np.zeros(3)
         for k, rate in enumerate(rates):
             rows = order[k * batch_size : (k + 1) * batch_size]
@@ -205,7 +222,7 @@ def prepare_on_cluster(
 
     run = trainer.prepare_epochs(train_on, weight, batch_size, learning_rate, shuffle)
 
-    def run_epoch(show=lambda share: None):
+    def run_epoch(show: Show = lambda share: None) -> Record:
         state = trainer.note_state()
         while True:
             try:
@@ -225,10 +242,9 @@ def prepare_on_cluster(
     return run_epoch
 
 
-def _list_losses():
+def _list_losses() -> tuple[type[BaseException], ...]:
     """The errors that the loss of a worker may lead to; a TimeoutError is an OSError."""
-    from distributed import KilledWorker
-    from distributed.utils import CancelledError
+    from distributed import CancelledError, KilledWorker
 
     return OSError, RuntimeError, CancelledError, KilledWorker
 
@@ -236,14 +252,16 @@ def _list_losses():
 class _Team:
     """The workers that hold the samples, each a run of neighbours."""
 
-    def __init__(self, client, estimator, X, target, weight, batch_size):
+    def __init__(
+        self, client: Any, estimator: Any, X: Any, target: Array, weight: Array, batch_size: int
+    ) -> None:
         self._client, self._estimator, self._X = client, estimator, X
         self._target, self._weight, self._batch_size = target, weight, batch_size
         self._loss = estimator._trainer.loss
         self._precisions = None if target.ndim == 1 else measure_precisions(target, weight)
         self._addresses, self._bounds, self._futures, self._shards = [], [0], [], []
 
-    def gather(self):
+    def gather(self) -> None:
         """Share the samples out to all workers that are there, unless they are."""
         if self._shards:
             return
@@ -273,7 +291,7 @@ class _Team:
             )
         self._shards = [self._fetch(future) for future in self._futures]
 
-    def _fetch(self, future):
+    def _fetch(self, future: Any) -> Any:
         """Wait for what a worker gives, or raise a TimeoutError if a worker is lost."""
         while True:
             try:
@@ -282,7 +300,7 @@ class _Team:
                 if self._list_lost():
                     raise
 
-    def _list_lost(self):
+    def _list_lost(self) -> list[str]:
         """Give the addresses of workers that are gone, or have forgotten their share."""
         present = self._client.nthreads()
         forgetful = {
@@ -290,7 +308,7 @@ class _Team:
         }
         return [a for a in self._addresses if a not in present or (self._shards and a in forgetful)]
 
-    def dismiss_lost(self):
+    def dismiss_lost(self) -> list[str]:
         """Give the addresses of lost workers, waiting a little for the news; take all shares back if any."""
         end = time.monotonic() + PATIENCE
         while not (lost := self._list_lost()) and time.monotonic() < end:
@@ -299,7 +317,7 @@ class _Team:
             self._addresses, self._futures, self._shards = [], [], []
         return lost
 
-    def differentiate(self, rows, *batch):
+    def differentiate(self, rows: Array, *batch: Any) -> tuple[float, float, Array, Array]:
         """Give a batch's mean loss and weighted score, and what each worker with samples in it has to say.
 
         batch: what `_Shard.differentiate` takes.
@@ -321,7 +339,16 @@ class _Team:
 class _Shard:
     """A worker's samples, which a Dask actor holds; gives their gradients."""
 
-    def __init__(self, X, target, weight, precisions, loss, estimator, batch_size):
+    def __init__(
+        self,
+        X: Any,
+        target: Array,
+        weight: Array,
+        precisions: Array | None,
+        loss: Loss,
+        estimator: Any,
+        batch_size: int,
+    ) -> None:
         self._images, _ = estimator._check_images(X)
         self._weight, self._network = weight, estimator.network_
         _, distributed = import_dask()
@@ -331,7 +358,9 @@ class _Shard:
         self._targets = self._network.wrap_target(target, weight, loss, precisions)
         self._workspace = self._network.make_workspace(self._program, n_threads, min(batch_size, len(weight)))
 
-    def differentiate(self, rows, number, total, key, step, params):
+    def differentiate(
+        self, rows: Array, number: int, total: float, key: int, step: int, params: Array
+    ) -> tuple[float, float, Array]:
         """Give some samples' part in a batch.
 
         rows: which of the samples; number: which worker this is; total: the batch's weight; key: for
