@@ -2,9 +2,11 @@
 
 import copy
 import math
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Self, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
@@ -12,8 +14,9 @@ from skconvnet import layers
 from skconvnet._base import BaseConvNet
 from skconvnet._files import replace_file
 from skconvnet._plan import Plan
-from skconvnet._types import Path
+from skconvnet._types import Array, Path, Shape, Sides
 from skconvnet._versions import __version__
+from skconvnet.layers import Layer
 from skconvnet.layers.activation import resolve_activation
 from skconvnet.layers.window import pad_image
 
@@ -101,7 +104,7 @@ def to_onnx(estimator: BaseConvNet, path: Path) -> Any:
     return model
 
 
-def import_onnx():
+def import_onnx() -> Any:
     """Give the package onnx, or say how to get it."""
     try:
         import onnx
@@ -113,18 +116,20 @@ def import_onnx():
 class _Graph:
     """Collects the nodes, the arrays, and the inputs and outputs of a model."""
 
-    def __init__(self, onnx, weights):
+    def __init__(self, onnx: Any, weights: Mapping[str, Array]) -> None:
         self._onnx, self.weights, self.key = onnx, weights, "estimator"
         self._nodes, self._arrays = [], {}
         self._values = {"inputs": [], "outputs": []}
 
-    def at(self, key):
+    def at(self, key: str) -> Self:
         """Give the same graph, which now finds and names what belongs to the layer of this key."""
         graph = copy.copy(self)
         graph.key = key
         return graph
 
-    def add(self, operator, *inputs, output=None, **attributes):
+    def add(
+        self, operator: str, *inputs: ArrayLike | None, output: str | None = None, **attributes: Any
+    ) -> str:
         """Append a node, and give its output's name; an input is a name, an array, or None to leave out."""
         output = output or f"{self.key}.{operator}.{len(self._nodes)}"
         names = [
@@ -135,12 +140,12 @@ class _Graph:
         self._nodes.append(self._onnx.helper.make_node(operator, names, [output], output, **attributes))
         return output
 
-    def find(self, name, default=None):
+    def find(self, name: str, default: ArrayLike | None = None) -> ArrayLike | None:
         """Make a parameter of the layer part of the model, and give its name; default if there is none."""
         name = f"{self.key}.{name}"
         return self._store(name, self.weights[name]) if name in self.weights else default
 
-    def _store(self, name, value):
+    def _store(self, name: str, value: ArrayLike) -> str:
         """Make an array part of the model: of float32, int64 or text."""
         value = np.asarray(value)
         with np.errstate(over="ignore"):
@@ -150,16 +155,16 @@ class _Graph:
         self._arrays[name] = array
         return name
 
-    def add_value(self, where, name, dtype, shape):
+    def add_value(self, where: str, name: str, dtype: DTypeLike, shape: Shape) -> None:
         """Declare one of the inputs or outputs, of n samples of a shape."""
         value = self._onnx.helper.make_tensor_value_info(name, self.get_type(dtype), ("n", *shape))
         self._values[where].append(value)
 
-    def get_type(self, dtype):
+    def get_type(self, dtype: DTypeLike) -> Any:
         """Give ONNX's number of a dtype; text is object."""
         return self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
 
-    def make_model(self, name):
+    def make_model(self, name: str) -> Any:
         """Put the parts together."""
         helper, as_tensor = self._onnx.helper, self._onnx.numpy_helper.from_array
         arrays = [as_tensor(array, name) for name, array in self._arrays.items()]
@@ -173,7 +178,11 @@ class _Graph:
         )
 
 
-def _write_layer(graph, layer, x, shape):
+# (graph, layer, x, input shape) -> the name of the layer's output
+Writer: TypeAlias = Callable[[_Graph, Any, str, Shape], str]
+
+
+def _write_layer(graph: _Graph, layer: Layer, x: str, shape: Shape) -> str:
     """Write the layer that graph is at, for an input of this name and shape, and give its output's name."""
     if type(layer) in WRITERS:
         return WRITERS[type(layer)](graph, layer, x, shape)
@@ -187,22 +196,24 @@ def _write_layer(graph, layer, x, shape):
     )
 
 
-def _write(operator, list_attributes=lambda layer, shape: {}):
+def _write(
+    operator: str, list_attributes: Callable[[Any, Shape], dict[str, Any]] = lambda layer, shape: {}
+) -> Writer:
     """Give what writes a layer as one node, with the attributes that follow from the layer and its input."""
 
-    def write(graph, layer, x, shape):
+    def write(graph: _Graph, layer: Layer, x: str, shape: Shape) -> str:
         return graph.add(operator, x, **list_attributes(layer, shape))
 
     return write
 
 
-def _list_sides(padding):
+def _list_sides(padding: Sides) -> tuple[int, int, int, int]:
     """Give ((top, bottom), (left, right)) in ONNX's order: top, left, bottom, right."""
     (top, bottom), (left, right) = padding
     return top, left, bottom, right
 
 
-def _pad(graph, x, padding):
+def _pad(graph: _Graph, x: str, padding: Sides) -> str:
     """Put zeros around an image, if there are any to put."""
     top, left, bottom, right = _list_sides(padding)
     if not (top or left or bottom or right):
@@ -210,12 +221,12 @@ def _pad(graph, x, padding):
     return graph.add("Pad", x, (0, 0, top, left, 0, 0, bottom, right))
 
 
-def _activate(graph, layer, x, shape):
+def _activate(graph: _Graph, layer: Any, x: str, shape: Shape) -> str:
     """Write the activation that is part of a layer."""
     return _write_layer(graph, resolve_activation(graph.key, layer.activation), x, layer.output_shape(shape))
 
 
-def _write_convolution(graph, layer, x, shape):
+def _write_convolution(graph: _Graph, layer: layers.Conv2D, x: str, shape: Shape) -> str:
     kernel, stride, dilation = layer._pairs()
     y = graph.add(
         "Conv",
@@ -231,7 +242,7 @@ def _write_convolution(graph, layer, x, shape):
     return _activate(graph, layer, y, shape)
 
 
-def _write_local_convolution(graph, layer, x, shape):
+def _write_local_convolution(graph: _Graph, layer: layers.LocallyConnected2D, x: str, shape: Shape) -> str:
     (kh, kw), (down, right) = layer._pairs()
     padding = pad_image(shape, (kh, kw), (down, right), layer.padding)
     x = _pad(graph, x, padding)
@@ -251,33 +262,33 @@ def _write_local_convolution(graph, layer, x, shape):
     return _activate(graph, layer, y, shape)
 
 
-def _write_dense(graph, layer, x, shape):
+def _write_dense(graph: _Graph, layer: layers.Dense, x: str, shape: Shape) -> str:
     x = _write_flatten(graph, layer, x, shape)
     y = graph.add("Gemm", x, graph.find("weight"), graph.find("bias"), transB=1)
     return _activate(graph, layer, y, shape)
 
 
-def _write_flatten(graph, layer, x, shape):
+def _write_flatten(graph: _Graph, layer: Layer, x: str, shape: Shape) -> str:
     return x if len(shape) == 1 else graph.add("Flatten", x)
 
 
-def _list_window(layer, shape):
+def _list_window(layer: Any, shape: Shape) -> dict[str, Any]:
     """Give the attributes of a pooling; ONNX's average, too, is that of the pixels that are there."""
     window, stride = layer._pairs()
     sides = _list_sides(pad_image(shape, window, stride, layer.padding))
     return {"kernel_shape": window, "strides": stride, "pads": sides}
 
 
-def _write_global_pool(operator):
+def _write_global_pool(operator: str) -> Writer:
     """Give what writes a pooling over whole images, which ONNX leaves in one pixel."""
 
-    def write(graph, layer, x, shape):
+    def write(graph: _Graph, layer: Layer, x: str, shape: Shape) -> str:
         return graph.add("Flatten", graph.add(operator, x))
 
     return write
 
 
-def _write_batch_norm(graph, layer, x, shape):
+def _write_batch_norm(graph: _Graph, layer: layers.BatchNorm, x: str, shape: Shape) -> str:
     return graph.add(
         "BatchNormalization",
         x,
@@ -289,7 +300,7 @@ def _write_batch_norm(graph, layer, x, shape):
     )
 
 
-def _write_standardization(graph, layer, x, shape):
+def _write_standardization(graph: _Graph, layer: layers.Standardize, x: str, shape: Shape) -> str:
     # BatchNormalization may compute x / std - mean / std, which cancels where mean is large
     mean, variance = (
         graph.weights[f"{graph.key}.running_{name}"].reshape(-1, *(1 for _ in shape[1:]))
@@ -298,21 +309,21 @@ def _write_standardization(graph, layer, x, shape):
     return graph.add("Div", graph.add("Sub", x, mean), np.sqrt(variance))
 
 
-def _write_layer_norm(graph, layer, x, shape):
+def _write_layer_norm(graph: _Graph, layer: layers.LayerNorm, x: str, shape: Shape) -> str:
     scale, bias = graph.find("weight", np.ones(shape)), graph.find("bias")
     return graph.add("LayerNormalization", x, scale, bias, axis=1, epsilon=float(layer.epsilon))
 
 
-def _write_rescaling(graph, layer, x, shape):
+def _write_rescaling(graph: _Graph, layer: layers.Rescaling, x: str, shape: Shape) -> str:
     x = graph.add("Mul", x, float(layer.scale))
     return graph.add("Add", x, float(layer.offset))
 
 
-def _write_zero_padding(graph, layer, x, shape):
+def _write_zero_padding(graph: _Graph, layer: layers.ZeroPad2D, x: str, shape: Shape) -> str:
     return _pad(graph, x, pad_image(shape, (1, 1), (1, 1), layer.padding))
 
 
-def _write_crop(graph, layer, x, shape):
+def _write_crop(graph: _Graph, layer: layers.RandomCrop, x: str, shape: Shape) -> str:
     # beyond the image, the pixels at its border are repeated
     sizes = zip(layer._list_middle(shape), layer.output_shape(shape)[1:], shape[1:])
     for axis, ((start,), n_out, n_in) in enumerate(sizes, 2):
@@ -320,13 +331,13 @@ def _write_crop(graph, layer, x, shape):
     return x
 
 
-def _write_gelu(graph, layer, x, shape):
+def _write_gelu(graph: _Graph, layer: layers.GELU, x: str, shape: Shape) -> str:
     # x / 2 (1 + erf(x / sqrt(2)))
     y = graph.add("Erf", graph.add("Mul", x, math.sqrt(0.5)))
     return graph.add("Mul", graph.add("Mul", x, 0.5), graph.add("Add", y, 1.0))
 
 
-def _write_residual(graph, layer, x, shape):
+def _write_residual(graph: _Graph, layer: layers.Residual, x: str, shape: Shape) -> str:
     ways = []
     for chain in layer._arrange(shape)[:2]:
         y = x
@@ -337,7 +348,7 @@ def _write_residual(graph, layer, x, shape):
 
 
 # What writes a layer, as `_write_layer` does.
-WRITERS = {
+WRITERS: dict[type[Layer], Writer] = {
     layers.Conv2D: _write_convolution,
     layers.LocallyConnected2D: _write_local_convolution,
     layers.Dense: _write_dense,
@@ -366,7 +377,7 @@ WRITERS = {
 }
 
 
-def _write_classes(graph, estimator, z):
+def _write_classes(graph: _Graph, estimator: Any, z: str) -> None:
     """Write what a classifier makes of a network's outputs."""
     loss, several = estimator._trainer.loss.name, bool(estimator._y_shape)
     if several:
@@ -392,7 +403,7 @@ def _write_classes(graph, estimator, z):
     graph.add_value("outputs", "probabilities", np.float32, (len(estimator.classes_),))
 
 
-def _convert_labels(classes):
+def _convert_labels(classes: Array) -> Array:
     """Give labels as int64 or as text, or raise a TypeError if they are neither."""
     labels = np.array(classes.tolist()) if classes.dtype == object else classes
     if labels.dtype.kind == "U":
