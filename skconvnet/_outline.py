@@ -1,9 +1,13 @@
 """The outline of a network: what pictures and notebooks show of each layer."""
 
 import html
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
-from skconvnet.layers import Residual
+from skconvnet._network import Stage
+from skconvnet._types import Shape
+from skconvnet.layers import Layer, Residual
 from skconvnet.layers.sequence import name_layers
 
 
@@ -14,13 +18,13 @@ class Row:
     key: str
     kind: str  # the name of its class
     fields: str  # those that are not the default, as its repr has them
-    output_shape: tuple | None
-    n_parameters: int | None
-    branch: tuple = ()  # the rows within a residual connection
-    shortcut: tuple = ()  # those of its other way, none for the input itself
+    output_shape: Any  # Shape
+    n_parameters: Any  # int
+    branch: tuple[Self, ...] = ()  # the rows within a residual connection
+    shortcut: tuple[Self, ...] = ()  # those of its other way, none for the input itself
 
 
-def outline_stages(stages):
+def outline_stages(stages: Sequence[Stage]) -> tuple[Row, ...]:
     """Give the rows of a compiled network.
 
     Parameters
@@ -34,7 +38,7 @@ def outline_stages(stages):
     return tuple(_outline(stage.key, stage.layer, stage.input_shape) for stage in stages)
 
 
-def outline_layers(layers):
+def outline_layers(layers: Sequence[Layer | None]) -> tuple[Row, ...]:
     """Give the rows of layers that no input shape is known for.
 
     Parameters
@@ -48,7 +52,7 @@ def outline_layers(layers):
     return tuple(_outline(key, layer, None) for key, layer in name_layers(layers) if layer is not None)
 
 
-def format_table(rows):
+def format_table(rows: Sequence[Row]) -> str:
     """Write rows as an HTML table under a heading that unfolds, those within residual connections indented.
 
     Parameters
@@ -75,12 +79,12 @@ def format_table(rows):
     )
 
 
-def format_shape(shape):
+def format_shape(shape: Shape) -> str:
     """A shape as it is written beside a layer: "32 × 14 × 14"."""
     return " × ".join(map(str, shape))
 
 
-def _outline(key, layer, shape):
+def _outline(key: str, layer: Layer, shape: Shape | None) -> Row:
     """Give a layer's row, with rows within it."""
     kind, _, fields = repr(layer).removesuffix(")").partition("(")
     named = "" if layer.name is None else f"name={layer.name!r}"
@@ -91,7 +95,7 @@ def _outline(key, layer, shape):
     return Row(key, kind, fields, *known, *(tuple(_outline(*inner) for inner in way) for way in ways))
 
 
-def _list_ways(residual, shape):
+def _list_ways(residual: Residual, shape: Shape | None) -> Sequence[Any]:
     """Give (key, layer, input shape) of each layer of a residual connection's branch and shortcut."""
     if shape is not None:
         return residual._arrange(shape)[:2]
@@ -102,7 +106,7 @@ def _list_ways(residual, shape):
     ]
 
 
-def _format_row(row, depth):
+def _format_row(row: Row, depth: int) -> str:
     """Write a row and those within it."""
     cells = [f"{row.kind}({row.fields})"]
     if row.output_shape is not None:

@@ -1,19 +1,30 @@
 """What the displays share: whose pictures they are, where they are drawn, how images are shown."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
 from skconvnet._base import BaseConvNet
 from skconvnet._parts import find_stage
 from skconvnet._sklearn_compat import check_matplotlib_support
+from skconvnet._types import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
+
+Panels: TypeAlias = "Sequence[Axes] | Array"  # several axes
 
 
 class Display:
     """Base class of the displays: from data to axes."""
 
     @classmethod
-    def _check(cls, estimator, classes=False):
+    def _check(cls, estimator: BaseConvNet, classes: bool = False) -> None:
         """Require a fitted estimator of this package, and a classifier if classes are needed."""
         owner = f"{cls.__name__}.from_estimator"
         check_matplotlib_support(owner)
@@ -28,7 +39,7 @@ class Display:
             raise ValueError(f"{owner} needs a classifier, got {type(estimator).__name__}.")
 
     @classmethod
-    def _find(cls, estimator, layer):
+    def _find(cls, estimator: BaseConvNet, layer: int | str) -> int:
         """Find a layer by position or search key, or say which there are."""
         try:
             return find_stage(estimator.network_, layer)
@@ -36,7 +47,7 @@ class Display:
             raise ValueError(f"{cls.__name__}.from_estimator: {error}") from None
 
     @classmethod
-    def _check_image(cls, estimator, image):
+    def _check_image(cls, estimator: BaseConvNet, image: ArrayLike) -> Array:
         """Give one sample as the network reads it, (1, channels, height, width)."""
         frame = image.to_frame().T if hasattr(image, "to_frame") else np.asarray(image)[None]
         images, _ = estimator._check_images(frame)
@@ -44,7 +55,7 @@ class Display:
         return images
 
     @classmethod
-    def _require_pixels(cls, estimator):
+    def _require_pixels(cls, estimator: BaseConvNet) -> None:
         """Refuse an estimator of plain vectors."""
         if len(estimator.input_shape_) == 1:
             raise ValueError(
@@ -52,7 +63,7 @@ class Display:
                 f"rows of {estimator.n_features_in_} numbers; give it input_shape=(height, width)."
             )
 
-    def _take_axes(self, ax, n, **layout):
+    def _take_axes(self, ax: Any, n: int, **layout: Any) -> Array:
         """Give n axes: the caller's, or those of a new figure, side by side; sets `axes_` and `figure_`."""
         check_matplotlib_support(f"{type(self).__name__}.plot")
         import matplotlib.pyplot as plt
@@ -70,7 +81,7 @@ class Display:
         return axes
 
 
-def show_image(ax, image, **options):
+def show_image(ax: "Axes", image: Array, **options: Any) -> "AxesImage":
     """Show an image without ticks, its numbers from the smallest to the largest.
 
     Parameters
@@ -95,7 +106,7 @@ def show_image(ax, image, **options):
     return ax.imshow(picture, cmap="gray", vmin=0, vmax=1, **options)
 
 
-def tile(images, n_columns):
+def tile(images: Array, n_columns: int) -> tuple[Array, tuple[int, int]]:
     """Lay images out in rows, with a gap between them.
 
     Parameters
@@ -123,7 +134,7 @@ def tile(images, n_columns):
     return mosaic, (height * zoom + gap, width * zoom + gap)
 
 
-def number_tiles(ax, steps, n_rows, n_columns, first):
+def number_tiles(ax: "Axes", steps: tuple[float, float], n_rows: int, n_columns: int, first: int) -> None:
     """Put a number at each row and column of a mosaic.
 
     Parameters

@@ -1,9 +1,14 @@
 """Learning curves."""
 
+from collections.abc import Sequence
+from typing import Self
+
 import numpy as np
 from sklearn.base import is_classifier
 
-from skconvnet.plotting.base import Display
+from skconvnet._base import BaseConvNet
+from skconvnet._types import Record
+from skconvnet.plotting.base import Display, Panels
 
 
 class LearningCurveDisplay(Display):
@@ -47,14 +52,21 @@ class LearningCurveDisplay(Display):
     >>> plt.close("all")
     """
 
-    def __init__(self, history, *, best_iter=None, loss_name="loss", score_name="score"):
+    def __init__(
+        self,
+        history: Sequence[Record],
+        *,
+        best_iter: int | None = None,
+        loss_name: str = "loss",
+        score_name: str = "score",
+    ) -> None:
         self.history = history
         self.best_iter = best_iter
         self.loss_name = loss_name
         self.score_name = score_name
 
     @classmethod
-    def from_estimator(cls, estimator, *, ax=None):
+    def from_estimator(cls, estimator: BaseConvNet, *, ax: "Panels | None" = None) -> Self:
         """Draw the learning curves of an estimator.
 
         Parameters
@@ -94,7 +106,7 @@ class LearningCurveDisplay(Display):
         )
         return display.plot(ax=ax)
 
-    def plot(self, *, ax=None):
+    def plot(self, *, ax: "Panels | None" = None) -> Self:
         """Draw the curves.
 
         Parameters

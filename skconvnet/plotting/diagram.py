@@ -1,10 +1,20 @@
 """The network as a diagram."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self, TypeAlias
+
 import numpy as np
 
+from skconvnet._base import BaseConvNet
 from skconvnet._network import shorten
 from skconvnet._outline import Row, format_shape, outline_stages
+from skconvnet._types import Shape
 from skconvnet.plotting.base import Display
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Point: TypeAlias = tuple[float, float]
 
 # Sizes in units of a row.
 BOX = 0.72  # height of a box; the rest of a row is an arrow
@@ -50,12 +60,12 @@ class NetworkDisplay(Display):
     >>> plt.close("all")
     """
 
-    def __init__(self, rows, input_shape):
+    def __init__(self, rows: Sequence[Row], input_shape: Shape) -> None:
         self.rows = rows
         self.input_shape = input_shape
 
     @classmethod
-    def from_estimator(cls, estimator, *, ax=None):
+    def from_estimator(cls, estimator: BaseConvNet, *, ax: "Axes | None" = None) -> Self:
         """Draw the network of an estimator.
 
         Parameters
@@ -82,7 +92,7 @@ class NetworkDisplay(Display):
         network = estimator.network_
         return cls(outline_stages(network.stages), network.input_shape).plot(ax=ax)
 
-    def plot(self, *, ax=None):
+    def plot(self, *, ax: "Axes | None" = None) -> Self:
         """Draw the diagram.
 
         Parameters
@@ -127,7 +137,7 @@ class NetworkDisplay(Display):
                 y += _measure(row)
         return self
 
-    def _draw_row(self, row, prefix, x, y):
+    def _draw_row(self, row: Row, prefix: str, x: float, y: float) -> Point:
         """Draw a layer or a residual connection from a place on, and give where it ends."""
         key, middle = prefix + row.key, x + WIDTH / 2
         if row.kind != "Residual":
@@ -150,7 +160,7 @@ class NetworkDisplay(Display):
         self._draw_line(fork, (lane, fork[1]), (lane, y + BOX / 2), (x + WIDTH, y + BOX / 2))
         return middle, y + BOX
 
-    def _draw_line(self, *points):
+    def _draw_line(self, *points: Point) -> None:
         """Draw a line with corners, behind the boxes, that ends in an arrow."""
         style = {"color": "0.45", "linewidth": 1, "zorder": 1}
         self.ax_.plot(*np.transpose(points[:-1]), **style)
@@ -158,7 +168,7 @@ class NetworkDisplay(Display):
             "", points[-1], points[-2], arrowprops={**style, "arrowstyle": "-|>", "shrinkA": 0, "shrinkB": 0}
         )
 
-    def _draw_box(self, key, row, x, y, width):
+    def _draw_box(self, key: str, row: Row, x: float, y: float, width: float) -> None:
         """Draw a layer's box with what is known of it; a narrow one leaves out its fields."""
         from matplotlib.patches import FancyBboxPatch
 
@@ -186,14 +196,14 @@ class NetworkDisplay(Display):
         ]
 
 
-def _measure(row):
+def _measure(row: Row) -> int:
     """The number of rows that a layer takes."""
     if row.kind != "Residual":
         return 1
     return max(sum(map(_measure, row.branch)), len(row.shortcut)) + 1
 
 
-def _measure_side(row):
+def _measure_side(row: Row) -> float:
     """The room that a residual connection's shortcuts take beside it."""
     if row.kind != "Residual":
         return 0
@@ -201,7 +211,7 @@ def _measure_side(row):
     return inner + (SIDE + 1 if row.shortcut else 1)
 
 
-def _share_out(rows):
+def _share_out(rows: Sequence[Row]) -> list[list[Row]]:
     """Share rows out to columns of about equal height, none of them empty."""
     total = sum(map(_measure, rows))
     height = total / -(-total // ROWS)

@@ -1,10 +1,18 @@
 """Filters, and the maps that they make of an image."""
 
-import numpy as np
+from typing import TYPE_CHECKING, Self
 
+import numpy as np
+from numpy.typing import ArrayLike
+
+from skconvnet._base import BaseConvNet
 from skconvnet._parts import cut
+from skconvnet._types import Array, Shape
 from skconvnet._values import suggest
-from skconvnet.plotting.base import Display, number_tiles, show_image, tile
+from skconvnet.plotting.base import Display, Panels, number_tiles, show_image, tile
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class FiltersDisplay(Display):
@@ -41,12 +49,14 @@ class FiltersDisplay(Display):
     >>> plt.close("all")
     """
 
-    def __init__(self, weight, *, layer=None):
+    def __init__(self, weight: Array, *, layer: str | None = None) -> None:
         self.weight = weight
         self.layer = layer
 
     @classmethod
-    def from_estimator(cls, estimator, *, layer=None, ax=None):
+    def from_estimator(
+        cls, estimator: BaseConvNet, *, layer: int | str | None = None, ax: "Axes | None" = None
+    ) -> Self:
         """Draw the filters of an estimator.
 
         Parameters
@@ -93,7 +103,7 @@ class FiltersDisplay(Display):
             raise ValueError(f"{owner}: layer {layer!r} has no filters; {suggest(layer, kernels)}")
         return cls(kernels[key], layer=key).plot(ax=ax)
 
-    def plot(self, *, ax=None):
+    def plot(self, *, ax: "Axes | None" = None) -> Self:
         """Draw the kernels.
 
         Parameters
@@ -175,13 +185,20 @@ class FeatureMapsDisplay(Display):
     >>> plt.close("all")
     """
 
-    def __init__(self, image, maps, *, layer=None):
+    def __init__(self, image: Array, maps: Array, *, layer: str | None = None) -> None:
         self.image = image
         self.maps = maps
         self.layer = layer
 
     @classmethod
-    def from_estimator(cls, estimator, image, *, layer=None, ax=None):
+    def from_estimator(
+        cls,
+        estimator: BaseConvNet,
+        image: ArrayLike,
+        *,
+        layer: int | str | None = None,
+        ax: "Panels | None" = None,
+    ) -> Self:
         """Draw what a layer of an estimator makes of an image.
 
         Parameters
@@ -228,7 +245,7 @@ class FeatureMapsDisplay(Display):
         maps = cut(network, 0, k + 1).forward(images).reshape(stage.output_shape)
         return cls(images[0], maps, layer=stage.key).plot(ax=ax)
 
-    def plot(self, *, ax=None):
+    def plot(self, *, ax: "Panels | None" = None) -> Self:
         """Draw the image and the maps.
 
         Parameters
@@ -264,7 +281,7 @@ class FeatureMapsDisplay(Display):
         return self
 
 
-def fit_figure(shape):
+def fit_figure(shape: Shape) -> tuple[float, float]:
     """Give a figure size in inches, about 6 wide, for a mosaic of this shape with a title and a scale.
 
     Parameters

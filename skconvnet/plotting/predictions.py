@@ -1,11 +1,18 @@
 """Why a prediction is what it is, and which ones are wrong."""
 
 from numbers import Integral
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from skconvnet._base import BaseConvNet
 from skconvnet._parts import cut, differentiate
+from skconvnet._types import Array
 from skconvnet.plotting.base import Display, show_image
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 METHODS = "gradient", "grad_cam"
 
@@ -51,14 +58,25 @@ class SaliencyDisplay(Display):
     >>> plt.close("all")
     """
 
-    def __init__(self, image, saliency, *, target=None, method="gradient"):
+    def __init__(
+        self, image: Array, saliency: Array, *, target: object = None, method: str = "gradient"
+    ) -> None:
         self.image = image
         self.saliency = saliency
         self.target = target
         self.method = method
 
     @classmethod
-    def from_estimator(cls, estimator, image, *, method="gradient", target=None, layer=None, ax=None):
+    def from_estimator(
+        cls,
+        estimator: BaseConvNet,
+        image: ArrayLike,
+        *,
+        method: str = "gradient",
+        target: object = None,
+        layer: int | str | None = None,
+        ax: "Axes | None" = None,
+    ) -> Self:
         """Draw what the score of a class depends on.
 
         The score is the class' output before softmax or sigmoid; of two classes that share one output, the
@@ -127,7 +145,7 @@ class SaliencyDisplay(Display):
         return cls(images[0], saliency, target=classes[place].item(), method=method).plot(ax=ax)
 
     @classmethod
-    def _find_maps(cls, estimator, layer):
+    def _find_maps(cls, estimator: BaseConvNet, layer: int | str | None) -> int:
         """Find the layer that Grad-CAM looks at."""
         stages = estimator.network_.stages
         usable = [
@@ -141,7 +159,7 @@ class SaliencyDisplay(Display):
             )
         return k
 
-    def plot(self, *, ax=None):
+    def plot(self, *, ax: "Axes | None" = None) -> Self:
         """Draw the image and the heat map over it.
 
         Parameters
@@ -215,7 +233,17 @@ class MistakesDisplay(Display):
     >>> plt.close("all")
     """
 
-    def __init__(self, images, y_true, y_pred, probabilities, rows, *, n_mistakes, n_samples):
+    def __init__(
+        self,
+        images: Array,
+        y_true: Array,
+        y_pred: Array,
+        probabilities: Array,
+        rows: Array,
+        *,
+        n_mistakes: int,
+        n_samples: int,
+    ) -> None:
         self.images = images
         self.y_true = y_true
         self.y_pred = y_pred
@@ -225,7 +253,15 @@ class MistakesDisplay(Display):
         self.n_samples = n_samples
 
     @classmethod
-    def from_estimator(cls, estimator, X, y, *, n=16, ax=None):
+    def from_estimator(
+        cls,
+        estimator: BaseConvNet,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        n: int = 16,
+        ax: "Axes | None" = None,
+    ) -> Self:
         """Draw the most confident mistakes of a classifier.
 
         Parameters
@@ -280,7 +316,7 @@ class MistakesDisplay(Display):
         )
         return display.plot(ax=ax)
 
-    def plot(self, *, ax=None):
+    def plot(self, *, ax: "Axes | None" = None) -> Self:
         """Draw the images, each with its label, what was predicted, and how probable that seemed.
 
         Parameters
