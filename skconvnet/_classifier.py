@@ -1,9 +1,13 @@
 """The classifier."""
 
+from collections.abc import Callable, Sequence
 from numbers import Real
+from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import ClassifierMixin
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
@@ -12,11 +16,16 @@ from sklearn.utils.validation import check_is_fitted
 
 from skconvnet._base import BaseConvNet
 from skconvnet._losses import CLASS_LOSSES, Loss
+from skconvnet._network import Network
 from skconvnet._sklearn_compat import Interval, StrOptions, check_first_call
+from skconvnet._types import Array
 from skconvnet.functional import log_softmax, softmax
+from skconvnet.layers import Layer
+from skconvnet.optimizers import Optimizer
+from skconvnet.schedules import Schedule
 
 
-def _gives_probabilities(estimator):
+def _gives_probabilities(estimator: Any) -> bool:
     """Raise an AttributeError unless the estimator's loss is one of probabilities."""
     fitted = hasattr(estimator, "_trainer")
     loss = estimator._trainer.loss.name if fitted else estimator.loss
@@ -191,33 +200,35 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
 
     def __init__(
         self,
-        layers=None,
+        layers: Sequence[Layer | None] | None = None,
         *,
-        input_shape=None,
-        data_format="channels_last",
-        loss="cross_entropy",
-        label_smoothing=0.0,
-        optimizer="adam",
-        learning_rate=1e-3,
-        weight_decay=0.0,
-        clip_norm=None,
-        batch_size="auto",
-        max_iter=50,
-        shuffle=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        scoring=None,
-        warm_start=False,
-        freeze=None,
-        init_from=None,
-        class_weight=None,
-        random_state=None,
-        dtype="auto",
-        n_threads=None,
-        verbose=0,
-    ):
+        input_shape: Sequence[int] | None = None,
+        data_format: Literal["channels_last", "channels_first"] = "channels_last",
+        loss: Literal[
+            "cross_entropy", "binary_cross_entropy", "squared_error", "absolute_error"
+        ] = "cross_entropy",
+        label_smoothing: float = 0.0,
+        optimizer: str | Optimizer = "adam",
+        learning_rate: float | Schedule = 1e-3,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        batch_size: int | Literal["auto"] = "auto",
+        max_iter: int = 50,
+        shuffle: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        scoring: str | Callable[..., float] | None = None,
+        warm_start: bool = False,
+        freeze: Sequence[str | int] | None = None,
+        init_from: BaseConvNet | FrozenEstimator | None = None,
+        class_weight: dict[Any, Any] | Literal["balanced"] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        dtype: Literal["auto", "float32", "float64"] = "auto",
+        n_threads: int | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.layers = layers
         self.input_shape = input_shape
         self.data_format = data_format
@@ -244,12 +255,18 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         self.n_threads = n_threads
         self.verbose = verbose
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = self.loss == "binary_cross_entropy"
         return tags
 
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Train for one epoch over X, going on from where the model is.
 
         Parameters
@@ -284,11 +301,11 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             self._fit_one_epoch(X, y, sample_weight, go_on, self.classes_)
         return self
 
-    def _make_loss(self):
+    def _make_loss(self) -> Loss:
         """The loss of a new network."""
         return Loss(self.loss, self.label_smoothing)
 
-    def _check_y(self, y):
+    def _check_y(self, y: Any) -> Array:
         """Give labels of shape (n,) or, of several labels a sample, (n, n_labels)."""
         y = super()._check_y(y)
         if y.shape[1:] == (1,):
@@ -306,7 +323,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             )
         return y
 
-    def _weigh(self, X, y, sample_weight):
+    def _weigh(self, X: Array, y: Array, sample_weight: ArrayLike | None) -> Array:
         """Give every sample its weight: its own times its class'."""
         weight = super()._weigh(X, y, sample_weight)
         if self.class_weight is not None:
@@ -323,7 +340,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             weight = weight * by_class
         return weight
 
-    def _learn_outputs(self, y, weight, classes):
+    def _learn_outputs(self, y: Array, weight: Array, classes: Any) -> int:
         """Learn the classes, unless they are given, and give the number of outputs."""
         if classes is None:
             self.classes_ = np.unique(y) if y.ndim == 1 else np.arange(y.shape[1])
@@ -342,7 +359,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         one = self.loss == "binary_cross_entropy" and y.ndim == 1 and len(self.classes_) == 2
         return 1 if one else len(self.classes_)
 
-    def _encode(self, y, network):
+    def _encode(self, y: Array, network: Network) -> Array:
         """Give class indices; 0/1 of every output for several labels or a single output."""
         if y.ndim == 2:
             return y.astype(np.uint8)
@@ -355,7 +372,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         index = np.searchsorted(self.classes_, y)
         return index.reshape(-1, 1).astype(np.uint8) if network.output_shape == (1,) else index
 
-    def decision_function(self, X):
+    def decision_function(self, X: ArrayLike) -> Array:
         """Give the outputs before softmax or sigmoid.
 
         Parameters
@@ -374,7 +391,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             return outputs
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs[:, 1] - outputs[:, 0]
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> Array:
         """Give the most probable label of each sample; of several labels, those above probability 1/2.
 
         Parameters
@@ -394,7 +411,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         return self.classes_[(outputs[:, 0] > 0).astype(int) if one else outputs.argmax(axis=1)]
 
     @available_if(_gives_probabilities)
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> Array:
         """Give the probability of each class, in the order of `classes_`, or of each label.
 
         There is no such method when the loss is not one of probabilities.
@@ -412,7 +429,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         return self._normalize_outputs(X, "softmax")
 
     @available_if(_gives_probabilities)
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: ArrayLike) -> Array:
         """Give the logarithm of each probability, finite where the probability underflows.
 
         There is no such method when the loss is not one of probabilities.
@@ -428,7 +445,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         """
         return self._normalize_outputs(X, "log_softmax")
 
-    def _normalize_outputs(self, X, head):
+    def _normalize_outputs(self, X: ArrayLike, head: str) -> Array:
         """Give probabilities with head "softmax", their logarithms with "log_softmax"."""
         check_is_fitted(self)
         if self._trainer.loss.name == "cross_entropy":

@@ -1,11 +1,21 @@
 """The regressor."""
 
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Self
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import RegressorMixin
+from sklearn.frozen import FrozenEstimator
 
 from skconvnet._base import BaseConvNet
 from skconvnet._losses import NUMBER_LOSSES, Loss
+from skconvnet._network import Network
 from skconvnet._sklearn_compat import StrOptions
+from skconvnet._types import Array
+from skconvnet.layers import Layer
+from skconvnet.optimizers import Optimizer
+from skconvnet.schedules import Schedule
 
 
 class ConvNetRegressor(RegressorMixin, BaseConvNet):
@@ -152,31 +162,31 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
 
     def __init__(
         self,
-        layers=None,
+        layers: Sequence[Layer | None] | None = None,
         *,
-        input_shape=None,
-        data_format="channels_last",
-        loss="squared_error",
-        optimizer="adam",
-        learning_rate=1e-3,
-        weight_decay=0.0,
-        clip_norm=None,
-        batch_size="auto",
-        max_iter=50,
-        shuffle=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        scoring=None,
-        warm_start=False,
-        freeze=None,
-        init_from=None,
-        random_state=None,
-        dtype="auto",
-        n_threads=None,
-        verbose=0,
-    ):
+        input_shape: Sequence[int] | None = None,
+        data_format: Literal["channels_last", "channels_first"] = "channels_last",
+        loss: Literal["squared_error", "absolute_error", "huber"] = "squared_error",
+        optimizer: str | Optimizer = "adam",
+        learning_rate: float | Schedule = 1e-3,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        batch_size: int | Literal["auto"] = "auto",
+        max_iter: int = 50,
+        shuffle: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        scoring: str | Callable[..., float] | None = None,
+        warm_start: bool = False,
+        freeze: Sequence[str | int] | None = None,
+        init_from: BaseConvNet | FrozenEstimator | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        dtype: Literal["auto", "float32", "float64"] = "auto",
+        n_threads: int | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.layers = layers
         self.input_shape = input_shape
         self.data_format = data_format
@@ -201,12 +211,12 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         self.n_threads = n_threads
         self.verbose = verbose
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
 
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train for one epoch over X, going on from where the model is.
 
         Parameters
@@ -233,11 +243,11 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
             self._fit_one_epoch(X, y, sample_weight, go_on)
         return self
 
-    def _make_loss(self):
+    def _make_loss(self) -> Loss:
         """The loss of a new network."""
         return Loss(self.loss)
 
-    def _check_y(self, y):
+    def _check_y(self, y: Any) -> Array:
         """Give real numbers of shape (n,) or (n, n_outputs)."""
         y = super()._check_y(y)
         y = y.astype(np.float64) if y.dtype.kind == "O" else y
@@ -245,11 +255,11 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
             raise ValueError(f"y must be real numbers, got {y.dtype}.")
         return y
 
-    def _learn_outputs(self, y, weight, classes):
+    def _learn_outputs(self, y: Array, weight: Array, classes: Any) -> int:
         """Give the number of outputs."""
         return y.shape[1] if y.ndim == 2 else 1
 
-    def _encode(self, y, network):
+    def _encode(self, y: Array, network: Network) -> Array:
         """Give the numbers in the network's precision."""
         with np.errstate(over="ignore"):
             target = y.reshape(len(y), -1).astype(network.dtype)
@@ -260,7 +270,7 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
             )
         return target
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> Array:
         """Give the network's outputs.
 
         Parameters

@@ -1,7 +1,9 @@
 """The transformer: what an inner layer makes of images, as features for other models."""
 
 from numbers import Integral
+from typing import Any, Self
 
+from numpy.typing import ArrayLike
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -16,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from skconvnet._base import BaseConvNet, thaw
 from skconvnet._network import resolve_output
 from skconvnet._sklearn_compat import validate_params
+from skconvnet._types import Array
 from skconvnet.layers.sequence import find_layers, name_layers
 
 
@@ -80,11 +83,11 @@ class ConvNetTransformer(
         "layer": [Integral, str],
     }
 
-    def __init__(self, estimator, layer=-1):
+    def __init__(self, estimator: BaseConvNet | FrozenEstimator, layer: int | str = -1) -> None:
         self.estimator = estimator
         self.layer = layer
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         inner = get_tags(self.estimator)
         tags.input_tags = inner.input_tags
@@ -93,7 +96,16 @@ class ConvNetTransformer(
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    def fit(self, X, y=None, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
         """Train a clone of the estimator, or take the frozen one.
 
         Parameters
@@ -144,7 +156,7 @@ class ConvNetTransformer(
             self.feature_names_in_ = estimator.feature_names_in_
         return self
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> Array:
         """Give what the layer makes of each sample.
 
         Parameters
@@ -161,6 +173,6 @@ class ConvNetTransformer(
         return thaw(self.estimator_)._run_network(X, last=self.layer_)
 
     @property
-    def _n_features_out(self):
+    def _n_features_out(self) -> int:
         """How many numbers the layer makes of a sample."""
         return self.estimator_.network_.count_outputs(self.layer_)
