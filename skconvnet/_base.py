@@ -1,11 +1,14 @@
 """What the estimators share: parameters, images, the life of a fitted network."""
 
 import copy
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.frozen import FrozenEstimator
@@ -28,7 +31,8 @@ from skconvnet._sklearn_compat import (
     validate_params,
 )
 from skconvnet._training import Patience, Trainer, pass_epoch, train
-from skconvnet.layers import Conv2D, Dense, Flatten, MaxPool2D
+from skconvnet._types import Array, Record, Shape, Show
+from skconvnet.layers import Conv2D, Dense, Flatten, Layer, MaxPool2D
 from skconvnet.optimizers import OPTIMIZERS, Optimizer, resolve_optimizer
 from skconvnet.schedules import Schedule
 
@@ -37,11 +41,11 @@ from skconvnet.schedules import Schedule
 class Validation:
     """What a network is validated on: rows of images, their y and targets, and the weights of all."""
 
-    X: np.ndarray
-    rows: np.ndarray
-    y: np.ndarray
-    target: np.ndarray
-    weight: np.ndarray
+    X: Array
+    rows: Array
+    y: Array
+    target: Array
+    weight: Array
 
 
 class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMixin, BaseEstimator):
@@ -50,6 +54,22 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
     An estimator says which y it takes (`_check_y`), what a sample weighs (`_weigh`), what it learns from
     y (`_learn_outputs`), how y becomes targets (`_encode`), and which loss it has (`_make_loss`).
     """
+
+    n_features_in_: int
+    input_shape_: Shape
+    network_: Network
+    n_iter_: int
+    best_iter_: int
+    t_: int
+    loss_: float
+    loss_curve_: list[float]
+    validation_loss_curve_: list[float] | None
+    validation_scores_: list[float] | None
+    history_: list[Record]
+    _trainer: Trainer
+    _data_format: str
+    _y_shape: Shape
+    _split_seed: int | None  # None until something is split off
 
     _parameter_constraints = {
         "layers": [list, tuple, None],
@@ -76,12 +96,12 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
         "verbose": ["verbose"],
     }
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
 
-    def _write_layers(self):
+    def _write_layers(self) -> str:
         """Write the layers as HTML: with shapes and numbers of parameters once they are known."""
         if hasattr(self, "network_"):
             return format_table(outline_stages(self.network_.stages))
@@ -90,7 +110,16 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
         except (TypeError, ValueError):
             return ""  # fit will say what is wrong with them
 
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
         """Train a new network, or, with `warm_start`, go on with the old one.
 
         With scikit-learn 1.9 or later, callbacks of `set_callbacks` are told of the fit and of each epoch;
@@ -123,7 +152,16 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
         """
         return self._fit(Trainer.prepare, X, y, sample_weight, X_val, y_val, sample_weight_val)
 
-    def _fit(self, prepare, X, y, sample_weight, X_val, y_val, sample_weight_val):
+    def _fit(
+        self,
+        prepare: Callable[..., Callable[[Show], Record]],
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        X_val: Any,
+        y_val: Any,
+        sample_weight_val: Any,
+    ) -> Self:
         """Fit with epochs that are prepared by `Trainer.prepare`, or by what stands in for it."""
         with self._change_model():
             if (X_val is None) != (y_val is None):
@@ -144,12 +182,14 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
             self._train(images, target, weight, self.max_iter, validation, given, prepare)
         return self
 
-    def _fit_one_epoch(self, X, y, sample_weight, go_on, classes=None):
+    def _fit_one_epoch(self, X: Any, y: Any, sample_weight: Any, go_on: bool, classes: Any = None) -> None:
         """Train a new network for an epoch, or go on with the old one."""
         images, y, weight = self._prepare(X, y, sample_weight, go_on, classes)
         self._train(images, self._encode(y, self.network_), weight, 1)
 
-    def _prepare(self, X, y, sample_weight, go_on, classes=None):
+    def _prepare(
+        self, X: Any, y: Any, sample_weight: Any, go_on: bool, classes: Any = None
+    ) -> tuple[Array, Array, Array]:
         """Check what to train on; make a new network, or a copy of the old one to go on with."""
         if go_on:
             images, y = self._check_images(X, y=y, multi_output=True)
@@ -173,7 +213,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
         self.network_ = self._trainer.network
         return images, y, weight
 
-    def _take_over(self, source, network):
+    def _take_over(self, source: Any, network: Network) -> None:
         """Give a new network the weights of a fitted estimator's, layer by layer of the same key."""
         if not isinstance(source, BaseConvNet) or not hasattr(source, "network_"):
             raise ValueError(
@@ -182,7 +222,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
                 f"in sklearn.frozen.FrozenEstimator, which stays as it is."
             )
         weights, taken = source.network_.weights, {}
-        same_outputs = np.array_equal(getattr(source, "classes_", None), getattr(self, "classes_", None))
+        same_outputs = np.array_equal(getattr(source, "classes_", ()), getattr(self, "classes_", ()))
         for key, part in network.weights.items():
             is_output = key.startswith("output.")
             if key not in weights or (is_output and not same_outputs):
@@ -201,12 +241,12 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
             )
         network.set_weights({**network.weights, **taken})
 
-    def _check_y_shape(self, y):
+    def _check_y_shape(self, y: Array) -> None:
         """Require as many outputs as before."""
         if y.shape[1:] != self._y_shape:
             raise ValueError(f"y must have shape {('n', *self._y_shape)}, as it had before, got {y.shape}.")
 
-    def _check_unchanged(self):
+    def _check_unchanged(self) -> None:
         """Refuse to go on with a network that the parameters no longer describe."""
         network = self.network_
         layers = make_default_layers(network.input_shape) if self.layers is None else self.layers
@@ -223,7 +263,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
                     f"warm_start go on with that. Set it back, or fit a new network."
                 )
 
-    def _check_validation(self, X, y, sample_weight):
+    def _check_validation(self, X: Any, y: Any, sample_weight: Any) -> Validation:
         """Check what the user wants to validate on."""
         try:
             images, y = self._check_images(X, y=y, multi_output=True)
@@ -236,7 +276,9 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
         rows = np.flatnonzero(weight)
         return Validation(images, rows, y[rows], target, weight)
 
-    def _split_off(self, images, y, target, weight, sample_weight):
+    def _split_off(
+        self, images: Array, y: Array, target: Array, weight: Array, sample_weight: Any
+    ) -> Validation:
         """Choose samples to validate on, the same when going on: of a classifier, with each class' share."""
         from sklearn.model_selection import train_test_split  # late: longer to import than this package
 
@@ -255,7 +297,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
             ) from None
         return Validation(images, rows, y[rows], target, check_sample_weight(sample_weight, images))
 
-    def _prepare_validation(self, validation):
+    def _prepare_validation(self, validation: Validation) -> Callable[[], Record]:
         """Give what evaluates the network after each epoch, by `scoring` if there is any."""
         evaluate = self._trainer.prepare_validation(
             validation.X,
@@ -269,12 +311,12 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
         from sklearn.metrics import check_scoring  # late: longer to import than this package
 
         scorer, model = check_scoring(self, self.scoring), copy.copy(self)
-        vars(model).pop("feature_names_in_", None)  # the scorer gets plain arrays
+        model.__dict__.pop("feature_names_in_", None)  # the scorer gets plain arrays
         X, weight = validation.X[validation.rows], validation.weight[validation.rows]
         weights = {"sample_weight": weight} if np.ptp(weight) else {}  # not every scorer takes them
         X = show_images(X, self._data_format)
 
-        def score():
+        def score() -> Record:
             value = scorer(model, X, validation.y, **weights)
             if not isinstance(value, Real):
                 raise ValueError(f"scoring must give a number, got {value!r} from {self.scoring!r}.")
@@ -283,30 +325,30 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
         return score
 
     @contextmanager
-    def _change_model(self):
+    def _change_model(self) -> Iterator[None]:
         """Check all parameters, and put every attribute back if what runs inside raises."""
         validate_params(self)
-        before = dict(vars(self))
+        before = dict(self.__dict__)
         try:
             yield
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__.clear()
+            self.__dict__.update(before)
             raise
 
-    def _check_y(self, y):
+    def _check_y(self, y: Any) -> Array:
         """Give y as a dense array."""
         return y.toarray() if issparse(y) else y
 
-    def _weigh(self, X, y, sample_weight):
+    def _weigh(self, X: Array, y: Array, sample_weight: Any) -> Array:
         """Give every sample its weight."""
         return check_sample_weight(sample_weight, X)
 
-    def _get_input_shape(self, n_features):
+    def _get_input_shape(self, n_features: int) -> Sequence[int] | None:
         """The input shape that rows of so many numbers are read with; None for plain vectors."""
         return self.input_shape
 
-    def _check_training_images(self, X, y):
+    def _check_training_images(self, X: Any, y: Any) -> tuple[Array, Any, str]:
         """Check X and y, learn the input's shape, and give the images as the network reads them."""
         X, image_shape = flatten_images(X)
         rows, y = validate_data(self, X, y, multi_output=True)
@@ -319,7 +361,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
             dtype = "float64" if rows.dtype.type in (np.float64, np.longdouble) else "float32"
         return view_images(rows, self.input_shape_, self._data_format, np.dtype(dtype)), y, dtype
 
-    def _check_images(self, X, **labels):
+    def _check_images(self, X: Any, **labels: Any) -> tuple[Array, Any]:
         """Check X against what the estimator was fitted on, and give it as the network reads it."""
         check_is_fitted(self)
         X, image_shape = flatten_images(X)
@@ -330,7 +372,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
         images = view_images(rows, self.input_shape_, self._data_format, self.network_.dtype)
         return images, y
 
-    def _build_trainer(self, n_outputs, dtype):
+    def _build_trainer(self, n_outputs: int, dtype: str) -> Trainer:
         """Compile the network for the input's shape, draw its weights, and make its trainer."""
         shape = channels_first(self.input_shape_, self._data_format)
         layers = make_default_layers(shape) if self.layers is None else self.layers
@@ -339,7 +381,16 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
         network.initialize(rng)
         return Trainer(network, resolve_optimizer(self.optimizer), rng, self._make_loss())
 
-    def _train(self, X, target, weight, n_epochs, validation=None, given=None, prepare=Trainer.prepare):
+    def _train(
+        self,
+        X: Array,
+        target: Array,
+        weight: Array,
+        n_epochs: int,
+        validation: Validation | None = None,
+        given: Any = None,
+        prepare: Callable[..., Callable[[Show], Record]] = Trainer.prepare,
+    ) -> None:
         """Train, and publish what was learnt.
 
         With what `fit` was given, callbacks are told, and Ctrl-C ends the training; else it goes through.
@@ -367,7 +418,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
             patience = Patience(lambda record: sign * record[watched], self.n_iter_no_change, self.tol)
         validated = validation is not None
 
-        def describe():
+        def describe() -> dict[str, Any]:
             now = trainer.copy()
             attributes = {"_trainer": now, "network_": now.network, "history_": list(history)}
             return {**attributes, **list_results(now, history, validated)}
@@ -384,13 +435,15 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
                 patience,
                 begin_epoch,
             )
-            vars(self).update(list_results(trainer, history, validated))
+            self.__dict__.update(list_results(trainer, history, validated))
             if patience is not None:
                 # 0 where Ctrl-C came before the first whole epoch
                 self.best_iter_ = patience.best_iter or self.n_iter_
 
     @contextmanager
-    def _tell_callbacks(self, given, describe):
+    def _tell_callbacks(
+        self, given: Any, describe: Callable[[], dict[str, Any]]
+    ) -> Iterator[Callable[[], Callable[[], bool]]]:
         """Tell callbacks that a fit begins and ends; give what tells them of an epoch, for `train`."""
         if given is None or not has_callbacks(self):
             yield pass_epoch
@@ -402,7 +455,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
             fit = self._init_callback_context(max_subtasks=self.max_iter)
             fit.call_on_fit_task_begin(**told)
 
-            def begin_epoch():
+            def begin_epoch() -> Callable[[], bool]:
                 epoch = fit.subcontext("epoch")
                 epoch.call_on_fit_task_begin(**told)
                 # describe copies the network, and runs only if a callback asks for the fitted estimator
@@ -411,7 +464,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
             yield begin_epoch
             fit.call_on_fit_task_end(**told, reconstruction_attributes={})
 
-    def _run_network(self, X, head=None, last=None):
+    def _run_network(self, X: Any, head: str | None = None, last: str | None = None) -> Array:
         """Give the network's outputs, or those of the layer to end with, for a user's X."""
         images, _ = self._check_images(X)
         outputs = self.network_.forward(images, kernels.count_threads(self.n_threads), head, last)
@@ -423,7 +476,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
         return outputs
 
 
-def list_results(trainer, history, validated):
+def list_results(trainer: Trainer, history: list[Record], validated: bool) -> dict[str, Any]:
     """Give the attributes that tell of a training, as they are after its last epoch so far."""
     losses = [record["train_loss"] for record in history]
     curves = [
@@ -441,7 +494,7 @@ def list_results(trainer, history, validated):
     }
 
 
-def thaw(estimator):
+def thaw(estimator: Any) -> Any:
     """Give the estimator within scikit-learn's FrozenEstimator, or the estimator itself.
 
     Parameters
@@ -455,7 +508,7 @@ def thaw(estimator):
     return thaw(estimator.estimator) if isinstance(estimator, FrozenEstimator) else estimator
 
 
-def make_default_layers(shape):
+def make_default_layers(shape: Shape) -> list[Layer]:
     """Give the layers that an estimator uses when it is given none.
 
     Parameters
@@ -472,7 +525,8 @@ def make_default_layers(shape):
     """
     if len(shape) == 1:
         return [Dense(100, activation="relu")]
-    layers, smallest = [], min(shape[1:])
+    layers: list[Layer] = []
+    smallest = min(shape[1:])
     for filters in (32, 64):
         layers.append(Conv2D(filters, padding="same", activation="relu"))
         if smallest >= 4:

@@ -191,6 +191,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     True
     """
 
+    classes_: Array
+
     _parameter_constraints = {
         **BaseConvNet._parameter_constraints,
         "loss": [StrOptions(CLASS_LOSSES)],

@@ -78,6 +78,10 @@ class ConvNetTransformer(
     True
     """
 
+    estimator_: Any
+    layer_: str
+    n_features_in_: int
+
     _parameter_constraints = {
         "estimator": [BaseConvNet, FrozenEstimator],
         "layer": [Integral, str],

@@ -15,6 +15,7 @@ from skconvnet._types import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
 Panels: TypeAlias = "Sequence[Axes] | Array"  # several axes
@@ -22,6 +23,10 @@ Panels: TypeAlias = "Sequence[Axes] | Array"  # several axes
 
 class Display:
     """Base class of the displays: from data to axes."""
+
+    ax_: "Axes"
+    axes_: Array
+    figure_: "Figure"
 
     @classmethod
     def _check(cls, estimator: BaseConvNet, classes: bool = False) -> None:

@@ -1,7 +1,7 @@
 """The network as a diagram."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 
@@ -162,7 +162,7 @@ class NetworkDisplay(Display):
 
     def _draw_line(self, *points: Point) -> None:
         """Draw a line with corners, behind the boxes, that ends in an arrow."""
-        style = {"color": "0.45", "linewidth": 1, "zorder": 1}
+        style: dict[str, Any] = {"color": "0.45", "linewidth": 1, "zorder": 1}
         self.ax_.plot(*np.transpose(points[:-1]), **style)
         self.ax_.annotate(
             "", points[-1], points[-2], arrowprops={**style, "arrowstyle": "-|>", "shrinkA": 0, "shrinkB": 0}
