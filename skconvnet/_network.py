@@ -1,21 +1,26 @@
 """The network: layers in their places, one flat parameter vector, the programs compiled from both."""
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from skconvnet import kernels
 from skconvnet._images import arrange_axes, show_images
-from skconvnet._losses import CROSS_ENTROPY, measure_precisions
+from skconvnet._losses import CROSS_ENTROPY, Loss, measure_precisions
 from skconvnet._plan import Plan
+from skconvnet._types import Array, Shape
+from skconvnet.kernels.memory import Image
 from skconvnet.kernels.pixels import compile_for_pixels
 from skconvnet.layers import Augment, Layer, Mixup, Output, Rescaling, ShapeError, Standardize
 from skconvnet.layers.base import describe_shape
-from skconvnet.layers.sequence import find_layers, name_layers
+from skconvnet.layers.sequence import Named, find_layers, name_layers
 
 
-def _as_image(shape):
+def _as_image(shape: Shape) -> Shape:
     """A vector of features as channels of one pixel."""
     return tuple(shape) if len(shape) == 3 else (shape[0], 1, 1)
 
@@ -26,16 +31,16 @@ class Stage:
 
     key: str  # what its parameters and its fields are searched by
     layer: Layer
-    input_shape: tuple
-    output_shape: tuple
-    places: dict  # parameter or statistic: where it starts in the flat vector
-    shapes: dict  # parameter: its shape
-    statistics: dict  # statistic: its shape
+    input_shape: Shape
+    output_shape: Shape
+    places: dict[str, int]  # parameter or statistic: where it starts in the flat vector
+    shapes: dict[str, Shape]  # parameter: its shape
+    statistics: dict[str, Shape]  # statistic: its shape
     n_parameters: int  # trainable numbers
     frozen: bool  # whether its parameters, moments and masks are those of prediction
 
     @property
-    def label(self):
+    def label(self) -> str:
         return f"{type(self.layer).__name__} {self.key!r}"
 
 
@@ -78,7 +83,14 @@ class Network:
         If something in layers is not a layer.
     """
 
-    def __init__(self, layers, input_shape, n_outputs=None, dtype=np.float32, freeze=()):
+    def __init__(
+        self,
+        layers: Sequence[Layer | None],
+        input_shape: Sequence[int],
+        n_outputs: int | None = None,
+        dtype: DTypeLike = np.float32,
+        freeze: Sequence[str | int] = (),
+    ) -> None:
         self.input_shape = tuple(int(n) for n in input_shape)
         self.dtype = np.dtype(dtype)
         named = resolve_output(name_layers(layers), n_outputs)
@@ -93,22 +105,22 @@ class Network:
         self._params = np.zeros(self._n_gradients + n_statistics, self.dtype)
         self._programs = {}
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_programs": {}}
 
     @property
-    def params(self):
+    def params(self) -> Array:
         """All parameters, one after the other, then all statistics, as one array."""
         return self._params
 
     @params.setter
-    def params(self, vector):
+    def params(self, vector: Array) -> None:
         vector = np.ascontiguousarray(vector, self.dtype)
         if vector.shape != self._params.shape:
             raise ValueError(f"params must have shape {self._params.shape}, got {vector.shape}.")
         self._params = vector
 
-    def initialize(self, rng):
+    def initialize(self, rng: np.random.RandomState) -> None:
         """Draw all parameters.
 
         Parameters
@@ -119,7 +131,7 @@ class Network:
             for name, value in stage.layer.initialize(stage.input_shape, rng).items():
                 self._view(self.params, stage, name)[...] = value
 
-    def learn(self, X, rows):
+    def learn(self, X: Array, rows: Array) -> None:
         """Let layers learn what they learn from the training data itself.
 
         Parameters
@@ -132,7 +144,7 @@ class Network:
             for name, value in stage.layer.learn(X, rows).items():
                 self._view(self.params, stage, name)[...] = value
 
-    def draw_mixing(self, sizes, rng):
+    def draw_mixing(self, sizes: Array, rng: np.random.RandomState) -> tuple[Array, Array]:
         """Draw how mini-batches are mixed in training.
 
         Parameters
@@ -151,7 +163,9 @@ class Network:
                 return stage.layer.draw(sizes, rng)
         return np.ones(len(sizes)), np.zeros(len(sizes), np.intp)
 
-    def start_augmentation(self, X, data_format, rng):
+    def start_augmentation(
+        self, X: Array, data_format: str, rng: np.random.RandomState
+    ) -> Callable[[Array], Any] | None:
         """Settle how the images of mini-batches are changed in training.
 
         Parameters
@@ -169,7 +183,7 @@ class Network:
         layers = [stage.layer for stage in self.stages if isinstance(stage.layer, Augment)]
         shown = np.asarray(show_images(X, data_format))
 
-        def augment(rows):
+        def augment(rows: Array) -> Any:
             images = shown[rows].astype(self.dtype, order="C", copy=False)  # indexing has made a copy
             for layer in layers:
                 images = layer.apply(images, rng)
@@ -178,12 +192,12 @@ class Network:
         return augment if layers else None
 
     @staticmethod
-    def _view(vector, stage, name):
+    def _view(vector: Array, stage: Stage, name: str) -> Array:
         """A parameter's part of a flat vector, in its shape."""
         start, shape = stage.places[name], {**stage.shapes, **stage.statistics}[name]
         return vector[start : start + _size(shape)].reshape(shape)
 
-    def split(self, vector):
+    def split(self, vector: Array) -> dict[str, Array]:
         """Name the parts of a flat vector.
 
         Parameters
@@ -206,14 +220,14 @@ class Network:
         }
 
     @property
-    def weights(self):
+    def weights(self) -> Mapping[str, Array]:
         """Read-only mapping from search key and parameter to array, in PyTorch's layouts."""
         parts = self.split(self.params)
         for part in parts.values():
             part.flags.writeable = False
         return MappingProxyType(parts)
 
-    def set_weights(self, mapping):
+    def set_weights(self, mapping: Mapping[str, ArrayLike]) -> None:
         """Set all parameters and statistics.
 
         Parameters
@@ -252,7 +266,7 @@ class Network:
                 raise ValueError(f"set_weights: {stage.label}: {error}") from None
         self.params = vector
 
-    def list_decaying(self):
+    def list_decaying(self) -> Array:
         """List where the flat vector has numbers that weight decay acts on: kernels, no biases or scales.
 
         Returns
@@ -268,14 +282,14 @@ class Network:
         ]
         return np.array(ranges, np.intp).reshape(-1, 2)
 
-    def summary(self):
+    def summary(self) -> None:
         """Print the plan: a row a layer, with the shape it makes, its parameters and its bytes.
 
         Bytes are those of the layer's output for one sample; parameters count what is trained, so
         not frozen layers, nor the weights that a connection table leaves out.
         """
         size = self.dtype.itemsize
-        rows = [("layer", "", "output", "parameters", "bytes")]
+        rows: list[tuple[str, ...]] = [("layer", "", "output", "parameters", "bytes")]
         rows.append(("input", "", str(self.input_shape), "0", str(_size(self.input_shape) * size)))
         for s in self.stages:
             rows.append(
@@ -297,11 +311,11 @@ class Network:
         print(f"{total} parameters, {total * size} bytes in {self.dtype.name}")
 
     @property
-    def n_parameters(self):
+    def n_parameters(self) -> int:
         """Number of trainable parameters."""
         return sum(stage.n_parameters for stage in self.stages)
 
-    def find(self, layer):
+    def find(self, layer: str | int) -> str:
         """Give the search key of a layer.
 
         Parameters
@@ -322,7 +336,13 @@ class Network:
         (key,) = find_layers(resolve_output(name_layers(self.layers), self.n_outputs), [layer], "layer")
         return key
 
-    def compile(self, head=None, training=False, input_gradient=False, last=None):
+    def compile(
+        self,
+        head: str | None = None,
+        training: bool = False,
+        input_gradient: bool = False,
+        last: str | None = None,
+    ) -> Any:
         """Give the program of this network for the chosen instruction set.
 
         Parameters
@@ -347,7 +367,7 @@ class Network:
             self._programs[key] = plan.compile(machine, image, self._n_gradients)
         return self._programs[key]
 
-    def compile_for_pixels(self, head=None, last=None):
+    def compile_for_pixels(self, head: str | None = None, last: str | None = None) -> Any:
         """Give the program of this network that predicts single images.
 
         Parameters
@@ -370,7 +390,13 @@ class Network:
             self._programs[key] = compile_for_pixels(machine, plan.calls, *ends, self._n_gradients)
         return self._programs[key]
 
-    def _lower(self, head=None, training=False, input_gradient=False, last=None):
+    def _lower(
+        self,
+        head: str | None = None,
+        training: bool = False,
+        input_gradient: bool = False,
+        last: str | None = None,
+    ) -> tuple[Plan, Image, list[str]]:
         """Give a plan of layers and head, its last image, and the names of the layers' calls."""
         plan, names = Plan(self.input_shape, input_gradient, training), []
         image = plan.input
@@ -382,12 +408,12 @@ class Network:
             image = plan.activate(image, head)
         return plan, image, names
 
-    def _list_stages(self, last):
+    def _list_stages(self, last: str | None) -> tuple[Stage, ...]:
         """The stages up to the one of a search key, or all."""
         keys = [stage.key for stage in self.stages]
         return self.stages[: keys.index(last) + 1] if last is not None else self.stages
 
-    def wrap(self, X):
+    def wrap(self, X: Array) -> Any:
         """Make images readable to the machine, without a copy.
 
         Parameters
@@ -406,14 +432,14 @@ class Network:
         """
         return self._wrap(X, self.input_shape, "X")
 
-    def _wrap(self, X, shape, what):
+    def _wrap(self, X: Array, shape: Shape, what: str) -> Any:
         """Make an array of samples of this shape readable to the machine."""
         if X.shape[1:] != shape:
             raise ValueError(f"{what} must have shape {('n', *shape)}, got {X.shape}.")
         strides = X.strides if X.ndim == 4 else (*X.strides, 0, 0)
         return kernels.get_machine(self.dtype).Samples(X, _as_image(X.shape[1:]), strides)
 
-    def make_workspace(self, program, n_threads, batch_size=0):
+    def make_workspace(self, program: Any, n_threads: int, batch_size: int = 0) -> Any:
         """Allocate what a program works in.
 
         Parameters
@@ -436,7 +462,9 @@ class Network:
             raise ValueError(f"n_threads must be at least 1, got {n_threads}.")
         return kernels.get_machine(self.dtype).Workspace(program, n_threads, batch_size)
 
-    def forward(self, X, n_threads=1, head=None, last=None):
+    def forward(
+        self, X: Array, n_threads: int = 1, head: str | None = None, last: str | None = None
+    ) -> Array:
         """Compute the network's outputs.
 
         Parameters
@@ -464,7 +492,7 @@ class Network:
         program.forward(self.wrap(X), np.arange(len(X)), self.params, y, workspace)
         return y
 
-    def count_outputs(self, last=None):
+    def count_outputs(self, last: str | None = None) -> int:
         """Count the numbers that a layer makes of a sample.
 
         Parameters
@@ -479,7 +507,7 @@ class Network:
         stages = self._list_stages(last)
         return _size(stages[-1].output_shape if stages else self.input_shape)
 
-    def backward(self, X, dy, n_threads=1, training=True):
+    def backward(self, X: Array, dy: Array, n_threads: int = 1, training: bool = True) -> tuple[Array, Array]:
         """Push a gradient to the outputs back through the network.
 
         Parameters
@@ -518,7 +546,7 @@ class Network:
         )
         return dx.reshape(X.shape), dparams
 
-    def wrap_target(self, target, weight, loss, precisions=None):
+    def wrap_target(self, target: Array, weight: Array, loss: Loss, precisions: Array | None = None) -> Any:
         """Make targets readable to the machine, without a copy.
 
         Parameters
@@ -555,7 +583,14 @@ class Network:
             precisions = measure_precisions(target, weight)
         return machine.Targets(fields, None, values, precisions)
 
-    def loss(self, X, target, weight=None, n_threads=1, loss=CROSS_ENTROPY):
+    def loss(
+        self,
+        X: Array,
+        target: Array,
+        weight: Array | None = None,
+        n_threads: int = 1,
+        loss: Loss = CROSS_ENTROPY,
+    ) -> tuple[float, Array, Array]:
         """Compute the mean loss of one batch and its gradient.
 
         Parameters
@@ -592,7 +627,7 @@ class Network:
         )
         return mean, dx.reshape(X.shape), dparams
 
-    def list_calls(self):
+    def list_calls(self) -> list[str]:
         """Name the kernel calls of a forward pass in training.
 
         Returns
@@ -602,7 +637,7 @@ class Network:
         """
         return self._lower(training=True)[2]
 
-    def time_parts(self, X, target):
+    def time_parts(self, X: Array, target: Array) -> Array:
         """Time a forward and backward pass over one batch, on one thread.
 
         Parameters
@@ -629,13 +664,13 @@ class Network:
         )
         return seconds
 
-    def _make_gradients(self, X):
+    def _make_gradients(self, X: Array) -> tuple[Array, Array]:
         """Room for the gradients to input and parameters."""
         dx = np.empty((len(X), _size(self.input_shape)), self.dtype)
         return dx, np.zeros(self.n_params, self.dtype)
 
 
-def resolve_output(named, n_outputs):
+def resolve_output(named: Named, n_outputs: int | None) -> Named:
     """Put the output layer behind the others.
 
     Parameters
@@ -658,7 +693,7 @@ def resolve_output(named, n_outputs):
     if n_outputs is None:
         return named
     last = max((k for k, (_, layer) in enumerate(named) if layer is not None), default=-1)
-    output = Output()
+    output: Any = Output()
     if last >= 0 and isinstance(named[last][1], Output):
         output = named[last][1]
         named = named[:last] + named[last + 1 :]
@@ -671,7 +706,9 @@ def resolve_output(named, n_outputs):
 _LEADERS = {Augment: (Augment,), Standardize: (Augment,), Mixup: (Augment, Standardize, Rescaling)}
 
 
-def _arrange(named, input_shape, n_outputs, frozen_keys):
+def _arrange(
+    named: Named, input_shape: Shape, n_outputs: int | None, frozen_keys: Sequence[str]
+) -> tuple[Stage, ...]:
     """Check every layer against its input, and place its parameters."""
     stages, shape, source = [], input_shape, "X"
     for key, layer in named:
@@ -715,16 +752,16 @@ def _arrange(named, input_shape, n_outputs, frozen_keys):
     return tuple(stages)
 
 
-def shorten(text, width):
+def shorten(text: str, width: int) -> str:
     """Cut a text that is too long for its column."""
     return text if len(text) <= width else text[: width - 3] + "..."
 
 
-def _count(stages):
+def _count(stages: Iterable[dict[str, Shape]]) -> int:
     """Number of elements in all shapes of some stages."""
     return sum(_size(shape) for shapes in stages for shape in shapes.values())
 
 
-def _size(shape):
+def _size(shape: Shape) -> int:
     """Number of elements."""
     return int(np.prod(shape))

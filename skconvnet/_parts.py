@@ -1,17 +1,20 @@
 """Parts of a network as it predicts: what an inner layer makes, and how the outputs depend on it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 
 from skconvnet._network import Network
+from skconvnet._types import Array, Shape
 from skconvnet._values import suggest
-from skconvnet.layers import BatchNorm, Conv2D, Dense, Residual
+from skconvnet.layers import BatchNorm, Conv2D, Dense, Layer, Residual
 from skconvnet.layers.sequence import name_layers
 
 
-def find_stage(network, layer):
+def find_stage(network: Network, layer: int | str) -> int:
     """Find a layer's place in a network.
 
     Parameters
@@ -32,14 +35,14 @@ def find_stage(network, layer):
     """
     keys = [key for key, _ in name_layers(network.layers)]
     within = isinstance(layer, Integral) and -len(keys) <= layer < len(keys)
-    key = keys[layer] if within else str(layer)
+    key = keys[int(layer)] if within else str(layer)
     found = [stage.key for stage in network.stages]
     if key not in found:
         raise ValueError(f"there is no layer {layer!r}; {suggest(layer, found)}")
     return found.index(key)
 
 
-def cut(network, first, last):
+def cut(network: Network, first: int, last: int) -> Network:
     """Give some neighbouring layers as a network of their own, with a copy of their weights.
 
     Parameters
@@ -57,7 +60,7 @@ def cut(network, first, last):
     return _build([stage.layer for stage in stages], values, stages[0].input_shape, network.dtype)
 
 
-def differentiate(network, X, dy):
+def differentiate(network: Network, X: Array, dy: Array) -> Array:
     """Push a gradient to the outputs back to the inputs of a network as it predicts.
 
     Parameters
@@ -81,14 +84,16 @@ def differentiate(network, X, dy):
     return frozen.backward(X, dy, training=False)[0]
 
 
-def _build(layers, values, input_shape, dtype):
+def _build(
+    layers: Sequence[Layer | None], values: Sequence[Array], input_shape: Shape, dtype: np.dtype[Any]
+) -> Network:
     """Make a network whose weights are some arrays, in order."""
     network = Network(layers, input_shape, dtype=dtype)
     network.set_weights(dict(zip(network.weights, values)))
     return network
 
 
-def _freeze(layer, shape, parameters):
+def _freeze(layer: Layer, shape: Shape, parameters: dict[str, Array]) -> tuple[Layer, list[Array]]:
     """Give a layer that does in training what another does in prediction, and its weights in order.
 
     Batch normalisation with running moments is y = scale * x + shift, channel by channel: a 1x1 convolution

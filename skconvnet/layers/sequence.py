@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from numbers import Integral
+from typing import TypeAlias
 
 from skconvnet._values import suggest
 from skconvnet.layers.base import Layer
 
+Named: TypeAlias = list[tuple[str, Layer | None]]  # layers with their search keys
 
-def name_layers(layers: Sequence[Layer | None]) -> list[tuple[str, Layer | None]]:
+
+def name_layers(layers: Sequence[Layer | None]) -> Named:
     """Pair every layer with its search key: its name, or its position.
 
     Parameters
@@ -43,7 +46,7 @@ def name_layers(layers: Sequence[Layer | None]) -> list[tuple[str, Layer | None]
     return named
 
 
-def find_layers(named: list[tuple[str, Layer | None]], places: Sequence[str | int], what: str) -> list[str]:
+def find_layers(named: Named, places: Sequence[str | int], what: str) -> list[str]:
     """Give the search keys of layers that are given by search key or position.
 
     Parameters
