@@ -55,6 +55,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
     y (`_learn_outputs`), how y becomes targets (`_encode`), and which loss it has (`_make_loss`).
     """
 
+    layers: Any  # so that who knows that there are some need not prove it
     n_features_in_: int
     input_shape_: Shape
     network_: Network

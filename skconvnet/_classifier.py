@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,6 +24,8 @@ from skconvnet.layers import Layer
 from skconvnet.optimizers import Optimizer
 from skconvnet.schedules import Schedule
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
 
 def _gives_probabilities(estimator: Any) -> bool:
     """Raise an AttributeError unless the estimator's loss is one of probabilities."""
@@ -34,6 +36,9 @@ def _gives_probabilities(estimator: Any) -> bool:
             f'loss={loss!r} gives no probabilities; use loss="cross_entropy" or "binary_cross_entropy".'
         )
     return True
+
+
+_if_probabilities: Callable[[Method], Method] = available_if(_gives_probabilities)
 
 
 class ConvNetClassifier(ClassifierMixin, BaseConvNet):
@@ -412,7 +417,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         one = outputs.shape[1] == 1
         return self.classes_[(outputs[:, 0] > 0).astype(int) if one else outputs.argmax(axis=1)]
 
-    @available_if(_gives_probabilities)
+    @_if_probabilities
     def predict_proba(self, X: ArrayLike) -> Array:
         """Give the probability of each class, in the order of `classes_`, or of each label.
 
@@ -430,7 +435,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         """
         return self._normalize_outputs(X, "softmax")
 
-    @available_if(_gives_probabilities)
+    @_if_probabilities
     def predict_log_proba(self, X: ArrayLike) -> Array:
         """Give the logarithm of each probability, finite where the probability underflows.
 

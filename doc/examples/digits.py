@@ -67,7 +67,7 @@ def draw(model, held_out, path):
     history = model["convnet"].history_
     epochs = [record["epoch"] for record in history]
     figure = plt.figure(figsize=(11, 4.2), layout="constrained")
-    curves, filters = figure.subfigures(1, 2, width_ratios=[1.2, 1])
+    curves, filters = figure.subfigures(1, 2, squeeze=False, width_ratios=[1.2, 1]).flat
 
     losses, accuracies = curves.subplots(2, 1, sharex=True)
     losses.semilogy(epochs, [record["train_loss"] for record in history], label="training")
