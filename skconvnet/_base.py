@@ -256,7 +256,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
             ("layers", list(network.layers), list(layers)),
             ("dtype", network.dtype.name, dtype),
             ("loss", self._trainer.loss.name, self._make_loss().name),
-            ("freeze", sorted(network.freeze), sorted({network.find(layer) for layer in self.freeze or ()})),
+            ("freeze", sorted(network.freeze), sorted({network.find(k).key for k in self.freeze or ()})),
         ):
             if old != new:
                 raise ValueError(

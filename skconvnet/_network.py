@@ -315,8 +315,8 @@ class Network:
         """Number of trainable parameters."""
         return sum(stage.n_parameters for stage in self.stages)
 
-    def find(self, layer: str | int) -> str:
-        """Give the search key of a layer.
+    def find(self, layer: str | int) -> Stage:
+        """Give a layer in its place.
 
         Parameters
         ----------
@@ -326,7 +326,7 @@ class Network:
 
         Returns
         -------
-        key : str
+        stage : Stage
 
         Raises
         ------
@@ -334,7 +334,7 @@ class Network:
             If there is no such layer.
         """
         (key,) = find_layers(resolve_output(name_layers(self.layers), self.n_outputs), [layer], "layer")
-        return key
+        return next(stage for stage in self.stages if stage.key == key)
 
     def compile(
         self,
@@ -507,8 +507,8 @@ class Network:
         stages = self._list_stages(last)
         return _size(stages[-1].output_shape if stages else self.input_shape)
 
-    def backward(self, X: Array, dy: Array, n_threads: int = 1, training: bool = True) -> tuple[Array, Array]:
-        """Push a gradient to the outputs back through the network.
+    def backward(self, X: Array, dy: Array, n_threads: int = 1) -> tuple[Array, Array]:
+        """Push a gradient to the outputs back through the network as it trains.
 
         Parameters
         ----------
@@ -516,8 +516,6 @@ class Network:
         dy : ndarray of the shape of the outputs
             In the network's dtype.
         n_threads : int, default=1
-        training : bool, default=True
-            Whether as the network trains; otherwise as it predicts.
 
         Returns
         -------
@@ -528,12 +526,11 @@ class Network:
         Raises
         ------
         ValueError
-            If X or dy has another shape than the network's, or another number of samples than the other, or
-            the network is to go back through `BatchNorm` as it predicts.
+            If X or dy has another shape than the network's, or another number of samples than the other.
         """
         if len(dy) != len(X):
             raise ValueError(f"dy must have the {len(X)} samples of X, got {len(dy)}.")
-        program = self.compile(training=training, input_gradient=True)
+        program = self.compile(training=True, input_gradient=True)
         dx, dparams = self._make_gradients(X)
         program.backward(
             self.wrap(X),

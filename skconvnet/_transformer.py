@@ -153,7 +153,7 @@ class ConvNetTransformer(
             y_val=y_val,
             sample_weight_val=sample_weight_val,
         )
-        self.layer_ = estimator.network_.find(self.layer)
+        self.layer_ = estimator.network_.find(self.layer).key
         self.estimator_ = estimator
         self.n_features_in_ = estimator.n_features_in_
         if hasattr(estimator, "feature_names_in_"):

@@ -17,7 +17,7 @@ FLOORS = [
     {"_losses", "_plan", "optimizers", "schedules"},
     {"layers"},
     {"_network", "architectures"},
-    {"_outline", "_params", "_parts", "_training", "_versions", "functional", "profile"},
+    {"_outline", "_params", "_training", "_versions", "functional", "profile"},
     {"_files"},
     {"_base"},
     {"_classifier", "_regressor", "_onnx", "_transformer", "dask", "plotting"},

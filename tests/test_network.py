@@ -464,3 +464,16 @@ def test_other_shapes_than_the_networks_are_refused():
         with pytest.raises((ValueError, TypeError)):
             network.params = wrong
     assert network.params is before
+
+
+def test_layers_are_found_by_position_and_key():
+    layers = [Standardize(), Conv2D(4, name="stem"), None, BatchNorm(), ReLU(), Dense(5)]
+    for last in ([], [Output(bias=False)]):
+        network = Network(layers + last, (2, 8, 8), 3)
+        places = {0: "0", 1: "stem", "stem": "stem", 3: "3", "3": "3", -1: "5", "output": "output"}
+        assert {place: network.find(place).key for place in places} == places
+        for wrong in ("steem", 2, 6, -7):
+            with pytest.raises(ValueError, match="layer: there is no layer .*valid: .*stem"):
+                network.find(wrong)
+    with pytest.raises(ValueError, match="Did you mean 'stem'"):
+        network.find("steem")

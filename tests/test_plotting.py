@@ -8,13 +8,30 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from checks import build
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from skconvnet import ConvNetClassifier, ConvNetRegressor, plotting
-from skconvnet.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU, Residual
+from skconvnet.layers import (
+    GELU,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAvgPool2D,
+    LayerNorm,
+    MaxPool2D,
+    Mixup,
+    Output,
+    RandomCrop,
+    ReLU,
+    Residual,
+    Standardize,
+)
 from skconvnet.plotting import (
     FeatureMapsDisplay,
     FiltersDisplay,
@@ -23,6 +40,7 @@ from skconvnet.plotting import (
     NetworkDisplay,
     SaliencyDisplay,
 )
+from skconvnet.plotting.predictions import differentiate
 
 plt.switch_backend("Agg")
 X, Y = load_digits(return_X_y=True)
@@ -33,6 +51,33 @@ LAYERS = [
     Residual([Conv2D(7, stride=2, padding="same"), ReLU(), Dropout(0.5)], name="block"),
     Dense(12, activation="relu"),
 ]
+STACKS = {
+    "normalised": [
+        Standardize(),
+        Mixup(),
+        RandomCrop(7),
+        Conv2D(4, padding="same", name="stem"),
+        None,
+        BatchNorm(epsilon=1e-3),
+        ReLU(),
+        Dropout(0.5),
+        MaxPool2D(),
+        Dense(5),
+        BatchNorm(center=False),
+        GELU(),
+    ],
+    "residual": [
+        Residual(
+            [Conv2D(6, stride=2, padding="same", name="down"), None, BatchNorm(name="norm"), Dropout(0.5)],
+            [Conv2D(6, 1, stride=2), BatchNorm(scale=False)],
+            name="block",
+        ),
+        ReLU(),
+        Residual([Residual([Conv2D(6, padding="same"), BatchNorm()])]),
+    ],
+    "one channel": [Conv2D(1), BatchNorm(), LayerNorm()],
+    "no dense layer": [Conv2D(3), BatchNorm(), GlobalAvgPool2D(), Output(dense=False)],
+}
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +274,7 @@ class TestFeatureMaps:
         )
 
     def test_refuses_layers_without_images(self, clf):
-        with pytest.raises(ValueError, match="Dense '3' makes 12 numbers.*stem, 1, block"):
+        with pytest.raises(ValueError, match="Dense '3' makes 12 features.*stem, 1, block"):
             FeatureMapsDisplay.from_estimator(clf, X[0], layer=3)
         with pytest.raises(ValueError, match="no layer 'blok'.*Did you mean 'block'"):
             FeatureMapsDisplay.from_estimator(clf, X[0], layer="blok")
@@ -318,7 +363,7 @@ class TestSaliency:
             ({"method": "guess"}, "method must be one of gradient, grad_cam, got 'guess'"),
             ({"target": 10}, "target must be one of classes_"),
             ({"layer": "stem"}, "layer='stem' is for method="),
-            ({"method": "grad_cam", "layer": "3"}, "Dense '3' makes no images.*stem, 1, block"),
+            ({"method": "grad_cam", "layer": "3"}, "Dense '3' makes 12 features.*stem, 1, block"),
             ({"method": "grad_cam", "layer": "sten"}, "Did you mean 'stem'"),
         ],
     )
@@ -332,6 +377,30 @@ class TestSaliency:
         expected = self.differences(clf, X[0], lambda images: clf.decision_function(images)[:, 7])
         saliency = SaliencyDisplay.from_estimator(clf, X[0], target=7).saliency
         np.testing.assert_allclose(saliency, np.abs(expected), rtol=1e-4, atol=1e-7)
+
+    @pytest.mark.parametrize("stack", STACKS)
+    def test_gradients_are_those_of_predictions(self, stack):
+        """Central differences of the outputs; behind a layer, along what a step in X makes of its output."""
+        network, rng, h = build((2, 8, 8), STACKS[stack]), np.random.RandomState(0), 1e-6
+        for key, part in network.split(network.params).items():
+            if key.endswith("weight") and part.ndim == 1:
+                part[0] *= -1  # a scale below 0
+        before = network.params.copy()
+        X, dy, step = rng.standard_normal((5, 2, 8, 8)), rng.standard_normal((5, 3)), rng.standard_normal(128)
+
+        def measure(last=None):
+            """What a layer makes of X, and its slope along the step."""
+            far, near = (network.forward(X + s * h * step.reshape(2, 8, 8), last=last) for s in (1, -1))
+            return network.forward(X, last=last), (far - near) / (2 * h)
+
+        slope = (measure()[1] * dy).sum()
+        dx = differentiate(network, X, dy).reshape(5, 128)
+        np.testing.assert_allclose((dx * step).sum(), slope, rtol=1e-6)
+        for stage in network.stages[:-1]:
+            inner, along = measure(stage.key)
+            dx = differentiate(network, inner.reshape(5, *stage.output_shape), dy, behind=stage.key)
+            np.testing.assert_allclose((dx.reshape(along.shape) * along).sum(), slope, rtol=1e-6)
+        np.testing.assert_array_equal(network.params, before)
 
     def test_where_nothing_counts(self):
         display = SaliencyDisplay(np.ones((1, 4, 4)), np.zeros((2, 2))).plot()

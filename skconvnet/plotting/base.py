@@ -9,9 +9,10 @@ from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
 from skconvnet._base import BaseConvNet
-from skconvnet._parts import find_stage
+from skconvnet._network import Stage
 from skconvnet._sklearn_compat import check_matplotlib_support
 from skconvnet._types import Array
+from skconvnet.layers.base import describe_shape
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,12 +45,17 @@ class Display:
             raise ValueError(f"{owner} needs a classifier, got {type(estimator).__name__}.")
 
     @classmethod
-    def _find(cls, estimator: BaseConvNet, layer: int | str) -> int:
-        """Find a layer by position or search key, or say which there are."""
-        try:
-            return find_stage(estimator.network_, layer)
-        except ValueError as error:
-            raise ValueError(f"{cls.__name__}.from_estimator: {error}") from None
+    def _choose(cls, estimator: BaseConvNet, layer: int | str | None, usable: Sequence[Stage]) -> Stage:
+        """Give the stage of a layer, which must be among the usable ones; None takes the first of them."""
+        network = estimator.network_
+        stage = network.find(layer) if layer is not None else (*usable, network.stages[-1])[0]
+        if stage not in usable:
+            keys = [stage.key for stage in network.stages if stage in usable]
+            raise ValueError(
+                f"{cls.__name__}.from_estimator: {stage.label} makes {describe_shape(stage.output_shape)}, "
+                f"no maps that can be shown; layers that make some: {', '.join(keys) or 'none'}."
+            )
+        return stage
 
     @classmethod
     def _check_image(cls, estimator: BaseConvNet, image: ArrayLike) -> Array:

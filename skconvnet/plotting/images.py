@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skconvnet._base import BaseConvNet
-from skconvnet._parts import cut
 from skconvnet._types import Array, Shape
 from skconvnet._values import suggest
 from skconvnet.plotting.base import Display, Panels, number_tiles, show_image, tile
@@ -98,7 +97,7 @@ class FiltersDisplay(Display):
         elif layer in kernels:
             key = layer
         else:
-            key = network.stages[cls._find(estimator, layer)].key
+            key = network.find(layer).key
         if key not in kernels:
             raise ValueError(f"{owner}: layer {layer!r} has no filters; {suggest(layer, kernels)}")
         return cls(kernels[key], layer=key).plot(ax=ax)
@@ -230,19 +229,10 @@ class FeatureMapsDisplay(Display):
         cls._check(estimator)
         images = cls._check_image(estimator, image)
         network = estimator.network_
-        usable = {k: stage for k, stage in enumerate(network.stages) if len(stage.output_shape) == 3}
-        k = -1
-        if layer is not None:
-            k = cls._find(estimator, layer)
-        elif usable:
-            k = next((k for k, stage in usable.items() if stage.shapes), next(iter(usable)))
-        stage = network.stages[k]
-        if k not in usable:
-            raise ValueError(
-                f"{cls.__name__}.from_estimator: {stage.label} makes {stage.output_shape[0]} numbers, not "
-                f"images; layers that make images: {', '.join(s.key for s in usable.values()) or 'none'}."
-            )
-        maps = cut(network, 0, k + 1).forward(images).reshape(stage.output_shape)
+        usable = [stage for stage in network.stages if len(stage.output_shape) == 3]
+        usable.sort(key=lambda stage: not stage.shapes)  # those with weights first
+        stage = cls._choose(estimator, layer, usable)
+        maps = network.forward(images, last=stage.key).reshape(stage.output_shape)
         return cls(images[0], maps, layer=stage.key).plot(ax=ax)
 
     def plot(self, *, ax: "Panels | None" = None) -> Self:

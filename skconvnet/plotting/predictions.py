@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skconvnet._base import BaseConvNet
-from skconvnet._parts import cut, differentiate
+from skconvnet._network import Network
 from skconvnet._types import Array
+from skconvnet.layers.sequence import name_layers
 from skconvnet.plotting.base import Display, show_image
 
 if TYPE_CHECKING:
@@ -134,30 +135,18 @@ class SaliencyDisplay(Display):
             raise ValueError(f"{owner}: target must be one of classes_, {classes.tolist()}, got {target!r}.")
         dy = signs[[place]].astype(network.dtype)
         if method == "gradient":
-            dx = differentiate(cut(network, 0, len(network.stages)), images, dy)
-            saliency = np.abs(dx[0]).max(axis=0)
+            saliency = np.abs(differentiate(network, images, dy)[0]).max(axis=0)
         else:
-            k = cls._find_maps(estimator, layer)
-            shape = (1, *network.stages[k].output_shape)
-            maps = cut(network, 0, k + 1).forward(images).reshape(shape)
-            dmaps = differentiate(cut(network, k + 1, len(network.stages)), maps, dy)
+            usable = [
+                s
+                for s in reversed(network.stages)
+                if len(s.output_shape) == 3 and s.output_shape[1:] != (1, 1)
+            ]
+            stage = cls._choose(estimator, layer, usable)
+            maps = network.forward(images, last=stage.key).reshape(1, *stage.output_shape)
+            dmaps = differentiate(network, maps, dy, behind=stage.key)
             saliency = np.maximum(np.tensordot(dmaps[0].mean(axis=(1, 2)), maps[0], 1), 0)
         return cls(images[0], saliency, target=classes[place].item(), method=method).plot(ax=ax)
-
-    @classmethod
-    def _find_maps(cls, estimator: BaseConvNet, layer: int | str | None) -> int:
-        """Find the layer that Grad-CAM looks at."""
-        stages = estimator.network_.stages
-        usable = [
-            k for k, s in enumerate(stages) if len(s.output_shape) == 3 and s.output_shape[1:] != (1, 1)
-        ]
-        k = cls._find(estimator, layer) if layer is not None else usable[-1] if usable else len(stages) - 1
-        if k not in usable:
-            raise ValueError(
-                f"{cls.__name__}.from_estimator: {stages[k].label} makes no images of more than one pixel; "
-                f"layers that do: {', '.join(stages[k].key for k in usable) or 'none'}."
-            )
-        return k
 
     def plot(self, *, ax: "Axes | None" = None) -> Self:
         """Draw the image and the heat map over it.
@@ -355,3 +344,31 @@ class MistakesDisplay(Display):
             panel.set_title(title, fontsize="small")
         self.axes_ = np.array(axes, dtype=object)
         return self
+
+
+def differentiate(network: Network, X: Array, dy: Array, behind: str | None = None) -> Array:
+    """Push a gradient to the outputs back through a network as it predicts.
+
+    Parameters
+    ----------
+    network : Network
+    X : ndarray of shape (n, channels, height, width) or (n, features)
+        What goes into the first layer of those that are gone through.
+    dy : ndarray of the shape of the outputs
+        In the network's dtype.
+    behind : str, default=None
+        Search key of a layer, behind which there are others; None goes back through all layers.
+
+    Returns
+    -------
+    dx : ndarray of the shape of X
+    """
+    keys = [stage.key for stage in network.stages]
+    first = 0 if behind is None else keys.index(behind) + 1
+    layers = [None if key in keys[:first] else layer for key, layer in name_layers(network.layers)]
+    # frozen layers do in training what all do in prediction
+    shape, freeze = network.stages[first].input_shape, keys[first:]
+    rest = Network(layers, shape, network.n_outputs, network.dtype, freeze)
+    weights = network.weights
+    rest.set_weights({key: weights[key] for key in rest.weights})
+    return rest.backward(X, dy)[0]
