@@ -1,12 +1,10 @@
 """Activations: each a layer, and a name for ``activation=``."""
 
-import math
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, ClassVar
 
 from skconvnet._plan import Plan
-from skconvnet._values import suggest
+from skconvnet._values import check_numbers, suggest
 from skconvnet.kernels.memory import Image
 from skconvnet.layers.base import Layer
 
@@ -23,12 +21,6 @@ class _Activation(Layer):
 
     def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
         return plan.activate(x, self._kind, float(self._slope))
-
-
-def _check_slope(owner: str, what: str, value: Any) -> None:
-    """Require a finite number of at least 0."""
-    if not isinstance(value, Real) or not 0 <= value < math.inf:  # type: ignore[operator]
-        raise ValueError(f"{owner}: {what} must be a number of at least 0, got {value!r}.")
 
 
 @dataclass(repr=False, eq=False)
@@ -85,7 +77,7 @@ class LeakyReLU(_Activation):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_slope("LeakyReLU", "slope", self.slope)
+        check_numbers(self, slope="[0, inf)")
 
     @property
     def _slope(self) -> float:
@@ -125,7 +117,7 @@ class ELU(_Activation):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_slope("ELU", "alpha", self.alpha)
+        check_numbers(self, alpha="[0, inf)")
 
     @property
     def _slope(self) -> float:

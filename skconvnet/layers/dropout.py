@@ -1,9 +1,9 @@
 """Dropout."""
 
 from dataclasses import dataclass
-from numbers import Real
 
 from skconvnet._plan import Plan
+from skconvnet._values import check_numbers
 from skconvnet.kernels.calls import Masking
 from skconvnet.kernels.memory import Image
 from skconvnet.layers.base import Layer
@@ -48,8 +48,7 @@ class Dropout(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.rate, Real) or isinstance(self.rate, bool) or not 0 <= self.rate < 1:
-            raise ValueError(f"Dropout: rate must be a number of at least 0 and below 1, got {self.rate!r}.")
+        check_numbers(self, rate="[0, 1)")
 
     def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
         if not plan.training:

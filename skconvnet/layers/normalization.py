@@ -1,14 +1,13 @@
 """Normalisation by moments that are learnt."""
 
-import math
 from dataclasses import dataclass, field
-from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from skconvnet._plan import Plan
 from skconvnet._types import Array, Shape
+from skconvnet._values import check_numbers
 from skconvnet.kernels.calls import BatchNormalization, LayerNormalization
 from skconvnet.kernels.memory import Image
 from skconvnet.layers.base import Layer, check_flag
@@ -19,8 +18,7 @@ NUMBERS_AT_ONCE = 2**20
 
 def _check_affine(owner: str, layer: Any) -> None:
     """Check the fields that both normalisations have."""
-    if not isinstance(layer.epsilon, Real) or not 0 < layer.epsilon < math.inf:  # type: ignore[operator]
-        raise ValueError(f"{owner}: epsilon must be a number above 0, got {layer.epsilon!r}.")
+    check_numbers(layer, epsilon="(0, inf)")
     check_flag(owner, "scale", layer.scale)
     check_flag(owner, "center", layer.center)
 
@@ -78,8 +76,7 @@ class BatchNorm(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.momentum, Real) or not 0 <= self.momentum <= 1:
-            raise ValueError(f"BatchNorm: momentum must be a number from 0 to 1, got {self.momentum!r}.")
+        check_numbers(self, momentum="[0, 1]")
         _check_affine("BatchNorm", self)
 
     def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:

@@ -1,11 +1,10 @@
 """Layers that move or scale an image's numbers."""
 
-import math
 from dataclasses import dataclass
-from numbers import Real
 
 from skconvnet._plan import Plan
 from skconvnet._types import Shape, Sides, Size
+from skconvnet._values import check_numbers
 from skconvnet.kernels import calls
 from skconvnet.kernels.memory import Image
 from skconvnet.layers.base import Layer, check_image
@@ -40,9 +39,7 @@ class Rescaling(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for what, value in (("scale", self.scale), ("offset", self.offset)):
-            if not isinstance(value, Real) or not math.isfinite(value):
-                raise ValueError(f"Rescaling: {what} must be a finite number, got {value!r}.")
+        check_numbers(self, scale="(-inf, inf)", offset="(-inf, inf)")
 
     def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
         y = plan.add_twin(x)
