@@ -250,10 +250,9 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
     def _check_unchanged(self) -> None:
         """Refuse to go on with a network that the parameters no longer describe."""
         network = self.network_
-        layers = make_default_layers(network.input_shape) if self.layers is None else self.layers
         dtype = network.dtype.name if self.dtype == "auto" else self.dtype
         for name, old, new in (
-            ("layers", list(network.layers), list(layers)),
+            ("layers", list(network.layers), list(self._get_layers(network.input_shape))),
             ("dtype", network.dtype.name, dtype),
             ("loss", self._trainer.loss.name, self._make_loss().name),
             ("freeze", sorted(network.freeze), sorted({network.find(k).key for k in self.freeze or ()})),
@@ -373,12 +372,15 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
         images = view_images(rows, self.input_shape_, self._data_format, self.network_.dtype)
         return images, y
 
+    def _get_layers(self, shape: Shape) -> Sequence[Layer | None]:
+        """The layers, for an input of (channels, height, width) or (features,)."""
+        return make_default_layers(shape) if self.layers is None else self.layers
+
     def _build_trainer(self, n_outputs: int, dtype: str) -> Trainer:
         """Compile the network for the input's shape, draw its weights, and make its trainer."""
         shape = channels_first(self.input_shape_, self._data_format)
-        layers = make_default_layers(shape) if self.layers is None else self.layers
         rng = check_random_state(self.random_state)
-        network = Network(layers, shape, n_outputs, dtype, self.freeze or ())
+        network = Network(self._get_layers(shape), shape, n_outputs, dtype, self.freeze or ())
         network.initialize(rng)
         return Trainer(network, resolve_optimizer(self.optimizer), rng, self._make_loss())
 
