@@ -88,8 +88,8 @@ def test_features_serve_a_linear_model_better_than_pixels(digits):
     X, X_test, y, y_test = digits
     model = LogisticRegression(max_iter=2000, tol=1e-2)
     pixels = model.fit(X.reshape(-1, 64), y).score(X_test.reshape(-1, 64), y_test)
-    layers = [Conv2D(16, padding="same", activation="relu"), MaxPool2D(), Dense(64, activation="relu")]
-    clf = ConvNetClassifier(layers, learning_rate=0.005, max_iter=25, random_state=0)
+    layers = [Conv2D(16, padding="same", activation="relu"), MaxPool2D(), Dense(32, activation="relu")]
+    clf = ConvNetClassifier(layers, learning_rate=0.005, max_iter=10, random_state=0)
     pipeline = make_pipeline(ConvNetTransformer(clf), model)
     assert pipeline.fit(X, y).score(X_test, y_test) > pixels + 0.01
     frozen = FrozenEstimator(pipeline[0].estimator_)
