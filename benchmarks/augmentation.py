@@ -23,6 +23,7 @@ from skconvnet.layers import (
     RandomShift,
 )
 
+
 def mirror(X, rng):
     """Flip half of the images, in NumPy."""
     flipped = rng.random_sample(len(X)) < 0.5
