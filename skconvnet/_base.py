@@ -1,6 +1,7 @@
 """What the estimators share: parameters, images, the life of a fitted network."""
 
 import copy
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -235,10 +236,27 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
                     f"init_from: {key!r} has shape {weights[key].shape} there and {part.shape} here. Layers "
                     f"that differ need keys that differ: give them a name."
                 )
-        if not taken:
+        inner = [key for key in taken if not key.startswith("output.")]
+        if not inner:
             raise ValueError(
                 f"init_from: nothing to take over; it has {list(weights)}, and the new network "
                 f"{list(network.weights)}. Layers must agree in name or position."
+            )
+        kept = {key.partition(".")[0] for key in inner}
+        afresh = [s for s in network.stages[:-1] if s.places and s.key not in kept]
+        left = [s.label for s in source.network_.stages[:-1] if s.places and s.key not in kept]
+        frozen = [stage.label for stage in afresh if stage.frozen]
+        if frozen:
+            raise ValueError(
+                f"init_from: it has no weights for {', '.join(frozen)}, which freeze names; it has some for "
+                f"{', '.join(sorted(kept))}. Layers must agree in name or position."
+            )
+        if afresh and left:
+            warnings.warn(
+                f"init_from: {', '.join(stage.label for stage in afresh)} start afresh, and nobody takes "
+                f"over {', '.join(left)}. Layers take over what has their name, or else their position: "
+                f"name them the same in both networks.",
+                stacklevel=5,
             )
         network.set_weights({**network.weights, **taken})
 

@@ -124,8 +124,9 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         A `ConvNetClassifier` or `ConvNetRegressor` whose weights and running moments a new network starts
         with, those of `Standardize` included. A layer takes over what has its key, its name or else its
         position, as in ``network_.weights``, and must agree in shape; a layer whose key is not there starts
-        afresh, and so does the output layer unless shape and classes agree. Where the
-        estimator is cloned, as in searches, wrap it in :class:`sklearn.frozen.FrozenEstimator`.
+        afresh, with a warning if others find no taker, and so does the output layer unless shape and
+        classes agree. Where the estimator is cloned, as in searches, wrap it in
+        :class:`sklearn.frozen.FrozenEstimator`.
     class_weight : dict or "balanced", default=None
         Weights ``{label: weight}`` that multiply the sample weights; "balanced" makes them inversely
         proportional to the classes' frequencies.

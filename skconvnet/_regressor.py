@@ -93,8 +93,9 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         A `ConvNetClassifier` or `ConvNetRegressor` whose weights and running moments a new network starts
         with, those of `Standardize` included. A layer takes over what has its key, its name or else its
         position, as in ``network_.weights``, and must agree in shape; a layer whose key is not there starts
-        afresh, and so does the output layer unless shape and classes agree. Where the
-        estimator is cloned, as in searches, wrap it in :class:`sklearn.frozen.FrozenEstimator`.
+        afresh, with a warning if others find no taker, and so does the output layer unless shape and
+        classes agree. Where the estimator is cloned, as in searches, wrap it in
+        :class:`sklearn.frozen.FrozenEstimator`.
     random_state : int, RandomState instance or None, default=None
         Draws the initial weights and the order of the samples. On one machine, the same int gives
         the same bits for any number of threads.

@@ -1,5 +1,7 @@
 """Layers that training leaves as they are, and networks that start with another one's weights."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from checks import build
@@ -23,6 +25,7 @@ from skconvnet.layers import (
     LayerNorm,
     LocallyConnected2D,
     MaxPool2D,
+    RandomShift,
     ReLU,
     Residual,
     Standardize,
@@ -269,3 +272,20 @@ def test_files(source, digits, tmp_path):
         np.testing.assert_array_equal(
             again.partial_fit(X, y).network_.params, clf.partial_fit(X, y).network_.params
         )
+
+
+def test_layers_at_another_place_are_told(digits):
+    X, y = digits[0][:100], digits[1][:100]
+    stem = Conv2D(4, padding="same", activation="relu")
+    source = ConvNetClassifier([stem, Dense(6)], max_iter=1).fit(X, y)
+
+    def start(*layers, **params):
+        ConvNetClassifier(list(layers), init_from=source, max_iter=1, **params).fit(X, y)
+
+    with pytest.raises(ValueError, match=r"no weights for Conv2D 'other', which freeze names; it has .* 1\."):
+        start(replace(stem, name="other"), Dense(6), freeze=["other"])
+    with pytest.raises(ValueError, match="nothing to take over"):
+        start(RandomShift(), replace(stem, name="other"))
+    with pytest.warns(UserWarning, match="Dense '2' start afresh, and nobody takes over Dense '1'"):
+        start(stem, RandomShift(), Dense(6))
+    start(stem, Dense(6), Dense(7))  # one more: no warning
