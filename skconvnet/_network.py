@@ -16,6 +16,7 @@ from skconvnet._types import Array, Shape
 from skconvnet.kernels.memory import Image
 from skconvnet.kernels.pixels import compile_for_pixels
 from skconvnet.layers import Augment, Layer, Mixup, Output, Rescaling, ShapeError, Standardize
+from skconvnet.layers.augmentation import RANDOM_LAYERS
 from skconvnet.layers.base import describe_shape
 from skconvnet.layers.sequence import Named, find_layers, name_layers
 
@@ -700,7 +701,11 @@ def resolve_output(named: Named, n_outputs: int | None) -> Named:
 
 
 # What acts on the training data before the network does: what may come before it.
-_LEADERS = {Augment: (Augment,), Standardize: (Augment,), Mixup: (Augment, Standardize, Rescaling)}
+_LEADERS = {
+    Augment: (Augment,),
+    Standardize: (Augment, *RANDOM_LAYERS),
+    Mixup: (Augment, Standardize, Rescaling),
+}
 
 
 def _arrange(

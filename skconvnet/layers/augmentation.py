@@ -329,3 +329,6 @@ class GaussianNoise(Layer):
         y = plan.add_twin(x)
         plan.add_call(Noise(x, y, plan.number_draw(), float(self.stddev)))
         return y
+
+
+RANDOM_LAYERS = RandomFlip, RandomShift, RandomCrop, RandomRotation, RandomErasing, GaussianNoise

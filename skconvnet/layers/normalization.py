@@ -120,7 +120,8 @@ class Standardize(Layer):
 
     ``y = (x - mean) / std`` with the mean and standard deviation of each channel over all samples and
     pixels that `fit` or the first `partial_fit` gets; a channel that is constant there is only shifted.
-    It must be the first layer; only `Augment` may come before it.
+    Only `Augment`, layers whose names begin with Random, and `GaussianNoise` may come before it; it learns
+    from the images as they were given.
 
     Parameters
     ----------

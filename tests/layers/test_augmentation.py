@@ -21,6 +21,7 @@ from skconvnet.layers import (
     RandomRotation,
     RandomShift,
     Rescaling,
+    Standardize,
 )
 
 AUGMENTATIONS = [
@@ -247,3 +248,22 @@ def test_gradients_reach_layers_below():
         dx, dparams = network.backward(x, dy)
         assert dparams[0] == train([layer], x).sum()
         assert dx.sum() == 2 * train([layer], np.ones_like(x)).sum()
+
+
+def test_standardize_behind_them_learns_from_the_images_as_given():
+    x, y = draw_picture(40, (2, 9, 7)), np.arange(40) % 2
+    fits = [
+        ConvNetClassifier(
+            [*layers, Conv2D(2)], data_format="channels_first", max_iter=2, random_state=0, dtype="float64"
+        ).fit(x, y)
+        for layers in (
+            [RandomFlip(vertical=True), RandomCrop(5, padding=1), Standardize()],
+            [Standardize(), RandomFlip(vertical=True), RandomCrop(5, padding=1)],
+            [*AUGMENTATIONS, Standardize()],
+        )
+    ]
+    # whole pixels that move and are standardised are the same either way
+    np.testing.assert_array_equal(fits[0].network_.params, fits[1].network_.params)
+    for clf, key in zip(fits, ("2", "0", "6")):
+        mean = clf.network_.weights[f"{key}.running_mean"]
+        np.testing.assert_allclose(mean, x.mean(axis=(0, 2, 3)), rtol=1e-12)

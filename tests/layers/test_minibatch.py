@@ -376,7 +376,7 @@ class TestAugment:
     [
         ([Conv2D(2), Mixup()], "Mixup must be the first of the layers; only Augment, Standardize, Rescaling may"),
         ([Mixup(), Mixup()], "Mixup must be the first .* got Mixup '0'"),
-        ([Mixup(), Standardize()], "Standardize must be the first of the layers; only Augment may come before"),
+        ([Mixup(), Standardize()], "Standardize must be the first of the layers; only Augment, RandomFlip, .* may"),
         ([Standardize(), Augment(keep)], "Augment must be the first of the layers; only Augment may come before"),
         ([Rescaling(2), Augment(keep)], "got Rescaling '0'"),
     ],
