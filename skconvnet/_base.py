@@ -223,6 +223,11 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
                 f"which cross-validation and searches use, makes a fitted estimator an unfitted one: wrap it "
                 f"in sklearn.frozen.FrozenEstimator, which stays as it is."
             )
+        if source is self:
+            raise ValueError(
+                "init_from is the estimator itself; give another one, a copy.deepcopy of it, or go on with "
+                "warm_start=True."
+            )
         weights, taken = source.network_.weights, {}
         same_outputs = np.array_equal(getattr(source, "classes_", ()), getattr(self, "classes_", ()))
         for key, part in network.weights.items():

@@ -160,7 +160,7 @@ class Network:
             As `Mixup` draws them; without one, a share of 1.
         """
         for stage in self.stages:
-            if isinstance(stage.layer, Mixup):
+            if isinstance(stage.layer, Mixup) and not stage.frozen:
                 return stage.layer.draw(sizes, rng)
         return np.ones(len(sizes)), np.zeros(len(sizes), np.intp)
 
@@ -181,7 +181,7 @@ class Network:
         augment : callable (rows) -> Samples, or None
             Gives the images of some samples, after all `Augment` layers; None if there are none.
         """
-        layers = [stage.layer for stage in self.stages if isinstance(stage.layer, Augment)]
+        layers = [s.layer for s in self.stages if isinstance(s.layer, Augment) and not s.frozen]
         shown = np.asarray(show_images(X, data_format))
 
         def augment(rows: Array) -> Any:
@@ -255,7 +255,8 @@ class Network:
                 raise ValueError(f"set_weights: {key!r} must be real numbers, got {value.dtype}.")
             if value.shape != part.shape:
                 raise ValueError(f"set_weights: {key!r} must have shape {part.shape}, got {value.shape}.")
-            part[...] = value
+            with np.errstate(over="ignore"):
+                part[...] = value
             if not np.isfinite(part).all():
                 raise ValueError(f"set_weights: {key!r} has numbers that are not finite.")
         for stage in self.stages:

@@ -86,9 +86,10 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         Whether `fit` goes on with the network and the optimizer's state of the last one.
     freeze : list of str or int, default=None
         Layers whose weights training leaves as they are: names, positions in `layers` (negative from the
-        end), or "output". Weight decay and `clip_norm` do not see them, and `BatchNorm` and `Dropout`
-        among them do what they do in prediction: normalise by the running moments, and nothing. What
-        lies below the lowest layer that trains is not differentiated, which saves its time.
+        end), or "output". Weight decay and `clip_norm` do not see them, and they do what they do in
+        prediction: `BatchNorm` normalises by its running moments, `Dropout` and what else acts in
+        training alone, such as `Mixup`, does nothing. What lies below the lowest layer that trains is not
+        differentiated, which saves its time.
     init_from : fitted estimator, default=None
         A `ConvNetClassifier` or `ConvNetRegressor` whose weights and running moments a new network starts
         with, those of `Standardize` included. A layer takes over what has its key, its name or else its

@@ -1,5 +1,6 @@
 """Layers that training leaves as they are, and networks that start with another one's weights."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from skconvnet._losses import CROSS_ENTROPY
 from skconvnet._network import Network
 from skconvnet._training import Trainer
 from skconvnet.layers import (
+    Augment,
     BatchNorm,
     Conv2D,
     Dense,
@@ -25,6 +27,7 @@ from skconvnet.layers import (
     LayerNorm,
     LocallyConnected2D,
     MaxPool2D,
+    Mixup,
     RandomShift,
     ReLU,
     Residual,
@@ -153,6 +156,15 @@ def test_frozen_layers_do_in_training_what_they_do_in_prediction():
     assert frozen.loss(X, y)[0] == pytest.approx(expected, rel=1e-9)
 
 
+def test_frozen_layers_leave_mini_batches_alone(digits):
+    X, y = digits
+    first, second = (
+        ConvNetClassifier(layers + [Conv2D(2)], max_iter=2, freeze=freeze, random_state=0).fit(X[:99], y[:99])
+        for layers, freeze in (([Augment(lambda X, rng: 2 * X), Mixup()], [0, 1]), ([None, None], None))
+    )
+    np.testing.assert_array_equal(first.network_.params, second.network_.params)
+
+
 def test_positions_and_names_freeze_the_same():
     for places in (["stem", -1], [1, "last"], (1, 6), ["stem", "last", 1]):
         network = Network(LAYERS, (1, 8, 8), 5, freeze=places)
@@ -223,6 +235,8 @@ def test_what_is_taken_over(source, digits):
 
 def test_what_cannot_be_taken_over(source, digits):
     X, y = digits
+    huge = copy.deepcopy(source)
+    huge.network_.set_weights({**source.network_.weights, "stem.bias": np.full(6, 1e300)})
     for layers, init_from, message in [
         (LAYERS, clone(source), "must be a fitted estimator.*FrozenEstimator"),
         (
@@ -232,9 +246,14 @@ def test_what_cannot_be_taken_over(source, digits):
         ),
         ([Dense(4, name="other")], source, "nothing to take over; it has .*stem.weight.*other.weight"),
         (LAYERS, "model", "'init_from' parameter"),
+        (LAYERS, huge, "set_weights: 'stem.bias' has numbers that are not finite"),
     ]:
         with pytest.raises(ValueError, match=f"(?s){message}"):
-            ConvNetClassifier(layers, init_from=init_from).fit(X, y)
+            ConvNetClassifier(layers, init_from=init_from, dtype="float32").fit(X, y)
+    own = copy.deepcopy(source)
+    with pytest.raises(ValueError, match="init_from is the estimator itself.* warm_start"):
+        own.set_params(init_from=FrozenEstimator(own)).fit(X, y)
+    np.testing.assert_array_equal(own.network_.params, source.network_.params)
 
 
 def test_going_on(source, digits):
