@@ -438,6 +438,21 @@ class TestMistakes:
         display = MistakesDisplay.from_estimator(*coloured, n=2)
         assert "cat" in display.axes_[0].get_title() and display.images_[0].get_array().shape == (8, 6, 3)
 
+    @pytest.mark.parametrize("form", [str, object])
+    def test_of_any_text(self, form):
+        names = np.array([r"$\foo{$", "$}$", "_^"], form)[Y % 3]
+        clf = ConvNetClassifier([Dense(2)], max_iter=1, random_state=0).fit(X, names)
+        for display in (
+            MistakesDisplay.from_estimator(clf, X, names),
+            SaliencyDisplay.from_estimator(clf, X[0], target="$}$"),
+        ):
+            display.figure_.canvas.draw()  # where formulas would be read
+        assert display.ax_.get_title() == "Saliency for class $}$"
+
+    def test_refuses_labels_of_another_kind(self, clf):
+        with pytest.raises(ValueError, match=r"y has none of classes_, \[0, 1, .*\], but for example '0'"):
+            MistakesDisplay.from_estimator(clf, X, Y.astype(str))
+
     def test_refuses(self, clf):
         with pytest.raises(ValueError, match="n must be an int of at least 1, got 0"):
             MistakesDisplay.from_estimator(clf, X, Y, n=0)

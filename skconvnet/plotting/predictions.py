@@ -146,7 +146,7 @@ class SaliencyDisplay(Display):
             maps = network.forward(images, last=stage.key).reshape(1, *stage.output_shape)
             dmaps = differentiate(network, maps, dy, behind=stage.key)
             saliency = np.maximum(np.tensordot(dmaps[0].mean(axis=(1, 2)), maps[0], 1), 0)
-        return cls(images[0], saliency, target=classes[place].item(), method=method).plot(ax=ax)
+        return cls(images[0], saliency, target=classes.tolist()[place], method=method).plot(ax=ax)
 
     def plot(self, *, ax: "Axes | None" = None) -> Self:
         """Draw the image and the heat map over it.
@@ -179,7 +179,8 @@ class SaliencyDisplay(Display):
         words = {"gradient": "absolute gradient", "grad_cam": "Grad-CAM"}
         label = words.get(self.method, self.method)
         self.colorbar_ = self.figure_.colorbar(self.heat_, ax=ax, label=label)
-        ax.set_title("Saliency" if self.target is None else f"Saliency for class {self.target}")
+        title = "Saliency" if self.target is None else f"Saliency for class {self.target}"
+        ax.set_title(title, parse_math=False)
         return self
 
 
@@ -279,8 +280,8 @@ class MistakesDisplay(Display):
         NotFittedError
             If it is not fitted.
         ValueError
-            If it is no classifier of images into classes with probabilities, X and y do not fit, or n is
-            below 1.
+            If it is no classifier of images into classes with probabilities, X and y do not fit, y has
+            none of its classes, or n is below 1.
         """
         cls._check(estimator, classes=True)
         cls._require_pixels(estimator)
@@ -290,6 +291,12 @@ class MistakesDisplay(Display):
         if not isinstance(n, Integral) or n < 1:
             raise ValueError(f"{owner}: n must be an int of at least 1, got {n!r}.")
         images, y = estimator._check_images(X, y=y)
+        known = estimator.classes_.tolist()
+        if set(known).isdisjoint(y.tolist()):
+            raise ValueError(
+                f"{owner}: y has none of classes_, {known}, but for example {y.tolist()[0]!r}; give labels "
+                f"as in fit."
+            )
         probabilities = estimator.predict_proba(X)
         y_pred, confidence = estimator.classes_[probabilities.argmax(axis=1)], probabilities.max(axis=1)
         wrong = np.flatnonzero(y_pred != y)
@@ -341,7 +348,7 @@ class MistakesDisplay(Display):
             axes.append(panel)
             self.images_.append(show_image(panel, self.images[k]))
             title = f"{self.y_true[k]}, not {self.y_pred[k]}\n({self.probabilities[k]:.0%})"
-            panel.set_title(title, fontsize="small")
+            panel.set_title(title, fontsize="small", parse_math=False)
         self.axes_ = np.array(axes, dtype=object)
         return self
 
