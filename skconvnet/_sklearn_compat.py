@@ -34,8 +34,14 @@ __all__ = [
     "validate_params",
 ]
 
-# What `set_callbacks` and `set_fit_request` attach to an estimator: neither parameters nor learnt.
-ATTACHED = ("_skl_callbacks", "_metadata_request")
+# What callbacks and `set_fit_request` attach to an estimator: neither parameters nor learnt.
+ATTACHED = (
+    "_skl_callbacks",
+    "_skl_callbacks_to_teardown",
+    "_callback_fit_ctx",
+    "_parent_callback_ctx",
+    "_metadata_request",
+)
 
 
 def has_callbacks(estimator: Any) -> bool:

@@ -176,6 +176,23 @@ def test_copies_keep_callbacks_and_files_do_not(tmp_path):
     np.testing.assert_array_equal(again.predict_proba(X), clf.predict_proba(X))
 
 
+def test_a_callback_saves_every_epoch(tmp_path):
+    pytest.importorskip("safetensors")
+
+    class Saver(Recorder):
+        def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+            super().on_fit_task_end(estimator, context, fitted_estimator=fitted_estimator)
+            if context.task_name == "epoch":
+                fitted_estimator.save(tmp_path / f"{len(self.fitted)}")
+
+    saver = Saver()
+    clf = make().set_callbacks(saver).fit(X, y)
+    for k, fitted in enumerate(saver.fitted, 1):
+        again = skconvnet.load(tmp_path / f"{k}")
+        np.testing.assert_array_equal(again.predict_proba(X), fitted.predict_proba(X))
+    np.testing.assert_array_equal(again.predict_proba(X), clf.predict_proba(X))
+
+
 def test_scoring_monitor():
     monitor = callback.ScoringMonitor(scoring="accuracy")
     clf = make(max_iter=4).set_callbacks(monitor).fit(X, y)
