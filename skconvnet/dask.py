@@ -12,7 +12,7 @@ import numpy as np
 from skconvnet import kernels
 from skconvnet._base import BaseConvNet
 from skconvnet._losses import Loss, measure_precisions
-from skconvnet._sklearn_compat import has_callbacks
+from skconvnet._sklearn_compat import ATTACHED, has_callbacks
 from skconvnet._training import Trainer
 from skconvnet._types import Array, Record, Show
 from skconvnet.layers import Augment, Mixup, Standardize
@@ -84,7 +84,8 @@ def fit(
         would have to be read here: with `early_stopping` and no `X_val`, for `Standardize` or callbacks.
         If there is an `Augment` or a `Mixup` layer.
     TypeError
-        If X is a Dask collection other than an array.
+        If estimator is none of skconvnet's, client is no synchronous client, or X is a Dask collection other
+        than an array.
     RuntimeError
         If no worker is left. An earlier model stays as it was, as it does with every error.
 
@@ -110,7 +111,17 @@ def fit(
     (3,)
     """
     dask, distributed = import_dask()
+    if not isinstance(estimator, BaseConvNet):
+        raise TypeError(
+            f"skconvnet.dask.fit: estimator must be a ConvNetClassifier or ConvNetRegressor, got "
+            f"{estimator!r}. Of a pipeline or a search, give the estimator within."
+        )
     client = _find_client(distributed) if client is None else client
+    if not isinstance(client, distributed.Client) or client.asynchronous:
+        raise TypeError(
+            f"skconvnet.dask.fit: client must be a synchronous distributed.Client, got {client!r}; give "
+            f"distributed.Client(cluster or address)."
+        )
     y, sample_weight, X_val, y_val = dask.compute(y, sample_weight, X_val, y_val, traverse=False)
     local = X
     if isinstance(X, dask.array.Array):
@@ -195,7 +206,7 @@ def prepare_on_cluster(
     """
     network = trainer.network
     for stage in network.stages:
-        if isinstance(stage.layer, (Augment, Mixup)):
+        if isinstance(stage.layer, (Augment, Mixup)) and not stage.frozen:
             raise ValueError(
                 f"skconvnet.dask.fit: {stage.label} changes whole mini-batches, and a worker has but a part "
                 f"of each; leave it out."
@@ -268,7 +279,9 @@ class _Team:
         dask, _ = import_dask()
         client, n = self._client, len(self._target)
         reader = copy.copy(self._estimator)  # without what no worker needs, or what may not be pickled
-        vars(reader).update(scoring=None, history_=[], _trainer=None)
+        vars(reader).update(scoring=None, init_from=None, history_=[], _trainer=None)
+        for name in ATTACHED:
+            vars(reader).pop(name, None)
         try:
             client.wait_for_workers(1, timeout=PATIENCE)
         except TimeoutError:

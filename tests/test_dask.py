@@ -14,10 +14,12 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 
 import skconvnet.dask
-from skconvnet import ConvNetClassifier, ConvNetRegressor
+from skconvnet import ConvNetClassifier, ConvNetRegressor, ConvNetTransformer
 from skconvnet.layers import BatchNorm, Conv2D, Dense, Dropout, MaxPool2D, Mixup, Standardize
 from skconvnet.optimizers import SGD
 
@@ -222,6 +224,53 @@ def test_bad_samples_raise_before_training(client):
     with pytest.raises(ValueError, match="no longer finite in epoch 1"):
         steep = make(ConvNetRegressor, optimizer="sgd", learning_rate=1e200)
         skconvnet.dask.fit(steep, X, Y, client=client)
+
+
+def test_what_is_none_of_this_package_is_refused(inside):
+    fitted = FrozenEstimator(make(max_iter=1).fit(X, Y))
+    for estimator in (fitted, ConvNetTransformer(make()), make_pipeline(make()), None):
+        with pytest.raises(
+            TypeError, match="estimator must be a ConvNetClassifier or ConvNetRegressor, got "
+        ):
+            skconvnet.dask.fit(estimator, X, Y, client=inside)
+    for wrong in (inside.cluster, "tcp://127.0.0.1:8786"):
+        with pytest.raises(TypeError, match="client must be a synchronous distributed.Client, got "):
+            skconvnet.dask.fit(make(), X, Y, client=wrong)
+
+
+def test_workers_get_neither_callbacks_nor_what_weights_come_from(client):
+    class Counter:
+        def __init__(self):
+            self.n_epochs = 0
+
+        def setup(self, estimator, context):
+            pass
+
+        def on_fit_task_begin(self, estimator, context, *, X=None, y=None, metadata=None):
+            pass
+
+        def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+            self.n_epochs += context.task_name == "epoch"
+
+        def teardown(self, estimator, context):
+            pass
+
+        def __reduce__(self):
+            raise TypeError("stays here")
+
+    pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks from 1.9 on")
+    counter, source = Counter(), make(max_iter=1).fit(X, Y)
+    source.scoring = lambda estimator, X, y: counter.n_epochs
+    fitted = make(init_from=source).set_callbacks(counter)
+    skconvnet.dask.fit(fitted, X, Y, client=client)
+    assert counter.n_epochs == 3
+    check_same(fitted, make(init_from=source).fit(X, Y))
+
+
+def test_frozen_layers_leave_mini_batches_alone(client):
+    fitted, expected = (make(layers=[Mixup(), *LAYERS], freeze=[0]) for _ in range(2))
+    skconvnet.dask.fit(fitted, X, Y, client=client)
+    check_same(fitted, expected.fit(X, Y))
 
 
 def test_no_client(monkeypatch):
