@@ -720,10 +720,12 @@ def _arrange(
         if isinstance(layer, Output):
             raise ValueError("Output must be the last of the layers.")
         for kind, leaders in _LEADERS.items():
-            if isinstance(layer, kind) and not all(isinstance(s.layer, leaders) for s in stages):
+            others = [s.label for s in stages if not isinstance(s.layer, leaders)]
+            if isinstance(layer, kind) and others:
                 raise ValueError(
                     f"{kind.__name__} must be the first of the layers; only "
-                    f"{', '.join(leader.__name__ for leader in leaders)} may come before it, got {source}."
+                    f"{', '.join(leader.__name__ for leader in leaders)} may come before it, got "
+                    f"{others[0]}. Put {kind.__name__} before it."
                 )
         label = f"{type(layer).__name__} {key!r}"
         try:

@@ -15,7 +15,17 @@ from skconvnet._losses import CLASS_LOSSES, CROSS_ENTROPY, Loss
 from skconvnet._network import Network
 from skconvnet._training import Trainer
 from skconvnet.kernels import reference
-from skconvnet.layers import Augment, BatchNorm, Conv2D, Dense, Dropout, Mixup, Rescaling, Standardize
+from skconvnet.layers import (
+    Augment,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Mixup,
+    RandomFlip,
+    Rescaling,
+    Standardize,
+)
 from skconvnet.optimizers import SGD
 
 rng = np.random.default_rng(0)
@@ -379,6 +389,7 @@ class TestAugment:
         ([Mixup(), Standardize()], "Standardize must be the first of the layers; only Augment, RandomFlip, .* may"),
         ([Standardize(), Augment(keep)], "Augment must be the first of the layers; only Augment may come before"),
         ([Rescaling(2), Augment(keep)], "got Rescaling '0'"),
+        ([RandomFlip(), Standardize(), Mixup()], r"Mixup must .*, got RandomFlip '0'\. Put Mixup before it"),
     ],
 )  # fmt: skip
 def test_places_where_they_do_not_belong(layers, message):
