@@ -1,5 +1,8 @@
 """Convolutional networks on the CPU for people who work with scikit-learn."""
 
+import importlib
+from types import ModuleType
+
 from skconvnet._classifier import ConvNetClassifier
 from skconvnet._files import load
 from skconvnet._onnx import to_onnx
@@ -18,3 +21,30 @@ __all__ = [
     "show_versions",
     "to_onnx",
 ]
+
+# Public modules; what nothing has imported yet is imported when somebody asks for it.
+_MODULES = (
+    "architectures",
+    "dask",
+    "datasets",
+    "functional",
+    "initializers",
+    "kernels",
+    "layers",
+    "optimizers",
+    "plotting",
+    "profile",
+    "schedules",
+)
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import a public module, so that it is there after `import skconvnet` alone."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def __dir__() -> list[str]:
+    """Names with those of public modules that are not imported yet."""
+    return sorted({*globals(), *_MODULES})

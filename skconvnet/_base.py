@@ -170,8 +170,8 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
                 raise ValueError("X_val and y_val belong together: give both or neither.")
             if X_val is None and sample_weight_val is not None:
                 raise ValueError("sample_weight_val has no samples to weigh: give X_val and y_val, too.")
-            given, go_on = (X, y, sample_weight), self.warm_start and hasattr(self, "network_")
-            images, y, weight = self._prepare(X, y, sample_weight, go_on)
+            given = X, y, sample_weight
+            images, y, weight = self._prepare(X, y, sample_weight, self._goes_on())
             target = self._encode(y, self.network_)
             if X_val is not None:
                 validation = self._check_validation(X_val, y_val, sample_weight_val)
@@ -183,6 +183,10 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
                 validation = None
             self._train(images, target, weight, self.max_iter, validation, given, prepare)
         return self
+
+    def _goes_on(self) -> bool:
+        """Whether `fit` goes on with the network of an earlier one."""
+        return self.warm_start and hasattr(self, "network_")
 
     def _fit_one_epoch(self, X: Any, y: Any, sample_weight: Any, go_on: bool, classes: Any = None) -> None:
         """Train a new network for an epoch, or go on with the old one."""

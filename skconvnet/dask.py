@@ -1,4 +1,8 @@
-"""Fitting on more than one machine: the workers of a Dask cluster give the gradients of their samples."""
+"""Fitting on more than one machine: the workers of a Dask cluster give the gradients of their samples.
+
+An estimator's own `fit` reads a dask array into memory whole; `fit` of this module leaves it on the workers,
+and `partial_fit` over its `partitions` reads a chunk at a time.
+"""
 
 import copy
 import functools
@@ -34,6 +38,7 @@ def fit(
     client: Any = None,
     X_val: Any = None,
     y_val: Any = None,
+    sample_weight_val: Any = None,
 ) -> Model:
     """Fit one network on all workers of a Dask cluster.
 
@@ -69,6 +74,8 @@ def fit(
         `n_threads`, or else as many threads as it has.
     X_val, y_val : array-like or dask array, default=None
         Samples to validate on after each epoch; this process holds them.
+    sample_weight_val : array-like or dask array of shape (n_val,), default=None
+        Their weights in the validation loss and score.
 
     Returns
     -------
@@ -81,8 +88,8 @@ def fit(
         If dask and distributed are not installed.
     ValueError
         As `estimator.fit` does. If there is no client; or X is a dask array of unknown length, or one that
-        would have to be read here: with `early_stopping` and no `X_val`, for `Standardize` or callbacks.
-        If there is an `Augment` or a `Mixup` layer.
+        would have to be read here: with `early_stopping` and no `X_val`, for callbacks, or for the
+        `Standardize` of a new network. If there is an `Augment` or a `Mixup` layer that is not frozen.
     TypeError
         If estimator is none of skconvnet's, client is no synchronous client, or X is a Dask collection other
         than an array.
@@ -122,7 +129,7 @@ def fit(
             f"skconvnet.dask.fit: client must be a synchronous distributed.Client, got {client!r}; give "
             f"distributed.Client(cluster or address)."
         )
-    y, sample_weight, X_val, y_val = dask.compute(y, sample_weight, X_val, y_val, traverse=False)
+    y, *others = dask.compute(y, sample_weight, X_val, y_val, sample_weight_val, traverse=False)
     local = X
     if isinstance(X, dask.array.Array):
         _check_dask_array(estimator, X, X_val)
@@ -135,7 +142,7 @@ def fit(
             f"give X.to_dask_array(lengths=True)."
         )
     prepare = functools.partial(prepare_on_cluster, client, estimator, X)
-    return estimator._fit(prepare, local, y, sample_weight, X_val, y_val, None)
+    return estimator._fit(prepare, local, y, *others)
 
 
 def import_dask() -> tuple[Any, Any]:
@@ -174,7 +181,8 @@ def _check_dask_array(estimator: Any, X: Any, X_val: Any) -> None:
         )
     if has_callbacks(estimator):
         raise ValueError("skconvnet.dask.fit: callbacks would get X here; set none to fit on a dask array.")
-    if any(isinstance(layer, Standardize) for layer in estimator.layers or ()):
+    learns = not estimator._goes_on()
+    if learns and any(isinstance(layer, Standardize) for layer in estimator.layers or ()):
         raise ValueError(
             "skconvnet.dask.fit: Standardize would have to read the whole of a dask array here; scale X with "
             "its own mean() and std(), or use Rescaling."

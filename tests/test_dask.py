@@ -1,8 +1,10 @@
 """Fitting on a cluster: the same model as in one process, whatever happens to the workers."""
 
+import asyncio
 import os
 import signal
 import sys
+import threading
 import tracemalloc
 
 import dask
@@ -20,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 
 import skconvnet.dask
 from skconvnet import ConvNetClassifier, ConvNetRegressor, ConvNetTransformer
-from skconvnet.layers import BatchNorm, Conv2D, Dense, Dropout, MaxPool2D, Mixup, Standardize
+from skconvnet.layers import Augment, BatchNorm, Conv2D, Dense, Dropout, MaxPool2D, Mixup, Standardize
 from skconvnet.optimizers import SGD
 
 X, Y = load_digits(return_X_y=True)
@@ -95,11 +97,84 @@ def test_single_precision(client):
 
 
 def test_going_on(client):
-    estimators = make(warm_start=True), make(warm_start=True)
-    for _ in range(2):
-        skconvnet.dask.fit(estimators[0], X, Y, client=client, X_val=X[:50], y_val=Y[:50])
-        estimators[1].fit(X, Y, X_val=X[:50], y_val=Y[:50])
+    """Also on a dask array with Standardize, which has learnt before all that it learns."""
+    estimators = [make(layers=[Standardize(), *LAYERS], warm_start=True) for _ in range(2)]
+    validation = {"X_val": X[:50], "y_val": Y[:50], "sample_weight_val": np.arange(50) % 3}
+    for x in (X, X, da.from_array(X, chunks=(100, 8, 8))):
+        skconvnet.dask.fit(estimators[0], x, Y, client=client, **validation)
+        estimators[1].fit(X, Y, **validation)
     check_same(*estimators)
+
+
+def test_weights_of_validation_samples(client):
+    with pytest.raises(ValueError, match="sample_weight_val has no samples to weigh"):
+        skconvnet.dask.fit(make(), X, Y, client=client, sample_weight_val=np.ones(50))
+    lazy = da.from_array(np.arange(50) % 3, chunks=20)
+    samples = {"X_val": X[:50], "y_val": Y[:50]}
+    fitted = skconvnet.dask.fit(make(), X, Y, client=client, **samples, sample_weight_val=lazy)
+    check_same(fitted, make().fit(X, Y, **samples, sample_weight_val=np.arange(50) % 3))
+    assert fitted.validation_loss_curve_ != make().fit(X, Y, **samples).validation_loss_curve_
+
+
+def test_starting_from_another_network(client):
+    """With frozen layers between trained ones; init_from need not be what can be sent to a worker."""
+    layers = [Conv2D(4, name="stem"), MaxPool2D(), Dense(6, name="middle")]
+    source = make(layers=layers, random_state=1).fit(X, Y)
+    source.lock = threading.Lock()
+    fitted, expected = (
+        make(layers=layers, init_from=FrozenEstimator(source), freeze=["middle"]) for _ in range(2)
+    )
+    check_same(skconvnet.dask.fit(fitted, X, Y, client=client), expected.fit(X, Y))
+    learnt, before = fitted.network_.weights, source.network_.weights
+    np.testing.assert_array_equal(learnt["middle.weight"], before["middle.weight"])
+    assert (learnt["stem.weight"] != before["stem.weight"]).any()
+
+
+class Recorder:
+    """A callback that cannot be sent to a worker, and says to stop after the second epoch."""
+
+    def __init__(self):
+        self.calls, self.fitted, self.lock = [], [], threading.Lock()
+
+    def setup(self, estimator, context):
+        self.calls.append("setup")
+
+    def teardown(self, estimator, context):
+        self.calls.append("teardown")
+
+    def on_fit_task_begin(self, estimator, context, *, X=None, y=None, metadata=None):
+        self.calls.append(f"{context.task_name} begins")
+        self.given = X, y
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+        self.calls.append(f"{context.task_name} ends")
+        if context.task_name == "epoch":
+            self.fitted.append(fitted_estimator)
+            return len(self.fitted) == 2
+
+
+def test_callbacks(client):
+    pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks from 1.9 on")
+    recorders = Recorder(), Recorder()
+    fitted, expected = (make(max_iter=5).set_callbacks(recorder) for recorder in recorders)
+    check_same(skconvnet.dask.fit(fitted, X, Y, client=client), expected.fit(X, Y))
+    assert fitted.n_iter_ == 2 and recorders[0].calls == recorders[1].calls
+    assert recorders[0].given[0] is X and recorders[0].given[1] is Y
+    check_same(recorders[0].fitted[0], recorders[1].fitted[0])
+    with pytest.raises(ValueError, match="callbacks would get X here; set none"):
+        skconvnet.dask.fit(fitted, da.from_array(X, chunks=(100, 8, 8)), Y, client=client)
+    assert len(recorders[0].fitted) == 2
+
+
+def test_a_bar_grows(client, monkeypatch, capsys):
+    """By a part for each of the 5 batches of an epoch."""
+    seconds = iter(range(10**6))
+    monkeypatch.setattr(skconvnet._progress.time, "perf_counter", lambda: next(seconds))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    skconvnet.dask.fit(make(verbose=2, max_iter=2), X, Y, client=client)
+    bars = [part for part in capsys.readouterr().out.split("\r") if "#" in part]
+    assert [bar.split()[0] for bar in bars] == ["1"] * 5 + ["2"] * 5
+    assert [bar[-4:] for bar in bars[:5]] == [" 20%", " 40%", " 60%", " 80%", "100%"]
 
 
 @pytest.mark.parametrize("layers", [[*LAYERS, Dropout(0.5)], [Conv2D(4), BatchNorm(), MaxPool2D()]], ids=repr)
@@ -145,20 +220,20 @@ def test_data_frames(client):
 
 
 def test_running_moments_are_averaged(client):
+    """By the samples of a batch that each worker has, here 115 and 25; the others weigh nothing."""
     client.wait_for_workers(2, timeout=30)
-    layers = [BatchNorm(scale=False, center=False)]
-    x, y = X.reshape(-1, 64)[:200], np.arange(200) % 2
-    # the workers hold and get the same samples, so that theirs are the moments of all
-    x[100:] = x[:100]
+    x, weight = X.reshape(-1, 64) + np.arange(len(X))[:, None] / 100, np.arange(len(X)) < 140
     fitted, expected = (
-        make(layers=layers, batch_size=200, max_iter=1, shuffle=False, learning_rate=1e-300) for _ in range(2)
+        make(layers=[BatchNorm(momentum=0.8, scale=False, center=False)], batch_size=140, max_iter=1)
+        for _ in range(2)
     )
-    skconvnet.dask.fit(fitted, x, y, client=client)
-    expected.fit(x, y)
-    for name in ("0.running_mean", "0.running_var"):
-        np.testing.assert_allclose(
-            fitted.network_.weights[name], expected.network_.weights[name], rtol=2e-3, atol=1e-12
-        )
+    skconvnet.dask.fit(fitted, x, Y, weight, client=client)
+    expected.fit(x, Y, weight)
+    name = "0.running_mean"
+    np.testing.assert_allclose(fitted.network_.weights[name], expected.network_.weights[name], rtol=1e-6)
+    variances = [part.var(axis=0, ddof=1) for part in (x[:115], x[115:140])]
+    variance = 0.8 + 0.2 * np.average(variances, axis=0, weights=[115, 25])
+    np.testing.assert_allclose(fitted.network_.weights["0.running_var"], variance, rtol=1e-6)
 
 
 def test_masks_differ_between_workers(client):
@@ -215,7 +290,9 @@ def test_bad_samples_raise_before_training(client):
         (lazy, make(early_stopping=True), "give X_val"),
         (lazy, make(layers=[Standardize()]), "Standardize would have to read"),
         (lazy[:-1], make(), "inconsistent numbers of samples"),
+        (lazy, make(layers=[Standardize()], warm_start=True), "Standardize would have to read"),
         (X, make(layers=[Mixup()]), "Mixup '0' changes whole mini-batches"),
+        (X, make(layers=[Augment(lambda X, rng: X)]), "Augment '0' changes whole mini-batches"),
     ):
         with pytest.raises(ValueError, match=message):
             skconvnet.dask.fit(estimator, wrong, Y, client=client)
@@ -226,51 +303,47 @@ def test_bad_samples_raise_before_training(client):
         skconvnet.dask.fit(steep, X, Y, client=client)
 
 
-def test_what_is_none_of_this_package_is_refused(inside):
-    fitted = FrozenEstimator(make(max_iter=1).fit(X, Y))
-    for estimator in (fitted, ConvNetTransformer(make()), make_pipeline(make()), None):
-        with pytest.raises(
-            TypeError, match="estimator must be a ConvNetClassifier or ConvNetRegressor, got "
-        ):
-            skconvnet.dask.fit(estimator, X, Y, client=inside)
-    for wrong in (inside.cluster, "tcp://127.0.0.1:8786"):
-        with pytest.raises(TypeError, match="client must be a synchronous distributed.Client, got "):
-            skconvnet.dask.fit(make(), X, Y, client=wrong)
-
-
-def test_workers_get_neither_callbacks_nor_what_weights_come_from(client):
-    class Counter:
-        def __init__(self):
-            self.n_epochs = 0
-
-        def setup(self, estimator, context):
-            pass
-
-        def on_fit_task_begin(self, estimator, context, *, X=None, y=None, metadata=None):
-            pass
-
-        def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
-            self.n_epochs += context.task_name == "epoch"
-
-        def teardown(self, estimator, context):
-            pass
-
-        def __reduce__(self):
-            raise TypeError("stays here")
-
-    pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks from 1.9 on")
-    counter, source = Counter(), make(max_iter=1).fit(X, Y)
-    source.scoring = lambda estimator, X, y: counter.n_epochs
-    fitted = make(init_from=source).set_callbacks(counter)
-    skconvnet.dask.fit(fitted, X, Y, client=client)
-    assert counter.n_epochs == 3
-    check_same(fitted, make(init_from=source).fit(X, Y))
-
-
 def test_frozen_layers_leave_mini_batches_alone(client):
     fitted, expected = (make(layers=[Mixup(), *LAYERS], freeze=[0]) for _ in range(2))
     skconvnet.dask.fit(fitted, X, Y, client=client)
     check_same(fitted, expected.fit(X, Y))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        make_pipeline(make()),
+        GridSearchCV(make(), {}),
+        ConvNetTransformer(make()),
+        FrozenEstimator(make()),
+        None,
+    ],
+    ids=lambda other: type(other).__name__,
+)
+@pytest.mark.parametrize("lazy", [False, True])
+def test_other_estimators(client, other, lazy):
+    x = da.from_array(X, chunks=(100, 8, 8)) if lazy else X
+    with pytest.raises(
+        TypeError,
+        match=rf"must be a ConvNetClassifier.*got {other if other is None else type(other).__name__}",
+    ):
+        skconvnet.dask.fit(other, x, Y, client=client)
+
+
+def test_other_clients(client):
+    address = client.scheduler_info()["address"]
+    message = r"must be a synchronous distributed\.Client, got .*tcp.*give distributed\.Client\("
+
+    async def fit():
+        async with distributed.Client(address, asynchronous=True) as other:
+            for given in (other, None):  # None: the current one, which it is
+                with pytest.raises(TypeError, match=message):
+                    skconvnet.dask.fit(make(), X, Y, client=given)
+
+    asyncio.run(fit())
+    for other in (address, client.cluster):
+        with pytest.raises(TypeError, match=message):
+            skconvnet.dask.fit(make(), X, Y, client=other)
 
 
 def test_no_client(monkeypatch):

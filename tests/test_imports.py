@@ -2,10 +2,14 @@
 
 import ast
 import importlib.util
+import pkgutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import skconvnet
 
 PACKAGE = Path(importlib.util.find_spec("skconvnet._network").origin).parent
 
@@ -71,3 +75,29 @@ def test_nothing_beyond_the_declared_dependencies(file):
     for name in list_imports(PACKAGE / file):
         root = name.split(".")[0]
         assert root in allowed or root in sys.stdlib_module_names, f"{file} imports {name}"
+
+
+def test_public_modules_are_there_without_their_own_import():
+    """In a new process, where no test has imported any of them."""
+    rooms = {module.name for module in pkgutil.iter_modules([PACKAGE]) if not module.name.startswith("_")}
+    code = f"""
+import sys
+import skconvnet
+late = ["architectures", "dask", "datasets", "plotting", "profile"]
+assert not any(f"skconvnet.{{name}}" in sys.modules for name in late)
+assert {rooms} <= set(dir(skconvnet)) and {{"ConvNetClassifier", "__version__"}} <= set(dir(skconvnet))
+for name in late:
+    assert name not in vars(skconvnet)
+for name in {rooms}:
+    assert getattr(skconvnet, name) is sys.modules[f"skconvnet.{{name}}"]
+assert callable(skconvnet.dask.fit) and not {{"dask", "distributed", "matplotlib"}} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-P", "-W", "error", "-c", code], check=True)
+
+
+def test_a_misspelt_module():
+    with pytest.raises(AttributeError, match="^module 'skconvnet' has no attribute 'plotings'$"):
+        skconvnet.plotings  # noqa: B018
+    assert not hasattr(skconvnet, "_base_") and not hasattr(skconvnet, "tests")
+    with pytest.raises(ImportError, match="cannot import name 'plotings' from 'skconvnet'"):
+        from skconvnet import plotings  # noqa: F401

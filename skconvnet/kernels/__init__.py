@@ -64,6 +64,15 @@ def set_isa(isa: str) -> None:
     ------
     ValueError
         If this processor or this build has no such instruction set.
+
+    Examples
+    --------
+    >>> from skconvnet.kernels import get_isa, set_isa
+    >>> chosen = get_isa()
+    >>> set_isa("baseline")
+    >>> get_isa()
+    'baseline'
+    >>> set_isa(chosen)
     """
     global _isa
     if isa not in list_isas():
