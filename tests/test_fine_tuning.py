@@ -277,7 +277,6 @@ def test_nested_parameters(source):
 
 
 def test_files(source, digits, tmp_path):
-    pytest.importorskip("safetensors")
     X, y = digits
     for init_from in (source, FrozenEstimator(source)):
         clf = ConvNetClassifier(

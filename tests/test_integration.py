@@ -3,9 +3,11 @@
 Images go where a tool lets them through, rows with `input_shape` elsewhere.
 """
 
+import distributed
 import joblib
 import numpy as np
 import pytest
+import skops.io
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -28,7 +30,7 @@ from sklearn.model_selection import (
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from skconvnet import ConvNetClassifier, ConvNetRegressor, kernels
+from skconvnet import ConvNetClassifier, ConvNetRegressor, ConvNetTransformer, kernels
 from skconvnet.layers import AvgPool2D, BatchNorm, Conv2D, Dense, Dropout, Flatten, MaxPool2D
 from skconvnet.optimizers import SGD, Adam
 from skconvnet.schedules import CosineDecay, StepDecay
@@ -195,7 +197,6 @@ class TestBackends:
 
     @pytest.mark.filterwarnings("ignore")  # dask's own
     def test_dask(self, expected):
-        distributed = pytest.importorskip("distributed")
         with (
             distributed.LocalCluster(
                 n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
@@ -301,20 +302,41 @@ class TestMetadataRouting:
             p = estimator.predict_proba(X[:30])[np.arange(30), Y[:30]]
             assert -np.log(p).mean() == pytest.approx(loss)
 
+    def test_validation_samples_through_a_search(self):
+        weight = np.where(Y[:30] == 1, 3.0, 1.0)
+        clf = make(early_stopping=True).set_fit_request(X_val=True, y_val=True, sample_weight_val=True)
+        search = GridSearchCV(clf, {"layers__stem__filters": [2, 4]}, cv=2, error_score="raise")
+        given = {"X_val": X[:30], "y_val": Y[:30], "sample_weight_val": weight}
+        best = search.fit(X[30:], Y[30:], **given).best_estimator_
+        alone = make(early_stopping=True).set_params(**search.best_params_).fit(X[30:], Y[30:], **given)
+        assert best.validation_loss_curve_ == alone.validation_loss_curve_
+        np.testing.assert_array_equal(get_params(best), get_params(alone))
+        # the weights count
+        loss = -np.log(best.predict_proba(X[:30])[np.arange(30), Y[:30]])
+        watched = best.validation_loss_curve_[best.best_iter_ - 1]
+        assert np.average(loss, weights=weight) == pytest.approx(watched) != pytest.approx(loss.mean())
+
+    def test_weights_through_a_pipeline_to_a_transformer(self):
+        transformer = ConvNetTransformer(make()).set_fit_request(sample_weight=True)
+        model = LogisticRegression().set_fit_request(sample_weight=False)
+        pipeline = make_pipeline(transformer, model).fit(X, Y, sample_weight=self.WEIGHT)
+        alone, plain = make().fit(X, Y, self.WEIGHT), make().fit(X, Y)
+        np.testing.assert_array_equal(get_params(pipeline[0].estimator_), get_params(alone))
+        assert not np.array_equal(get_params(alone), get_params(plain))
+
     def test_requests_outlive_a_clone(self):
         clf = clone(make().set_fit_request(sample_weight=True))
         assert clf.get_metadata_routing().fit.requests["sample_weight"] is True
 
 
 def test_skops():
-    io = pytest.importorskip("skops.io")
     layers = [Conv2D(3, activation="relu", name="stem"), BatchNorm(), Dropout(0.2)]
     clf = ConvNetClassifier(layers, max_iter=2, learning_rate=CosineDecay(0.01, 20), random_state=0).fit(X, Y)
-    data = io.dumps(clf)
-    unknown = io.get_untrusted_types(data=data)
+    data = skops.io.dumps(clf)
+    unknown = skops.io.get_untrusted_types(data=data)
     # nothing but this package's own classes, and what scikit-learn's own estimators would need
     assert {name for name in unknown if not name.startswith("skconvnet.")} <= {"numpy.dtype"}
-    again = io.loads(data, trusted=unknown)
+    again = skops.io.loads(data, trusted=unknown)
     np.testing.assert_array_equal(again.predict_proba(X), clf.predict_proba(X))
     assert again.get_params() == clf.get_params() and again.history_ == clf.history_
     np.testing.assert_array_equal(get_params(again.partial_fit(X, Y)), get_params(clf.partial_fit(X, Y)))

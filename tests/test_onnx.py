@@ -3,6 +3,8 @@
 import sys
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 from checks import build
 from sklearn.exceptions import NotFittedError
@@ -12,9 +14,6 @@ from skconvnet import ConvNetClassifier, ConvNetRegressor, __version__, architec
 from skconvnet._network import Network
 from skconvnet.layers import BatchNorm, Conv2D, Dense, Layer, MaxPool2D, Output, Standardize
 
-onnx = pytest.importorskip("onnx", reason="onnx is not installed")
-runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-
 rng = np.random.RandomState(0)
 IMAGES = rng.rand(40, 8, 8, 3).astype(np.float32)
 SMALL = [Conv2D(4, activation="relu"), MaxPool2D(), Dense(6, activation="tanh")]
@@ -22,9 +21,11 @@ SMALL = [Conv2D(4, activation="relu"), MaxPool2D(), Dense(6, activation="tanh")]
 
 def run(model, X):
     """The outputs of a model, by name."""
-    options = runtime.SessionOptions()
+    options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
     return dict(zip([y.name for y in session.get_outputs()], session.run(None, {"X": X})))
 
 

@@ -1,4 +1,7 @@
-"""scikit-learn's own checks, all of them, on dense and convolutional stacks."""
+"""scikit-learn's own checks, all of them, on dense and convolutional stacks; its versions without callbacks."""
+
+import subprocess
+import sys
 
 import pytest
 import sklearn
@@ -85,3 +88,18 @@ def test_check_estimator(estimator):
 )
 def test_internal_checks(estimator, check):
     check(type(estimator).__name__, estimator)
+
+
+def test_all_else_works_without_callbacks():
+    """As with scikit-learn before 1.9, which has no sklearn.callback."""
+    code = """
+import sys
+sys.modules["sklearn.callback"] = None
+import numpy as np
+from skconvnet import ConvNetClassifier
+clf = ConvNetClassifier(max_iter=1, random_state=0)
+assert not hasattr(clf, "set_callbacks")
+X = np.random.default_rng(0).random((20, 6, 6))
+assert clf.fit(X, np.arange(20) % 2).partial_fit(X, np.arange(20) % 2).n_iter_ == 2
+"""
+    subprocess.run([sys.executable, "-P", "-W", "error", "-c", code], check=True)

@@ -3,6 +3,7 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn
 from sklearn.base import clone
@@ -118,7 +119,6 @@ def test_search_over_layers(fitted, digits):
 
 
 def test_clones_pickles_and_frames(fitted, digits):
-    pandas = pytest.importorskip("pandas")
     X = digits[1][:10].reshape(10, 64)
     transformer = ConvNetTransformer(FrozenEstimator(fitted), "last")
     with pytest.raises(NotFittedError):
@@ -127,7 +127,7 @@ def test_clones_pickles_and_frames(fitted, digits):
     assert transformer.n_features_in_ == 64 and expected.dtype == np.float64
     for again in (pickle.loads(pickle.dumps(transformer)), clone(transformer).fit(X)):
         np.testing.assert_array_equal(again.transform(X), expected)
-    frame = clone(transformer).set_output(transform="pandas").fit(X).transform(pandas.DataFrame(X))
+    frame = clone(transformer).set_output(transform="pandas").fit(X).transform(pd.DataFrame(X))
     assert list(frame.columns) == [f"convnettransformer{k}" for k in range(12)]
 
 

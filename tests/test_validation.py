@@ -3,6 +3,7 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.datasets import load_diabetes, load_digits
 from sklearn.metrics import (
@@ -99,8 +100,7 @@ def test_any_scorer_can_be_watched(scoring, form):
     elif form == "rows":
         data, options = X.reshape(-1, 64), {"input_shape": (8, 8)}
     elif form == "frame":
-        pandas = pytest.importorskip("pandas", reason="pandas is not installed")
-        data = pandas.DataFrame(X.reshape(-1, 64), columns=[f"pixel {k}" for k in range(64)])
+        data = pd.DataFrame(X.reshape(-1, 64), columns=[f"pixel {k}" for k in range(64)])
         options = {"input_shape": (8, 8)}
     clf = make(early_stopping=True, scoring=scoring, n_iter_no_change=2, max_iter=8, **options)
     clf.fit(data, y, X_val=data[:100], y_val=y[:100])
