@@ -91,7 +91,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
         "scoring": [str, callable, None],
         "warm_start": ["boolean"],
         "freeze": [list, tuple, None],
-        "init_from": [FileMixin, FrozenEstimator, None],
+        "init_from": "no_validation",  # _find_source says what is wrong with it
         "random_state": ["random_state"],
         "dtype": [StrOptions({"auto", "float32", "float64"})],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
@@ -200,6 +200,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
         if go_on:
             images, y = self._check_images(X, y=y, multi_output=True)
         else:
+            source = self._find_source()
             images, y, dtype = self._check_training_images(X, y)
         y = self._check_y(y)
         weight = self._weigh(images, y, sample_weight)
@@ -213,25 +214,38 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
             self._y_shape, self._split_seed = y.shape[1:], None
             self._trainer = self._build_trainer(self._learn_outputs(y, weight, classes), dtype)
             self._trainer.network.learn(images, np.flatnonzero(weight > 0))
-            if self.init_from is not None:
-                self._take_over(thaw(self.init_from), self._trainer.network)
+            if source is not None:
+                self._take_over(source, self._trainer.network)
             self.history_ = []
         self.network_ = self._trainer.network
         return images, y, weight
 
-    def _take_over(self, source: Any, network: Network) -> None:
-        """Give a new network the weights of a fitted estimator's, layer by layer of the same key."""
-        if not isinstance(source, BaseConvNet) or not hasattr(source, "network_"):
-            raise ValueError(
-                f"init_from must be a fitted estimator of skconvnet, got {source!r}, which is not. clone(), "
-                f"which cross-validation and searches use, makes a fitted estimator an unfitted one: wrap it "
-                f"in sklearn.frozen.FrozenEstimator, which stays as it is."
-            )
+    def _find_source(self) -> Any:
+        """Give the fitted estimator that `init_from` is or freezes, or None."""
+        source = thaw(self.init_from)
         if source is self:
             raise ValueError(
                 "init_from is the estimator itself; give another one, a copy.deepcopy of it, or go on with "
                 "warm_start=True."
             )
+        if source is None or (isinstance(source, BaseConvNet) and hasattr(source, "network_")):
+            return source
+        if isinstance(source, BaseConvNet):
+            way = (
+                ", which is not fitted. clone(), which cross-validation and searches use, makes a fitted "
+                "estimator an unfitted one: wrap it in sklearn.frozen.FrozenEstimator, which stays as it is."
+            )
+        else:
+            way = (
+                "; load a saved one with skconvnet.load, give that step of a pipeline, or best_estimator_ of "
+                "a search."
+            )
+        raise ValueError(
+            f"init_from must be a fitted ConvNetClassifier or ConvNetRegressor, got {source!r}{way}"
+        )
+
+    def _take_over(self, source: Any, network: Network) -> None:
+        """Give a new network the weights of a fitted estimator's, layer by layer of the same key."""
         weights, taken = source.network_.weights, {}
         same_outputs = np.array_equal(getattr(source, "classes_", ()), getattr(self, "classes_", ()))
         for key, part in network.weights.items():
@@ -354,6 +368,10 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
     @contextmanager
     def _change_model(self) -> Iterator[None]:
         """Check all parameters, and put every attribute back if what runs inside raises."""
+        if isinstance(self.freeze, str):
+            raise ValueError(
+                f"freeze must be a list of layers, got {self.freeze!r}; write freeze=[{self.freeze!r}]."
+            )
         validate_params(self)
         before = dict(self.__dict__)
         try:

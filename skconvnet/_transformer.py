@@ -21,6 +21,12 @@ from skconvnet._sklearn_compat import validate_params
 from skconvnet._types import Array
 from skconvnet.layers.sequence import find_layers, name_layers
 
+# The way out for whoever expects a fitted estimator to be taken as it is.
+PREFIT = (
+    "To take an estimator that is fitted already as it is, wrap it in sklearn.frozen.FrozenEstimator: "
+    "ConvNetTransformer(FrozenEstimator(estimator)).fit(X)."
+)
+
 
 class ConvNetTransformer(
     ClassNamePrefixFeaturesOutMixin, TransformerMixin, MetaEstimatorMixin, BaseEstimator
@@ -83,7 +89,7 @@ class ConvNetTransformer(
     n_features_in_: int
 
     _parameter_constraints = {
-        "estimator": [BaseConvNet, FrozenEstimator],
+        "estimator": "no_validation",  # fit says what is wrong with it
         "layer": [Integral, str],
     }
 
@@ -132,7 +138,8 @@ class ConvNetTransformer(
         Raises
         ------
         ValueError
-            If there is no such layer, if estimator is none of skconvnet's, or as its `fit` does.
+            If there is no such layer, if estimator is none of skconvnet's, if it is not frozen and y is None,
+            or as its `fit` does.
         NotFittedError
             If a frozen estimator is not fitted.
         """
@@ -142,6 +149,11 @@ class ConvNetTransformer(
             raise ValueError(
                 f"ConvNetTransformer: estimator must be a ConvNetClassifier or a ConvNetRegressor, frozen or "
                 f"not, got {inner!r}."
+            )
+        if y is None and inner is self.estimator:
+            raise ValueError(
+                f"ConvNetTransformer requires y to be passed, but the target y is None: fit trains a clone "
+                f"of estimator. {PREFIT}"
             )
         if inner.layers is not None:  # before any work is lost
             find_layers(resolve_output(name_layers(inner.layers), 1), [self.layer], "layer")
@@ -172,8 +184,13 @@ class ConvNetTransformer(
         -------
         features : ndarray of shape (n, n_features_out)
             A sample's are the same bits in whatever batch it comes.
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` has not been called, whether estimator is fitted or not.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, msg=f"This %(name)s is not fitted: call fit first. {PREFIT}")
         return thaw(self.estimator_)._run_network(X, last=self.layer_)
 
     @property

@@ -655,6 +655,7 @@ class TestBadInput:
             ({"layers": [Dense(4, name="a"), Dense(3, name="a")]}, "the same name 'a'"),
             ({"layers": ["conv"]}, r"layers\[0\] must be a layer or None, got 'conv'"),
             ({"layers": [Dense]}, r"write it with parentheses"),
+            ({"layers": [np.fliplr, Dense(3)]}, r"layers\[0\] must be a layer .*write Augment\(function\)"),
             ({"layers": Dense(4)}, "The 'layers' parameter of ConvNetClassifier must be"),
             ({"input_shape": (6, 4, 3)}, r"input_shape=\(6, 4, 3\) does not fit X"),
             ({"input_shape": (6, 5, 3, 1)}, r"input_shape must be \(height, width\) or"),

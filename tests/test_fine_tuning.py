@@ -178,6 +178,11 @@ def test_wrong_layers_to_freeze_raise_before_training(digits, wrong):
         ConvNetClassifier(LAYERS, freeze=[wrong]).fit(*digits)
 
 
+def test_a_layer_to_freeze_belongs_in_a_list(digits):
+    with pytest.raises(ValueError, match=r"freeze must be a list of layers, got 'stem'.*freeze=\['stem'\]"):
+        ConvNetClassifier(LAYERS, freeze="stem").fit(*digits)
+
+
 def test_fine_tuning(source, digits):
     """What has learnt 0 to 4 learns 5 to 9 from few, with its lower layers bit by bit as they were."""
     X, y = digits[0][digits[1] > 4], digits[1][digits[1] > 4]
@@ -238,15 +243,21 @@ def test_what_cannot_be_taken_over(source, digits):
     huge = copy.deepcopy(source)
     huge.network_.set_weights({**source.network_.weights, "stem.bias": np.full(6, 1e300)})
     for layers, init_from, message in [
-        (LAYERS, clone(source), "must be a fitted estimator.*FrozenEstimator"),
+        (LAYERS, clone(source), "must be a fitted ConvNet.*which is not fitted.*FrozenEstimator"),
         (
             [Conv2D(3, name="stem")],
             source,
             r"'stem.weight' has shape \(6, 1, 3, 3\) there and \(3, 1, 3, 3\)",
         ),
         ([Dense(4, name="other")], source, "nothing to take over; it has .*stem.weight.*other.weight"),
-        (LAYERS, "model", "'init_from' parameter"),
         (LAYERS, huge, "set_weights: 'stem.bias' has numbers that are not finite"),
+        (
+            LAYERS,
+            "model",
+            "init_from must be a fitted ConvNetClassifier or ConvNetRegressor, got 'model'; load .*skconvnet.load",
+        ),
+        (LAYERS, make_pipeline(source), "init_from must be .*, got Pipeline.*give that step of a pipeline"),
+        (LAYERS, FrozenEstimator(make_pipeline(source)), "got Pipeline.*give that step of a pipeline"),
     ]:
         with pytest.raises(ValueError, match=f"(?s){message}"):
             ConvNetClassifier(layers, init_from=init_from, dtype="float32").fit(X, y)

@@ -158,13 +158,22 @@ def test_wrong_layers_name_what_was_meant(digits):
 
 def test_wrong_estimators(digits):
     for wrong, message in [
-        (LogisticRegression(), "'estimator' parameter"),
+        (LogisticRegression(), "must be a ConvNetClassifier or a ConvNetRegressor, .*got Logistic"),
         (FrozenEstimator(LogisticRegression()), "must be a ConvNetClassifier or a ConvNetRegressor"),
     ]:
         with pytest.raises(ValueError, match=message):
             ConvNetTransformer(wrong).fit(digits[0], digits[2])
     with pytest.raises(NotFittedError):
         ConvNetTransformer(FrozenEstimator(ConvNetClassifier())).fit(digits[0], digits[2])
+
+
+def test_a_fitted_estimator_belongs_in_a_frozen_one(fitted, digits):
+    """Whoever expects a fitted estimator to be taken as it is learns how."""
+    transformer, hint = ConvNetTransformer(fitted), r"ConvNetTransformer\(FrozenEstimator\(estimator\)\)"
+    with pytest.raises(ValueError, match=f"requires y to be passed.*fitted already.*{hint}"):
+        transformer.fit(digits[0])
+    with pytest.raises(NotFittedError, match=f"ConvNetTransformer .*not fitted.*fitted already.*{hint}"):
+        transformer.transform(digits[0])
 
 
 @pytest.mark.parametrize("kind", [ConvNetClassifier, ConvNetRegressor])

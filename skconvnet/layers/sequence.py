@@ -33,7 +33,11 @@ def name_layers(layers: Sequence[Layer | None]) -> Named:
     named, positions = [], {}
     for position, layer in enumerate(layers):
         if layer is not None and not isinstance(layer, Layer):
-            hint = " (a class: write it with parentheses)" if isinstance(layer, type) else ""
+            hint = ""
+            if isinstance(layer, type):
+                hint = " (a class: write it with parentheses)"
+            elif callable(layer):
+                hint = " (a function that changes images: write Augment(function))"
             raise TypeError(f"layers[{position}] must be a layer or None, got {layer!r}{hint}.")
         key = str(position) if layer is None or layer.name is None else layer.name
         if key in positions:
