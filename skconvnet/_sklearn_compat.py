@@ -26,6 +26,7 @@ __all__ = [
     "Interval",
     "NotebookMixin",
     "StrOptions",
+    "TooltipMixin",
     "check_first_call",
     "check_matplotlib_support",
     "check_sample_weight",
@@ -67,27 +68,39 @@ def check_sample_weight(sample_weight: Any, X: Any) -> NDArray[np.float64]:
     return weight
 
 
-class NotebookMixin:
+class TooltipMixin:
+    """Gives an estimator's parameters and fitted attributes tooltips in notebooks, from its docstring.
+
+    scikit-learn has tables of parameters from 1.7, where what they are shown by is private; before, nothing
+    calls the methods below and notebooks show the repr.
+    """
+
+    def _get_params_html(self, deep: bool = True, *args: Any, **kwargs: Any) -> Any:
+        """The parameters."""
+        return link(super()._get_params_html(deep))  # type: ignore[misc]
+
+    def _get_fitted_attr_html(self, *args: Any, **kwargs: Any) -> Any:
+        """The fitted attributes."""
+        return link(super()._get_fitted_attr_html())  # type: ignore[misc]
+
+
+class NotebookMixin(TooltipMixin):
     """Puts a table of an estimator's layers behind its parameters in notebooks.
 
-    An estimator gives the table by `_write_layers`. scikit-learn has tables of parameters from 1.7, where
-    what they are shown by is private; before, nothing calls the methods below and notebooks show the repr.
+    An estimator gives the table by `_write_layers`.
     """
 
     _write_layers: Callable[[], str]
 
     def _get_params_html(self, deep: bool = True, *args: Any, **kwargs: Any) -> Any:
         """The estimator's own parameters; their layers' fields are in the table of layers."""
-        table = super()._get_params_html(False)  # type: ignore[misc]
-        return self._extend(table, self._write_layers)
-
-    def _get_fitted_attr_html(self, *args: Any, **kwargs: Any) -> Any:
-        """The fitted attributes."""
-        return self._extend(super()._get_fitted_attr_html(), str)  # type: ignore[misc]
-
-    def _extend(self, table: Any, write: Callable[[], str]) -> Any:
-        """Give a table tooltips from the docstring, and what follows it."""
-        table.doc_link = "#"  # without a link there are no tooltips; this one stays on the page
+        table = super()._get_params_html(False)
         before = table._html_repr
-        table._html_repr = lambda: before() + write()
+        table._html_repr = lambda: before() + self._write_layers()
         return table
+
+
+def link(table: Any) -> Any:
+    """Give a table a link, without which it has no tooltips; this one stays on the page."""
+    table.doc_link = "#"
+    return table

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skconvnet._base import BaseConvNet, thaw
 from skconvnet._network import resolve_output
-from skconvnet._sklearn_compat import validate_params
+from skconvnet._sklearn_compat import TooltipMixin, validate_params
 from skconvnet._types import Array
 from skconvnet.layers.sequence import find_layers, name_layers
 
@@ -29,7 +29,7 @@ PREFIT = (
 
 
 class ConvNetTransformer(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, MetaEstimatorMixin, BaseEstimator
+    TooltipMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, MetaEstimatorMixin, BaseEstimator
 ):
     """Features from an inner layer of a convolutional network.
 

@@ -147,12 +147,15 @@ def test_example(name):
     assert any(line.startswith(">>> ") for line in examples)
 
 
-@pytest.mark.parametrize("estimator", [skconvnet.ConvNetClassifier, skconvnet.ConvNetRegressor])
+@pytest.mark.parametrize(
+    "estimator",
+    [skconvnet.ConvNetClassifier, skconvnet.ConvNetRegressor, skconvnet.ConvNetTransformer],
+)
 def test_every_parameter_of_an_estimator_has_a_tooltip(estimator):
     # scikit-learn shows in notebooks what a line "name : kind" has below it
     section = read_sections(inspect.getdoc(estimator))["Parameters"]
     tooltips = {line.partition(" : ")[0]: text for line, text in read_descriptions(section).items()}
-    assert set(tooltips) == set(estimator().get_params(deep=False)) and all(tooltips.values())
+    assert set(tooltips) == set(inspect.signature(estimator).parameters) and all(tooltips.values())
 
 
 def test_types_are_installed():

@@ -10,7 +10,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
-from skconvnet import ConvNetClassifier, ConvNetRegressor
+from skconvnet import ConvNetClassifier, ConvNetRegressor, ConvNetTransformer
 from skconvnet.layers import BatchNorm, Conv2D, Dense, Dropout, MaxPool2D, ReLU, Residual
 
 X, Y = load_digits(return_X_y=True)
@@ -115,10 +115,15 @@ def test_fitted_layers_have_shapes_and_parameters():
 
 
 def test_tooltips_come_from_the_docstring():
-    for kind in (ConvNetClassifier, ConvNetRegressor):
-        text = make(kind).fit(X, Y)._repr_html_()
+    own, inner = {"estimator", "layer", "estimator_", "layer_"}, {"max_iter", "learning_rate"}
+    for model, expected in [
+        (make(), inner),
+        (make(ConvNetRegressor), inner),
+        (ConvNetTransformer(make()), own | inner),
+    ]:
+        text = model.fit(X, Y)._repr_html_()
         tips = re.findall(r'class="param-doc-description"[^>]*>\s*(\w+):', text)
-        assert {"max_iter", "learning_rate"} <= set(tips)
+        assert expected <= set(tips)
 
 
 @pytest.mark.parametrize("fitted", [False, True])
