@@ -140,18 +140,38 @@ class TestEveryDisplay:
     def test_is_drawn_again_where_the_caller_says(self, clf):
         for name, display in draw_all(clf).items():
             first = display.figure_
-            n = 2 if name in ("curves", "maps") else 1
-            figure, axes = plt.subplots(1, n)
-            assert display.plot(ax=axes) is display
-            assert display.figure_ is figure and first is not figure
-            own = display.axes_ if n == 2 else [display.ax_]
-            assert all(a is b for a, b in zip(own, np.ravel(axes))) and all(a.get_title() for a in own)
-            figure.canvas.draw()
+            two = name in ("curves", "maps")
+            for n in (1, 2) if two else (1,):
+                figure, axes = plt.subplots(1, n)
+                assert display.plot(ax=axes) is display
+                assert display.figure_ is figure and first is not figure
+                assert display.ax_ is np.ravel(axes)[0]
+                own = display.axes_ if two else [display.ax_]
+                if n == 2:
+                    assert all(a is b for a, b in zip(own, axes, strict=True))
+                assert all(a.get_title() for a in own)
+                figure.canvas.draw()
+            wanted = "1 axes or 2" if two else "1 axes"
             with pytest.raises(
-                ValueError, match=f"{type(display).__name__}.plot: ax must be {n} axes, got 3"
+                ValueError, match=f"{type(display).__name__}.plot: ax must be {wanted}, got 3"
             ):
                 display.plot(ax=plt.subplots(1, 3)[1])
             plt.close("all")
+
+    @pytest.mark.parametrize("layout", [None, "constrained"])
+    def test_one_axes_is_divided_without_overlaps(self, clf, layout):
+        figure, axes = plt.subplots(1, 3, figsize=(24, 4), layout=layout)
+        LearningCurveDisplay.from_estimator(clf, ax=axes[0])
+        maps = FeatureMapsDisplay.from_estimator(clf, X[0], ax=axes[1])
+        SaliencyDisplay.from_estimator(clf, X[0], ax=axes[2])
+        figure.canvas.draw()
+        shown = [a for ax in axes[:2] for a in ax.child_axes] + [axes[2]]
+        boxes = [a.get_tightbbox() for a in shown]
+        for k, box in enumerate(boxes):
+            assert 0 <= box.x0 and box.x1 <= figure.bbox.x1 and 0 <= box.y0 and box.y1 <= figure.bbox.y1
+            assert not any(box.overlaps(other) for other in boxes[:k])
+        scale, image = maps.colorbar_.ax.get_window_extent(), maps.axes_[1].get_window_extent()
+        assert (scale.y0, scale.y1) == pytest.approx((image.y0, image.y1))  # as high as the maps
 
     def test_refuses_what_is_no_fitted_estimator_of_ours(self, clf):
         for name in plotting.__all__:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-Panels: TypeAlias = "Sequence[Axes] | Array"  # several axes
+Panels: TypeAlias = "Axes | Sequence[Axes] | Array"  # one axes to be divided, or several
 
 
 class Display:
@@ -74,21 +74,32 @@ class Display:
                 f"rows of {estimator.n_features_in_} numbers; give it input_shape=(height, width)."
             )
 
-    def _take_axes(self, ax: Any, n: int, **layout: Any) -> Array:
-        """Give n axes: the caller's, or those of a new figure, side by side; sets `axes_` and `figure_`."""
-        check_matplotlib_support(f"{type(self).__name__}.plot")
+    def _take_axes(
+        self, ax: Any, places: Sequence[tuple[float, float]] = (), **layout: Any
+    ) -> Any:
+        """Give the caller's axes, or those of a new figure; sets `ax_` and `figure_`.
+
+        With places, (left, width) for each panel, gives one axes for each: the caller's, if they are as many,
+        or panels in those places of the one; sets `axes_`, too.
+        """
+        owner = f"{type(self).__name__}.plot"
+        check_matplotlib_support(owner)
         import matplotlib.pyplot as plt
 
         if ax is None:
-            _, ax = plt.subplots(1, n, layout="constrained", **layout)
+            _, ax = plt.subplots(layout="constrained", **layout)
         axes = np.ravel(np.asarray(ax, dtype=object))
-        if len(axes) != n:
-            raise ValueError(f"{type(self).__name__}.plot: ax must be {n} axes, got {len(axes)}.")
-        self.figure_ = axes[0].figure
-        if n == 1:
-            self.ax_ = axes[0]
-        else:
-            self.axes_ = axes
+        if len(axes) not in (1, len(places)):
+            wanted = f"1 axes or {len(places)}" if places else "1 axes"
+            raise ValueError(f"{owner}: ax must be {wanted}, got {len(axes)}.")
+        self.ax_, self.figure_ = axes[0], axes[0].figure
+        if not places:
+            return self.ax_
+        if len(axes) == 1:
+            self.ax_.set_axis_off()
+            panels = [self.ax_.inset_axes((left, 0, width, 1)) for left, width in places]
+            axes = np.array(panels, dtype=object)
+        self.axes_ = axes
         return axes
 
 

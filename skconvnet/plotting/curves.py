@@ -28,6 +28,8 @@ class LearningCurveDisplay(Display):
 
     Attributes
     ----------
+    ax_ : Axes
+        The whole picture, or the first of two axes that were given.
     axes_ : ndarray of Axes of shape (2,)
         Of losses and scores.
     figure_ : Figure
@@ -73,8 +75,8 @@ class LearningCurveDisplay(Display):
         ----------
         estimator : ConvNetClassifier or ConvNetRegressor
             Fitted. Its best epoch is marked if it stopped early.
-        ax : sequence of Axes, default=None
-            Two axes, for losses and scores; None makes a figure.
+        ax : Axes or sequence of Axes, default=None
+            One axes, which is divided, or two, for losses and scores; None makes a figure.
 
         Returns
         -------
@@ -111,8 +113,8 @@ class LearningCurveDisplay(Display):
 
         Parameters
         ----------
-        ax : sequence of Axes, default=None
-            Two axes, for losses and scores; None makes a figure.
+        ax : Axes or sequence of Axes, default=None
+            One axes, which is divided, or two, for losses and scores; None makes a figure.
 
         Returns
         -------
@@ -124,9 +126,9 @@ class LearningCurveDisplay(Display):
         ImportError
             If matplotlib is not installed.
         ValueError
-            If ax is another number of axes.
+            If ax is neither one nor two axes.
         """
-        axes = self._take_axes(ax, 2, figsize=(9, 3.6))
+        axes = self._take_axes(ax, [(0, 0.42), (0.58, 0.42)], figsize=(9, 3.6))
         from matplotlib.ticker import MaxNLocator
 
         epochs = [record["epoch"] for record in self.history]

@@ -117,7 +117,7 @@ class NetworkDisplay(Display):
         side = max(map(_measure_side, self.rows), default=0)
         pitch = WIDTH + side + 1.2
         n_rows = max(sum(map(_measure, column)) for column in columns)
-        (ax,) = self._take_axes(ax, 1, figsize=(pitch * len(columns) / 2.2, n_rows / 2.2 + 0.5))
+        ax = self._take_axes(ax, figsize=(pitch * len(columns) / 2.2, n_rows / 2.2 + 0.5))
         ax.set(xlim=(-0.5, pitch * len(columns) - 0.7), ylim=(n_rows, -0.3), aspect="equal")
         ax.set_axis_off()
         total = sum(row.n_parameters for row in self.rows)

@@ -134,7 +134,7 @@ class FiltersDisplay(Display):
             pictures = weight[:, 0] if channels == 1 else 0.5 + np.moveaxis(weight, 1, -1) / largest / 2
         mosaic, steps = tile(pictures, n_columns)
         size = fit_figure(mosaic.shape)
-        (ax,) = self._take_axes(ax, 1, figsize=size)
+        ax = self._take_axes(ax, figsize=size)
         if channels == 3:
             mosaic = np.nan_to_num(mosaic, nan=1.0)  # white
         self.image_ = ax.imshow(mosaic, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")
@@ -164,6 +164,8 @@ class FeatureMapsDisplay(Display):
 
     Attributes
     ----------
+    ax_ : Axes
+        The whole picture, or the first of two axes that were given.
     axes_ : ndarray of Axes of shape (2,)
         Of the image and of the maps.
     figure_ : Figure
@@ -208,8 +210,8 @@ class FeatureMapsDisplay(Display):
             One sample of X, as ``X[0]``.
         layer : int or str, default=None
             Position or search key of a layer that makes images; None takes the first one with weights.
-        ax : sequence of Axes, default=None
-            Two axes, for the image and the maps; None makes a figure.
+        ax : Axes or sequence of Axes, default=None
+            One axes, which is divided, or two, for the image and the maps; None makes a figure.
 
         Returns
         -------
@@ -240,8 +242,8 @@ class FeatureMapsDisplay(Display):
 
         Parameters
         ----------
-        ax : sequence of Axes, default=None
-            Two axes, for the image and the maps; None makes a figure.
+        ax : Axes or sequence of Axes, default=None
+            One axes, which is divided, or two, for the image and the maps; None makes a figure.
 
         Returns
         -------
@@ -253,13 +255,16 @@ class FeatureMapsDisplay(Display):
         ImportError
             If matplotlib is not installed.
         ValueError
-            If ax is another number of axes.
+            If ax is neither one nor two axes.
         """
         n, height, width = self.maps.shape
         n_columns = int(np.ceil(np.sqrt(n * 1.6)))
         mosaic, steps = tile(np.asarray(self.maps, dtype=float), n_columns)
         wide, high = fit_figure(mosaic.shape)
-        axes = self._take_axes(ax, 2, figsize=(wide + 2.6, high), width_ratios=[2.2, wide])
+        # the image, 0.7 for numbers and label of the maps, the maps, 0.9 for the scale
+        total = wide + 2.2
+        places = [(0, 2.2 / total), (2.9 / total, (wide - 1.6) / total)]
+        axes = self._take_axes(ax, places, figsize=(wide + 2.6, high))
         self.image_ = show_image(axes[0], self.image)
         axes[0].set_title("image")
         self.maps_ = axes[1].imshow(mosaic, cmap="viridis", interpolation="nearest")
@@ -267,7 +272,8 @@ class FeatureMapsDisplay(Display):
         axes[1].set_ylabel("map")
         of = "" if self.layer is None else f" of layer {self.layer!r}"
         axes[1].set_title(f"{n} maps{of}, {height}×{width}")
-        self.colorbar_ = self.figure_.colorbar(self.maps_, ax=axes[1], label="activation")
+        scale = axes[1].inset_axes((1.03, 0, 0.05, 1))
+        self.colorbar_ = self.figure_.colorbar(self.maps_, cax=scale, label="activation")
         return self
 
 

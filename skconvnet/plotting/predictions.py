@@ -168,7 +168,7 @@ class SaliencyDisplay(Display):
         ValueError
             If ax is more than one axes.
         """
-        (ax,) = self._take_axes(ax, 1, figsize=(4.4, 3.8))
+        ax = self._take_axes(ax, figsize=(4.4, 3.8))
         height, width = np.shape(self.image)[1:]
         extent = (-0.5, width - 0.5, height - 0.5, -0.5)
         self.image_ = show_image(ax, self.image, extent=extent)
@@ -336,7 +336,7 @@ class MistakesDisplay(Display):
         n_columns = max(1, int(np.ceil(np.sqrt(n))))
         n_rows = max(1, -(-n // n_columns))
         size = max(4.2, 1.5 * n_columns), max(1.2, 1.75 * n_rows + 0.4)
-        (ax,) = self._take_axes(ax, 1, figsize=size)
+        ax = self._take_axes(ax, figsize=size)
         ax.set_axis_off()
         ax.set_title(f"{self.n_mistakes} of {self.n_samples} wrong")
         self.images_, axes = [], []
