@@ -449,6 +449,38 @@ class TestMistakes:
             np.testing.assert_allclose(artist.get_array(), X[k] / X[k].max())
         assert display.ax_.get_title() == f"{len(wrong)} of 200 wrong"
 
+    @pytest.mark.parametrize("data", ["grey", "one channel", "coloured"])
+    def test_of_predictions(self, clf, coloured, data):
+        model, images, y = coloured if data == "coloured" else (clf, X, Y)
+        p, last = model.predict_proba(images), images
+        if data == "coloured":
+            last = images.transpose(0, 2, 3, 1)
+        elif data == "one channel":
+            last = X[..., None]
+        expected = MistakesDisplay.from_estimator(model, images, y, n=5)
+        for options in ({"classes": model.classes_}, {}):
+            display = MistakesDisplay.from_predictions(last.tolist(), y.tolist(), p, n=5, **options)
+            assert vars(display).keys() == vars(expected).keys()
+            for name in ("images", "y_true", "y_pred", "probabilities", "rows", "n_mistakes", "n_samples"):
+                np.testing.assert_array_equal(getattr(display, name), getattr(expected, name))
+        figure, axes = plt.subplots()
+        assert MistakesDisplay.from_predictions(last, y, p, ax=axes).ax_ is axes
+
+    @pytest.mark.parametrize(
+        "wrong, message",
+        [
+            ({"X": X.reshape(200, -1)}, r"X must have shape .*got \(200, 64\)"),
+            ({"y_true": Y[:5]}, "inconsistent numbers of samples"),
+            ({"probabilities": np.ones((200, 9))}, "have 9 columns, but there are 10 classes.*Give classes"),
+            ({"classes": [1, 2]}, r"have 10 columns, but there are 2 classes, \[1, 2\]"),
+            ({"n": 0}, "from_predictions: n must be an int of at least 1, got 0"),
+        ],
+    )
+    def test_refuses_predictions_that_do_not_fit(self, wrong, message):
+        given = {"X": X, "y_true": Y, "probabilities": np.ones((200, 10)), **wrong}
+        with pytest.raises(ValueError, match=message):
+            MistakesDisplay.from_predictions(**given)
+
     def test_without_mistakes(self, clf):
         right = clf.predict(X) == Y
         display = MistakesDisplay.from_estimator(clf, X[right], Y[right])
@@ -470,7 +502,9 @@ class TestMistakes:
         assert display.ax_.get_title() == "Saliency for class $}$"
 
     def test_refuses_labels_of_another_kind(self, clf):
-        with pytest.raises(ValueError, match=r"y has none of classes_, \[0, 1, .*\], but for example '0'"):
+        with pytest.raises(
+            ValueError, match=r"labels are none of the classes, \[0, 1, .*\], but for example '0'"
+        ):
             MistakesDisplay.from_estimator(clf, X, Y.astype(str))
 
     def test_refuses(self, clf):

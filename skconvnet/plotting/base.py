@@ -74,9 +74,7 @@ class Display:
                 f"rows of {estimator.n_features_in_} numbers; give it input_shape=(height, width)."
             )
 
-    def _take_axes(
-        self, ax: Any, places: Sequence[tuple[float, float]] = (), **layout: Any
-    ) -> Any:
+    def _take_axes(self, ax: Any, places: Sequence[tuple[float, float]] = (), **layout: Any) -> Any:
         """Give the caller's axes, or those of a new figure; sets `ax_` and `figure_`.
 
         With places, (left, width) for each panel, gives one axes for each: the caller's, if they are as many,

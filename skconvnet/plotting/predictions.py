@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
 from skconvnet._base import BaseConvNet
 from skconvnet._network import Network
+from skconvnet._sklearn_compat import check_matplotlib_support
 from skconvnet._types import Array
 from skconvnet.layers.sequence import name_layers
 from skconvnet.plotting.base import Display, show_image
@@ -288,27 +290,86 @@ class MistakesDisplay(Display):
         owner = f"{cls.__name__}.from_estimator"
         if estimator._y_shape or not hasattr(estimator, "predict_proba"):
             raise ValueError(f"{owner} needs a classifier of one label a sample that gives probabilities.")
-        if not isinstance(n, Integral) or n < 1:
-            raise ValueError(f"{owner}: n must be an int of at least 1, got {n!r}.")
+        check_number(owner, n)
         images, y = estimator._check_images(X, y=y)
-        known = estimator.classes_.tolist()
-        if set(known).isdisjoint(y.tolist()):
+        images = np.moveaxis(images, 1, -1)
+        return cls.from_predictions(
+            images, y, estimator.predict_proba(X), classes=estimator.classes_, n=n, ax=ax
+        )
+
+    @classmethod
+    def from_predictions(
+        cls,
+        X: ArrayLike,
+        y_true: ArrayLike,
+        probabilities: ArrayLike,
+        *,
+        classes: ArrayLike | None = None,
+        n: int = 16,
+        ax: "Axes | None" = None,
+    ) -> Self:
+        """Draw the most confident mistakes among predictions, of whatever made them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width) or (n_samples, height, width, channels)
+            Images.
+        y_true : array-like of shape (n_samples,)
+            Their labels.
+        probabilities : array-like of shape (n_samples, n_classes)
+            As `predict_proba` gives them.
+        classes : array-like of shape (n_classes,), default=None
+            Label of each column of probabilities, as `classes_`; None takes the sorted labels of y_true.
+        n : int, default=16
+            How many to draw at most.
+        ax : Axes, default=None
+            None makes a figure.
+
+        Returns
+        -------
+        display : MistakesDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If the arrays do not fit each other, X has another number of dimensions, no label is one of the
+            classes, or n is below 1.
+        """
+        owner = f"{cls.__name__}.from_predictions"
+        check_matplotlib_support(owner)
+        check_number(owner, n)
+        images, labels, p = np.asarray(X), column_or_1d(y_true), check_array(probabilities)
+        if images.ndim not in (3, 4):
             raise ValueError(
-                f"{owner}: y has none of classes_, {known}, but for example {y.tolist()[0]!r}; give labels "
-                f"as in fit."
+                f"{owner}: X must have shape (n_samples, height, width) or (n_samples, height, width, "
+                f"channels), got {images.shape}."
             )
-        probabilities = estimator.predict_proba(X)
-        y_pred, confidence = estimator.classes_[probabilities.argmax(axis=1)], probabilities.max(axis=1)
-        wrong = np.flatnonzero(y_pred != y)
+        check_consistent_length(images, labels, p)
+        known = np.unique(labels) if classes is None else column_or_1d(classes)
+        if len(known) != p.shape[1]:
+            raise ValueError(
+                f"{owner}: probabilities have {p.shape[1]} columns, but there are {len(known)} classes, "
+                f"{known.tolist()}. Give classes the label of each column."
+            )
+        if set(known.tolist()).isdisjoint(labels.tolist()):
+            raise ValueError(
+                f"{owner}: the labels are none of the classes, {known.tolist()}, but for example "
+                f"{labels.tolist()[0]!r}; give labels as in fit."
+            )
+        y_pred, confidence = known[p.argmax(axis=1)], p.max(axis=1)
+        wrong = np.flatnonzero(y_pred != labels)
         rows = wrong[np.argsort(-confidence[wrong], kind="stable")][:n]
+        shown = images[rows]
         display = cls(
-            images[rows],
-            y[rows],
+            shown[:, None] if images.ndim == 3 else np.moveaxis(shown, -1, 1),
+            labels[rows],
             y_pred[rows],
             confidence[rows],
             rows,
             n_mistakes=len(wrong),
-            n_samples=len(y),
+            n_samples=len(labels),
         )
         return display.plot(ax=ax)
 
@@ -379,3 +440,21 @@ def differentiate(network: Network, X: Array, dy: Array, behind: str | None = No
     weights = network.weights
     rest.set_weights({key: weights[key] for key in rest.weights})
     return rest.backward(X, dy)[0]
+
+
+def check_number(owner: str, n: int) -> None:
+    """Require a number of images to draw.
+
+    Parameters
+    ----------
+    owner : str
+        What has it as n, for the error.
+    n : int
+
+    Raises
+    ------
+    ValueError
+        If it is below 1 or no int.
+    """
+    if not isinstance(n, Integral) or n < 1:
+        raise ValueError(f"{owner}: n must be an int of at least 1, got {n!r}.")
