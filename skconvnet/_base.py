@@ -17,7 +17,14 @@ from sklearn.utils.validation import check_is_fitted, check_random_state, valida
 
 from skconvnet import kernels
 from skconvnet._files import FileMixin
-from skconvnet._images import channels_first, flatten_images, settle_input_shape, show_images, view_images
+from skconvnet._images import (
+    channels_first,
+    check_image_shape,
+    flatten_images,
+    settle_input_shape,
+    show_images,
+    view_images,
+)
 from skconvnet._network import Network
 from skconvnet._outline import format_table, outline_layers, outline_stages
 from skconvnet._params import NestedParamsMixin
@@ -33,7 +40,8 @@ from skconvnet._sklearn_compat import (
 )
 from skconvnet._training import Patience, Trainer, pass_epoch, train
 from skconvnet._types import Array, Record, Shape, Show
-from skconvnet.layers import Conv2D, Dense, Flatten, Layer, MaxPool2D
+from skconvnet.layers import Conv2D, Dense, Flatten, Layer, LogSoftmax, MaxPool2D, Output, Sigmoid, Softmax
+from skconvnet.layers.activation import ACTIVATIONS
 from skconvnet.optimizers import OPTIMIZERS, Optimizer, resolve_optimizer
 from skconvnet.schedules import Schedule
 
@@ -151,6 +159,12 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
         ValueError
             If parameters, layers and images do not fit, X is not finite, y is not what the loss is
             for or has a single class, or the loss does not stay finite. An earlier model stays as it was.
+
+        Warns
+        -----
+        UserWarning
+            If layers seem to end in an output layer already, or X to have its channels first without
+            ``data_format="channels_first"``.
         """
         return self._fit(Trainer.prepare, X, y, sample_weight, X_val, y_val, sample_weight_val)
 
@@ -197,6 +211,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
         self, X: Any, y: Any, sample_weight: Any, go_on: bool, classes: Any = None
     ) -> tuple[Array, Array, Array]:
         """Check what to train on; make a new network, or a copy of the old one to go on with."""
+        require_one_length(y)
         if go_on:
             images, y = self._check_images(X, y=y, multi_output=True)
         else:
@@ -213,6 +228,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
         else:
             self._y_shape, self._split_seed = y.shape[1:], None
             self._trainer = self._build_trainer(self._learn_outputs(y, weight, classes), dtype)
+            warn_of_second_output(self._trainer.network)
             self._trainer.network.learn(images, np.flatnonzero(weight > 0))
             if source is not None:
                 self._take_over(source, self._trainer.network)
@@ -307,6 +323,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
     def _check_validation(self, X: Any, y: Any, sample_weight: Any) -> Validation:
         """Check what the user wants to validate on."""
         try:
+            require_one_length(y)
             images, y = self._check_images(X, y=y, multi_output=True)
             y = self._check_y(y)
             self._check_y_shape(y)
@@ -334,7 +351,8 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
         except ValueError as error:
             raise ValueError(
                 f"early_stopping could not split off validation_fraction={self.validation_fraction} of the "
-                f"{len(used)} samples: {error} Give X_val and y_val, more samples, or another fraction."
+                f"{len(used)} samples: {str(error).rstrip('.')}. Give X_val and y_val, more samples, "
+                f"or another fraction."
             ) from None
         return Validation(images, rows, y[rows], target, check_sample_weight(sample_weight, images))
 
@@ -409,11 +427,11 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
     def _check_images(self, X: Any, **labels: Any) -> tuple[Array, Any]:
         """Check X against what the estimator was fitted on, and give it as the network reads it."""
         check_is_fitted(self)
-        X, image_shape = flatten_images(X)
-        checked = validate_data(self, X, reset=False, **labels)
+        flat, _ = flatten_images(X)
+        if len(self.input_shape_) == 3:
+            check_image_shape(np.shape(X), self.input_shape_, self._data_format)
+        checked = validate_data(self, flat, reset=False, **labels)
         rows, y = checked if isinstance(checked, tuple) else (checked, None)
-        if image_shape is not None and len(self.input_shape_) == 3:
-            settle_input_shape(self.input_shape_, image_shape, rows.shape[1], self._data_format)
         images = view_images(rows, self.input_shape_, self._data_format, self.network_.dtype)
         return images, y
 
@@ -522,6 +540,52 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
                 f"number is {np.abs(images).max():g}. Scale X as the training data were."
             )
         return outputs
+
+
+def require_one_length(y: Any) -> None:
+    """Refuse a list of rows that differ in length, as tuples of labels do.
+
+    Parameters
+    ----------
+    y : array-like
+
+    Raises
+    ------
+    ValueError
+        If no array can be made of the list.
+    """
+    try:
+        np.asarray(y if isinstance(y, (list, tuple)) else ())
+    except ValueError:
+        raise ValueError(
+            "y must have rows of one length. For several labels a sample, give a matrix of 0 and 1, as "
+            "sklearn.preprocessing.MultiLabelBinarizer().fit_transform(y) makes it."
+        ) from None
+
+
+def warn_of_second_output(network: Network) -> None:
+    """Warn where an output layer is added behind what seems to be one; `Output` says that it is meant.
+
+    Parameters
+    ----------
+    network : Network
+        Of an estimator, just built.
+    """
+    layers, n_outputs = [layer for layer in network.layers if layer is not None], network.n_outputs
+    if not layers or isinstance(layers[-1], Output):
+        return
+    activation: Any = getattr(layers[-1], "activation", layers[-1])
+    units = network.stages[-2].output_shape
+    alike = units == (n_outputs,) or (units, n_outputs) == ((1,), 2)
+    if alike and isinstance(ACTIVATIONS.get(activation, activation), (LogSoftmax, Sigmoid, Softmax)):
+        ending = layers[-2:] if activation is layers[-1] else layers[-1:]
+        warnings.warn(
+            f"layers end in {', '.join(map(repr, ending))}, and an output layer of {n_outputs} "
+            f"unit{'' if n_outputs == 1 else 's'} is added after it: two in a row train badly. Leave "
+            f"{f'that {type(ending[0]).__name__}' if len(ending) == 1 else 'both'} out, or, if it is "
+            f"meant, put Output() last.",
+            stacklevel=5,
+        )
 
 
 def list_results(trainer: Trainer, history: list[Record], validated: bool) -> dict[str, Any]:

@@ -41,6 +41,18 @@ def _gives_probabilities(estimator: Any) -> bool:
 _if_probabilities: Callable[[Method], Method] = available_if(_gives_probabilities)
 
 
+def _check_kinds(y: Array) -> None:
+    """Refuse labels that cannot be sorted."""
+    try:
+        np.unique(y)
+    except TypeError:
+        kinds = sorted({type(label).__name__ for label in y.ravel()})
+        raise ValueError(
+            f"y must have labels of one kind, all numbers or all text, got {' and '.join(kinds)}. Leave out "
+            f"samples without a label, and give the others labels of one type."
+        ) from None
+
+
 class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     """Convolutional network for classification.
 
@@ -319,16 +331,20 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         y = super()._check_y(y)
         if y.shape[1:] == (1,):
             y = column_or_1d(y, warn=True)
+        if y.dtype.kind == "O":
+            _check_kinds(y)
         check_classification_targets(y)
         if y.ndim == 2 and not ((y == 0) | (y == 1)).all():
             raise ValueError(
                 f"y of shape {y.shape} must be a matrix of 0 and 1, a column for each label; it has other "
-                f"values: {np.setdiff1d(y, [0, 1])[:3].tolist()}."
+                f"values: {np.setdiff1d(y, [0, 1])[:3].tolist()}. Of labels by name, "
+                f"sklearn.preprocessing.MultiLabelBinarizer makes one."
             )
         if y.ndim == 2 and self.loss != "binary_cross_entropy":
+            one_hot = "y looks one-hot: give the labels, y.argmax(axis=1). Otherwise, "
             raise ValueError(
-                f"y has several labels a sample, a matrix of shape {y.shape}; set "
-                f'loss="binary_cross_entropy" for it (loss is {self.loss!r}).'
+                f"{one_hot if (y.sum(axis=1) == 1).all() else ''}y has several labels a sample, a matrix of "
+                f'shape {y.shape}; set loss="binary_cross_entropy" for it (loss is {self.loss!r}).'
             )
         return y
 
@@ -341,13 +357,27 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
                     "class_weight is for samples of one class each, but y has several labels a sample; "
                     "use sample_weight."
                 )
-            by_class = compute_sample_weight(self.class_weight, y)
+            by_class = self._weigh_classes(y)
             if not (np.isfinite(by_class) & (by_class >= 0)).all():
                 raise ValueError(
                     f"class_weight must give finite numbers of at least 0, got {self.class_weight!r}."
                 )
             weight = weight * by_class
         return weight
+
+    def _weigh_classes(self, y: Array) -> Array:
+        """Give every sample its class' weight."""
+        weights: Any = self.class_weight
+        try:
+            return compute_sample_weight(weights, y)
+        except ValueError:
+            labels = np.unique(y).tolist()
+            unknown = [label for label in weights if label not in labels]
+            if not unknown:
+                raise
+            raise ValueError(
+                f"class_weight has {unknown}, which y has not; its labels are {labels}."
+            ) from None
 
     def _learn_outputs(self, y: Array, weight: Array, classes: Any) -> int:
         """Learn the classes, unless they are given, and give the number of outputs."""

@@ -190,6 +190,9 @@ def import_safetensors() -> Any:
 def replace_file(path: Path, data: bytes) -> None:
     """Put data in the place of a file, which is the old or the new one whenever it is looked at."""
     path = os.path.realpath(os.fspath(path))
+    folder, name = os.path.split(path)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"there is no folder {folder!r} to write {name} to; make it first.")
     temporary = f"{path}.{uuid.uuid4().hex}.tmp"
     try:
         with open(temporary, "xb") as file:

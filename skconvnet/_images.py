@@ -1,5 +1,7 @@
 """The forms that images come in, and the one that networks read: (n, channels, height, width)."""
 
+import os
+import warnings
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
@@ -28,13 +30,22 @@ def flatten_images(X: Any) -> tuple[Any, Shape | None]:
     TypeError
         If X is a masked array that masks something.
     ValueError
-        If X has more than 4 dimensions.
+        If X has more than 4 dimensions, holds text or an array in every place, or its images differ in shape.
     """
     if np.ma.is_masked(X):
         raise TypeError("X is a masked array; fill or drop what it masks first.")
-    if sparse.issparse(X) or hasattr(X, "columns"):
+    if sparse.issparse(X):
         return X, None
-    array = X if isinstance(X, np.ndarray) else np.asarray(X)
+    if hasattr(X, "columns"):
+        if len(X.columns) == 1:
+            _refuse_objects(np.asarray(X), f"X[{X.columns[0]!r}]")
+        return X, None
+    try:
+        array = np.asarray(X)
+    except ValueError:
+        _require_one_shape(X)
+        raise
+    _refuse_objects(array, "X" if array.ndim < 2 else "X[:, 0]")
     if array.ndim > 4:
         raise ValueError(
             f"X must be images of shape (n, height, width, channels) or (n, height, width), or rows "
@@ -43,6 +54,64 @@ def flatten_images(X: Any) -> tuple[Any, Shape | None]:
     if array.ndim < 3:
         return X, None
     return array.reshape(len(array), int(np.prod(array.shape[1:]))), array.shape[1:]
+
+
+def _refuse_objects(array: Array, name: str) -> None:
+    """Refuse what has text, or a whole array, in the place of each sample's only number."""
+    if array.dtype.kind not in "OSTU" or array.size != len(np.atleast_1d(array)) or not array.size:
+        return
+    samples = array.ravel()
+    if isinstance(samples[0], (str, bytes, os.PathLike)):
+        raise ValueError(
+            "X holds text, such as file names; load the images: "
+            "np.stack([np.asarray(PIL.Image.open(f)) for f in X])"
+        )
+    if np.ndim(samples[0]):
+        _require_one_shape(samples)
+        raise ValueError(
+            f"X holds an array in the place of a number; give one array of all: np.stack({name})"
+        )
+
+
+def _require_one_shape(samples: Sequence[Any]) -> None:
+    """Refuse samples that differ in shape."""
+    first, *rest = map(np.shape, samples)
+    for k, shape in enumerate(rest, 1):
+        if shape != first:
+            raise ValueError(
+                f"X's samples differ in shape: {first} at index 0 and {shape} at index {k}. Resize images "
+                f"to one shape first."
+            ) from None
+
+
+def check_image_shape(shape: Shape, fitted: Shape, data_format: str) -> None:
+    """Refuse images of another shape than a network was fitted on; leave rows to scikit-learn's checks.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        X's.
+    fitted : tuple of int
+        Of one image, with channels where data_format has them.
+    data_format : {"channels_last", "channels_first"}
+
+    Raises
+    ------
+    ValueError
+        If X is a single image, or has images of another shape.
+    """
+    sample, as_rows = shape[1:], len(shape) < 3
+    if as_rows and sample == (int(np.prod(fitted)),):
+        return
+    if not as_rows and _with_channel(sample, data_format) == fitted:
+        return
+    if len(shape) in (2, 3) and _with_channel(shape, data_format) == fitted:
+        raise ValueError(
+            f"X of shape {shape} is read as {shape[0]} {'rows' if as_rows else 'images'}; for one "
+            f"image give X[None]."
+        )
+    if not as_rows:
+        raise ValueError(f"X's images have shape {sample}, the network was fitted on {fitted}.")
 
 
 def settle_input_shape(
@@ -73,7 +142,10 @@ def settle_input_shape(
     if input_shape is None:
         if image_shape is None:
             return (n_features,)
-        return _with_channel(image_shape, data_format)
+        shape = _with_channel(image_shape, data_format)
+        if data_format == "channels_last" and len(image_shape) == 3:
+            _warn_of_channels_first(shape)
+        return shape
     order = "(height, width) or " + (
         "(height, width, channels)" if data_format == "channels_last" else "(channels, height, width)"
     )
@@ -90,6 +162,18 @@ def settle_input_shape(
             f"but X has rows of {n_features}. input_shape is {order}."
         )
     return shape
+
+
+def _warn_of_channels_first(shape: Shape) -> None:
+    """Warn of images that seem to have their channels first, read as if they had them last."""
+    height, width, channels = shape
+    if height in (1, 3) and width == channels > 4:
+        warnings.warn(
+            f"X of shape (n, {height}, {width}, {channels}) is read as {height}x{width} pixels in {channels} "
+            f'channels; if channels come first, set data_format="channels_first". If not, set '
+            f"input_shape={shape}.",
+            stacklevel=7,
+        )
 
 
 def _with_channel(shape: Shape, data_format: str) -> Shape:

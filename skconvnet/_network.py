@@ -109,6 +109,12 @@ class Network:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_programs": {}}
 
+    def __repr__(self) -> str:
+        return (
+            f"<Network of {len(self.stages)} layers on {self.input_shape}: {self.n_parameters} parameters in "
+            f"{self.dtype.name}>"
+        )
+
     @property
     def params(self) -> Array:
         """All parameters, one after the other, then all statistics, as one array."""

@@ -283,7 +283,7 @@ def test_standardize_learns_in_the_first_call_from_samples_of_weight():
             "^X_val and y_val: sample_weight",
         ),
         ({"X_val": X_val, "y_val": y_val[:9]}, "inconsistent numbers of samples"),
-        ({"X_val": X_val[:, 1:], "y_val": y_val}, "56 features, but ConvNetClassifier is expecting 64"),
+        ({"X_val": X_val[:, 1:], "y_val": y_val}, r"^X_val and y_val: X's images have shape \(7, 8\)"),
         ({"X_val": X_val, "y_val": y_val, "sample_weight_val": np.zeros(200)}, "weight"),
     ],
 )

@@ -1,0 +1,260 @@
+"""What a newcomer's data and layers get where they are not what was meant: a warning, or an error with a way on."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_digits
+
+from skconvnet import ConvNetClassifier, ConvNetRegressor
+from skconvnet.layers import Conv2D, Dense, LogSoftmax, MaxPool2D, Output, Softmax
+
+DIGITS = load_digits(return_X_y=True)
+images, y = DIGITS[0][:120].reshape(-1, 8, 8) / 16, DIGITS[1][:120]
+colours = np.repeat(images[..., None], 3, -1)
+L = [Conv2D(4, 3, activation="relu"), MaxPool2D(2)]
+
+
+def make(layers=(), cls=ConvNetClassifier, **params):
+    return cls([*L, *layers], **{"max_iter": 1, "random_state": 0, **params})
+
+
+@pytest.fixture(scope="module")
+def clf():
+    return make().fit(images, y)
+
+
+class TestSecondOutputs:
+    """An output layer of the user's own gets another one behind it."""
+
+    @pytest.mark.parametrize(
+        "last, written",
+        [
+            ([Dense(10, activation="softmax")], r"Dense\(units=10, activation='softmax'\)"),
+            ([Dense(10, activation="sigmoid"), None], r"Dense\(units=10, activation='sigmoid'\)"),
+            ([Dense(10, activation=LogSoftmax())], r"Dense\(units=10, activation=LogSoftmax\(\)\)"),
+            ([Dense(10), Softmax()], r"Dense\(units=10\), Softmax\(\)"),
+        ],
+    )
+    def test_are_warned_of(self, last, written):
+        message = rf"layers end in {written}, and an output layer of 10 units is added after .* Leave"
+        with pytest.warns(UserWarning, match=message) as caught:
+            clf = make(last, max_iter=2, warm_start=True).fit(images, y)
+        assert len(caught) == 1 and caught[0].filename == __file__
+        clf.fit(images, y)
+        with pytest.warns(UserWarning, match=message) as caught:
+            make(last).partial_fit(images, y, classes=range(10))
+        assert len(caught) == 1 and caught[0].filename == __file__
+
+    @pytest.mark.parametrize("loss, n_outputs", [("cross_entropy", 2), ("binary_cross_entropy", 1)])
+    def test_of_one_unit_are_warned_of(self, loss, n_outputs):
+        with pytest.warns(UserWarning, match=f"units=1, .*output layer of {n_outputs} unit"):
+            make([Dense(1, activation="sigmoid")], loss=loss).fit(images, y % 2)
+
+    def test_of_regressors_are_warned_of(self):
+        with pytest.warns(UserWarning, match="units=1, .*output layer of 1 unit is"):
+            make([Dense(1, activation="sigmoid")], ConvNetRegressor).fit(images, y / 10)
+
+    @pytest.mark.parametrize(
+        "last",
+        [
+            [],
+            [Dense(10)],
+            [Dense(10, activation="relu")],
+            [Dense(9, activation="softmax")],
+            [Dense(1, activation="sigmoid")],
+            [Dense(10, activation="softmax"), Output()],
+            [Dense(10), LogSoftmax(), Output(dense=False)],
+        ],
+    )
+    def test_hidden_layers_and_chosen_outputs_pass(self, last):
+        make(last).fit(images, y)
+
+
+class TestChannelsFirst:
+    """Channels that come first, read as if they came last."""
+
+    X = np.random.default_rng(0).random((20, 3, 8, 8))
+    y = np.arange(20) % 2
+
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_is_warned_of(self, channels):
+        message = (
+            rf"X of shape \(n, {channels}, 8, 8\) is read as {channels}x8 pixels in 8 channels; if channels "
+            rf'come first, set data_format="channels_first"\.'
+        )
+        clf = ConvNetClassifier([Dense(4)], max_iter=2)
+        with pytest.warns(UserWarning, match=message) as caught:
+            clf.fit(self.X[:, :channels], self.y)
+        assert len(caught) == 1 and caught[0].filename == __file__
+        clf.predict(self.X[:, :channels])
+
+    def test_what_is_meant_passes(self):
+        def fit(X, **params):
+            ConvNetClassifier([Dense(4)], max_iter=1, **params).fit(X, self.y)
+
+        fit(self.X, data_format="channels_first")
+        fit(self.X, input_shape=(3, 8, 8))
+        for shape in ((2, 8, 8), (3, 8, 7), (3, 4, 4), (8, 8, 3), (3, 8)):
+            fit(np.resize(self.X, (20, *shape)))
+
+
+class TestOtherImages:
+    """Images of another shape than those that the network was fitted on."""
+
+    @pytest.mark.parametrize("method", ["predict", "predict_proba", "decision_function"])
+    def test_one_image(self, clf, method):
+        with pytest.raises(
+            ValueError, match=r"X of shape \(8, 8\) is read as 8 rows; for one image give X\[None"
+        ):
+            getattr(clf, method)(images[0])
+        assert len(getattr(clf, method)(images[0][None])) == 1
+
+    def test_one_image_with_channels(self, clf):
+        with pytest.raises(
+            ValueError, match=r"X of shape \(8, 8, 1\) is read as 8 images; for one image give X\[N"
+        ):
+            clf.predict(images[0][..., None])
+        with pytest.raises(ValueError, match=r"X of shape \(8, 8\) is read as 8 rows; for one"):
+            clf.predict(images[0].tolist())
+
+    @pytest.mark.parametrize(
+        "X, shape", [(colours, "8, 8, 3"), (images.reshape(-1, 4, 16), "4, 16"), (images[:, 1:], "7, 8")]
+    )
+    def test_many(self, clf, X, shape):
+        message = rf"X's images have shape \({shape}\), the network was fitted on \(8, 8, 1\)"
+        for use in (
+            lambda: clf.predict(X),
+            lambda: clf.score(X, y),
+            lambda: clf.partial_fit(X, y),
+            lambda: make().fit(images, y, X_val=X, y_val=y),
+            lambda: (
+                make(data_format="channels_last", input_shape=(8, 8))
+                .fit(images.reshape(-1, 64), y)
+                .predict(X)
+            ),
+        ):
+            with pytest.raises(ValueError, match=message):
+                use()
+
+    def test_rows_are_told_of_as_by_scikit_learn(self, clf):
+        with pytest.raises(
+            ValueError, match="X has 63 features, but ConvNetClassifier is expecting 64 features"
+        ):
+            clf.predict(images.reshape(-1, 64)[:, 1:])
+        with pytest.raises(ValueError, match="Expected 2D array, got 1D array instead.*"):
+            clf.predict(images[0].ravel())
+
+
+class TestCollections:
+    """Lists and frames of images."""
+
+    @pytest.mark.parametrize("odd", [(10, 9, 3), (8, 9, 3), (8, 8), (9, 8, 3)])
+    @pytest.mark.parametrize("form", [list, pd.Series])
+    def test_images_that_differ_in_shape(self, odd, form):
+        X = list(colours)
+        X[99] = np.zeros(odd)
+        message = rf"differ in shape: \(8, 8, 3\) at index 0 and \({str(odd)[1:-1]}\) at index 99.*[Rr]esize"
+        with pytest.raises(ValueError, match=message):
+            make().fit(form(X), y)
+
+    @pytest.mark.parametrize(
+        "collect, hint",
+        [
+            (lambda X: pd.Series(list(X)), r"np\.stack\(X\)"),
+            (lambda X: pd.Series(list(X)).to_numpy(), r"np\.stack\(X\)"),
+            (lambda X: pd.DataFrame({"image": list(X)}), r"np\.stack\(X\['image'\]\)"),
+            (lambda X: pd.DataFrame({"image": list(X)}).to_numpy(), r"np\.stack\(X\[:, 0\]\)"),
+        ],
+    )
+    def test_arrays_as_objects(self, clf, collect, hint):
+        for use in (lambda X: make().fit(X, y), clf.predict):
+            with pytest.raises(ValueError, match=f"X holds an array .*: {hint}"):
+                use(collect(images))
+
+    @pytest.mark.parametrize("form", [list, np.array, pd.Series, lambda X: pd.DataFrame({"file": X})])
+    def test_file_names(self, clf, form):
+        X = form([f"{k}.png" for k in range(120)])
+        for use in (lambda X: make().fit(X, y), clf.predict):
+            with pytest.raises(
+                ValueError, match=r"X holds text, such as file names; load the images: np\.stack"
+            ):
+                use(X)
+
+    def test_lists_of_images_pass(self, clf):
+        np.testing.assert_array_equal(make().fit(list(images), y).predict(list(images)), clf.predict(images))
+
+
+class TestLabels:
+    """Forms of y that were meant otherwise."""
+
+    @pytest.mark.parametrize("form", [np.asarray, pd.DataFrame, lambda Y: Y.astype(bool)])
+    def test_one_hot(self, form):
+        one_hot = form(np.eye(10)[y])
+        with pytest.raises(
+            ValueError, match=r"^y looks one-hot: give the labels, y\.argmax\(axis=1\).*set loss="
+        ):
+            make().fit(images, one_hot)
+        make(loss="binary_cross_entropy").fit(images, one_hot)
+
+    @pytest.mark.parametrize(
+        "label, kinds", [(None, "NoneType and int"), ("a", "int and str"), ((1, 2), "int and tuple")]
+    )
+    def test_of_several_kinds(self, label, kinds):
+        labels = y.astype(object)
+        labels[5] = label
+        for use in (
+            lambda: make().fit(images, labels),
+            lambda: make().partial_fit(images, labels, classes=range(10)),
+            lambda: make().fit(images, y, X_val=images, y_val=labels),
+        ):
+            with pytest.raises(ValueError, match=f"y must have labels of one kind.*, got {kinds}"):
+                use()
+
+    def test_objects_of_one_kind_pass(self, clf):
+        again = make().fit(images, y.astype(str).astype(object))
+        np.testing.assert_array_equal(again.predict(images), clf.predict(images).astype(str))
+
+    def test_class_weight_of_labels_that_are_not_there(self):
+        with pytest.raises(
+            ValueError, match=r"class_weight has \[77\], .*; its labels are \[0, 1, 2, 3, 4, 5"
+        ):
+            make(class_weight={77: 2, 1: 3}).fit(images, y)
+        make(class_weight={1: 3}).fit(images, y)
+
+    @pytest.mark.parametrize("wrap", [list, pd.Series], ids=["list", "series"])
+    @pytest.mark.parametrize("longer", [(), ("c",)], ids=["pairs", "ragged"])
+    def test_tuples_of_labels(self, wrap, longer):
+        labels = wrap([("a", "b")] * 119 + [("b", "a", *longer)])
+        for loss in ("cross_entropy", "binary_cross_entropy"):
+            with pytest.raises(ValueError, match="MultiLabelBinarizer"):
+                make(loss=loss).fit(images, labels)
+        if isinstance(labels, list) and longer:
+            with pytest.raises(ValueError, match="^X_val and y_val: .*MultiLabelBinarizer"):
+                make().fit(images, y, X_val=images, y_val=labels)
+
+    def test_splits_that_cannot_be(self):
+        with pytest.raises(ValueError, match=r"number of classes = 10\. Give X_val"):
+            make(early_stopping=True, validation_fraction=0.05).fit(images, y)
+        with pytest.raises(ValueError, match=r"[^.]\. Give X_val"):
+            make(early_stopping=True).fit(images[:10], y[:10])
+
+
+def test_networks_print_what_they_are(clf):
+    assert repr(clf.network_) == "<Network of 3 layers on (1, 8, 8): 410 parameters in float32>".replace(
+        "410", str(clf.network_.n_parameters)
+    ).replace("float32", clf.network_.dtype.name)
+
+
+def test_saving_needs_a_folder(clf, tmp_path):
+    pytest.importorskip("safetensors", reason="safetensors is not installed")
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*none'? to write m\.safetensors to"):
+        clf.save(tmp_path / "none" / "m.safetensors")
+
+
+def test_nothing_is_said_where_nothing_is_odd():
+    with warnings.catch_warnings(record=True) as caught:
+        ConvNetClassifier(max_iter=1).fit(images, y).predict(images)
+        ConvNetRegressor(max_iter=1).fit(colours, y).predict(colours)
+    assert not caught
