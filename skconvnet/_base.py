@@ -429,7 +429,8 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
         check_is_fitted(self)
         flat, _ = flatten_images(X)
         if len(self.input_shape_) == 3:
-            check_image_shape(np.shape(X), self.input_shape_, self._data_format)
+            shape = X.shape if hasattr(X, "shape") else np.asarray(X).shape
+            check_image_shape(shape, self.input_shape_, self._data_format)
         checked = validate_data(self, flat, reset=False, **labels)
         rows, y = checked if isinstance(checked, tuple) else (checked, None)
         images = view_images(rows, self.input_shape_, self._data_format, self.network_.dtype)

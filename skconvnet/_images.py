@@ -73,7 +73,7 @@ def _refuse_objects(array: Array, name: str) -> None:
         )
 
 
-def _require_one_shape(samples: Sequence[Any]) -> None:
+def _require_one_shape(samples: Any) -> None:
     """Refuse samples that differ in shape."""
     first, *rest = map(np.shape, samples)
     for k, shape in enumerate(rest, 1):
