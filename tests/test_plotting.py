@@ -298,7 +298,7 @@ class TestFeatureMaps:
             FeatureMapsDisplay.from_estimator(clf, X[0], layer=3)
         with pytest.raises(ValueError, match="no layer 'blok'.*Did you mean 'block'"):
             FeatureMapsDisplay.from_estimator(clf, X[0], layer="blok")
-        with pytest.raises(ValueError, match="does not fit|features"):
+        with pytest.raises(ValueError, match="was fitted on|features"):
             FeatureMapsDisplay.from_estimator(clf, X[0, :4])
         dense = ConvNetClassifier([Dense(3)], max_iter=1).fit(X.reshape(200, -1), Y)
         with pytest.raises(ValueError, match="needs an estimator of images.*input_shape"):
