@@ -218,7 +218,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
             source = self._find_source()
             images, y, dtype = self._check_training_images(X, y)
         y = self._check_y(y)
-        weight = self._weigh(images, y, sample_weight)
+        weight = self._weigh(images, y, sample_weight, classes)
         if go_on:
             self._check_y_shape(y)
             self._check_unchanged()
@@ -403,7 +403,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
         """Give y as a dense array."""
         return y.toarray() if issparse(y) else y
 
-    def _weigh(self, X: Array, y: Array, sample_weight: Any) -> Array:
+    def _weigh(self, X: Array, y: Array, sample_weight: Any, classes: Any = None) -> Array:
         """Give every sample its weight."""
         return check_sample_weight(sample_weight, X)
 

@@ -348,8 +348,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             )
         return y
 
-    def _weigh(self, X: Array, y: Array, sample_weight: ArrayLike | None) -> Array:
-        """Give every sample its weight: its own times its class'."""
+    def _weigh(self, X: Array, y: Array, sample_weight: ArrayLike | None, classes: Any = None) -> Array:
+        """Give every sample its weight: its own times its class'; classes: all that will ever come."""
         weight = super()._weigh(X, y, sample_weight)
         if self.class_weight is not None:
             if y.ndim == 2:
@@ -357,7 +357,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
                     "class_weight is for samples of one class each, but y has several labels a sample; "
                     "use sample_weight."
                 )
-            by_class = self._weigh_classes(y)
+            by_class = self._weigh_classes(y, np.unique(y) if classes is None else classes)
             if not (np.isfinite(by_class) & (by_class >= 0)).all():
                 raise ValueError(
                     f"class_weight must give finite numbers of at least 0, got {self.class_weight!r}."
@@ -365,19 +365,16 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             weight = weight * by_class
         return weight
 
-    def _weigh_classes(self, y: Array) -> Array:
-        """Give every sample its class' weight."""
+    def _weigh_classes(self, y: Array, classes: Array) -> Array:
+        """Give every sample its class' weight, 1 where none is given."""
         weights: Any = self.class_weight
-        try:
+        if weights == "balanced":
             return compute_sample_weight(weights, y)
-        except ValueError:
-            labels = np.unique(y).tolist()
-            unknown = [label for label in weights if label not in labels]
-            if not unknown:
-                raise
-            raise ValueError(
-                f"class_weight has {unknown}, which y has not; its labels are {labels}."
-            ) from None
+        labels = classes.tolist()
+        unknown = [label for label in weights if label not in labels]
+        if unknown:
+            raise ValueError(f"class_weight has {unknown}, which y has not; its labels are {labels}.")
+        return np.array([weights.get(label, 1) for label in y.tolist()], float)
 
     def _learn_outputs(self, y: Array, weight: Array, classes: Any) -> int:
         """Learn the classes, unless they are given, and give the number of outputs."""

@@ -189,6 +189,15 @@ class TestSampleWeights:
             rtol=1e-7,
         )
 
+    def test_class_weight_of_a_part_without_some_class(self):
+        some = self.y < 2
+        X, y = self.X[some], self.y[some]
+        weighed = make_classifier(class_weight={1: 3, 2: 0.5}).partial_fit(X, y, classes=[0, 1, 2])
+        same = make_classifier().partial_fit(X, y, classes=[0, 1, 2], sample_weight=np.where(y == 1, 3, 1))
+        np.testing.assert_array_equal(weighed.network_.params, same.network_.params)
+        with pytest.raises(ValueError, match=r"class_weight has \[3\]"):
+            make_classifier(class_weight={3: 1}).partial_fit(X, y, classes=[0, 1, 2])
+
     def test_class_weight(self):
         by_class = make_classifier(class_weight={0: 1, 1: 3, 2: 0.5}).fit(self.X, self.y)
         by_sample = make_classifier().fit(self.X, self.y, sample_weight=np.array([1, 3, 0.5])[self.y])
