@@ -334,7 +334,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         if y.dtype.kind == "O":
             _check_kinds(y)
         check_classification_targets(y)
-        if y.ndim == 2 and not ((y == 0) | (y == 1)).all():
+        # NumPy before 2 warns where texts are compared with numbers.
+        if y.ndim == 2 and (y.dtype.kind in "SU" or not ((y == 0) | (y == 1)).all()):
             raise ValueError(
                 f"y of shape {y.shape} must be a matrix of 0 and 1, a column for each label; it has other "
                 f"values: {np.setdiff1d(y, [0, 1])[:3].tolist()}. Of labels by name, "
