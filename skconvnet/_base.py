@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from inspect import isfunction
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -40,6 +41,7 @@ from skconvnet._sklearn_compat import (
 )
 from skconvnet._training import Patience, Trainer, pass_epoch, train
 from skconvnet._types import Array, Record, Shape, Show
+from skconvnet._values import Checked, hint
 from skconvnet.layers import Conv2D, Dense, Flatten, Layer, LogSoftmax, MaxPool2D, Output, Sigmoid, Softmax
 from skconvnet.layers.activation import ACTIVATIONS
 from skconvnet.optimizers import OPTIMIZERS, Optimizer, resolve_optimizer
@@ -57,7 +59,7 @@ class Validation:
     weight: Array
 
 
-class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMixin, BaseEstimator):
+class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMixin, Checked, BaseEstimator):
     """Base class of the estimators: checks parameters and images, trains, runs the network.
 
     An estimator says which y it takes (`_check_y`), what a sample weighs (`_weigh`), what it learns from
@@ -80,6 +82,8 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
     _data_format: str
     _y_shape: Shape
     _split_seed: int | None  # None until something is split off
+
+    _excess = "takes its layers in one list: write {owner}([{got}])."
 
     _parameter_constraints = {
         "layers": [list, tuple, None],
@@ -390,7 +394,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
             raise ValueError(
                 f"freeze must be a list of layers, got {self.freeze!r}; write freeze=[{self.freeze!r}]."
             )
-        validate_params(self)
+        validate_params(self, self._advise)
         before = dict(self.__dict__)
         try:
             yield
@@ -398,6 +402,19 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
             self.__dict__.clear()
             self.__dict__.update(before)
             raise
+
+    def _advise(self, name: str, value: Any) -> str:
+        """Say what to write instead of a parameter's wrong value, as far as that is known."""
+        if name == "n_threads":
+            return "None means all that the process may use."
+        if name == "layers" and isinstance(value, Layer):
+            return f"Wrap it in a list: [{value!r}]."
+        if name == "layers" and isfunction(value):
+            return f"Call it: {value.__name__}()."
+        words = [
+            word for c in self._parameter_constraints[name] if isinstance(c, StrOptions) for word in c.options
+        ]
+        return hint(value, words).strip()
 
     def _check_y(self, y: Any) -> Array:
         """Give y as a dense array."""

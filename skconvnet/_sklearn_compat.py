@@ -6,7 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils._optional_dependencies import check_matplotlib_support
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import (
+    Interval,
+    InvalidParameterError,
+    validate_parameter_constraints,
+)
+from sklearn.utils._param_validation import StrOptions as UnsortedStrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call
 from sklearn.utils.validation import _check_sample_weight
 
@@ -45,14 +50,27 @@ ATTACHED = (
 )
 
 
+class StrOptions(UnsortedStrOptions):
+    """Words that a parameter may be, which an error lists in their order."""
+
+    def __str__(self) -> str:
+        return f"a str among {{{', '.join(map(repr, sorted(self.options)))}}}"
+
+
 def has_callbacks(estimator: Any) -> bool:
     """Whether callbacks are set, by `set_callbacks` or by what the estimator is fitted in."""
     return bool(getattr(estimator, "_skl_callbacks", ()))
 
 
-def validate_params(estimator: Any) -> None:
-    """Hold an estimator's parameters against its `_parameter_constraints`."""
-    estimator._validate_params()
+def validate_params(estimator: Any, advise: Callable[[str, Any], str]) -> None:
+    """Hold an estimator's parameters against its `_parameter_constraints`, and advise on a wrong one."""
+    owner, constraints = type(estimator).__name__, estimator._parameter_constraints
+    for name, value in estimator.get_params(deep=False).items():
+        if name in constraints:
+            try:
+                validate_parameter_constraints({name: constraints[name]}, {name: value}, owner)
+            except InvalidParameterError as error:
+                raise InvalidParameterError(f"{error} {advise(name, value)}".rstrip()) from None
 
 
 def check_first_call(estimator: Any, classes: Any) -> bool:

@@ -1,16 +1,98 @@
 """Values: small immutable objects that users write, such as layers and optimizers."""
 
 import difflib
+import inspect
 from collections.abc import Iterable
 from dataclasses import FrozenInstanceError, dataclass, fields
 from numbers import Real
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
+# What Keras, PyTorch and scikit-learn's MLPs call a thing, by its name here, or by what to say of it. A name
+# counts where it is valid.
+SYNONYMS = {
+    "filters": "out_channels filters_out n_filters out_features units",
+    "kernel_size": "kernel size pool_size",
+    "pool_size": "kernel_size size kernel",
+    "stride": "strides",
+    "dilation": "dilation_rate",
+    "bias": "use_bias fit_intercept",
+    "init": "kernel_initializer weight_init",
+    "rate": "p dropout",
+    "units": "out_features n_units n_hidden filters",
+    "degrees": "factor angle",
+    "epsilon": "eps",
+    "slope": "negative_slope alpha",
+    "initial_learning_rate": "lr learning_rate learning_rate_init eta",
+    "max_learning_rate": "lr max_lr learning_rate learning_rate_init eta",
+    "learning_rate": "lr learning_rate_init eta",
+    "max_iter": "epochs max_epochs n_epochs nb_epoch",
+    "weight_decay": "alpha l2",
+    "optimizer": "solver",
+    "layers": "hidden_layer_sizes module model network",
+    "n_threads": "n_jobs",
+    "validation_fraction": "validation_split",
+    "n_iter_no_change": "patience",
+    "loss": "criterion objective",
+    "scoring": "metrics",
+    "identity": "linear none",
+    "sigmoid": "logistic",
+    "arctan": "atan",
+    "cross_entropy": "log_loss categorical_crossentropy sparse_categorical_crossentropy ce nll",
+    "binary_cross_entropy": "bce binary_crossentropy",
+    "squared_error": "mse mean_squared_error l2",
+    "absolute_error": "mae mean_absolute_error l1",
+    "It is found from the data: leave it out.": "in_channels in_features num_features input_dim input_shape",
+    "Set learning_rate of the estimator.": "lr learning_rate learning_rate_init",
+    "Set weight_decay of the estimator.": "weight_decay",
+    "Set them by set_callbacks(...).": "callbacks",
+    "It runs on the CPU: leave it out.": "device",
+}
+
+
+class Checked:
+    """Says of arguments that a class does not take what to write instead."""
+
+    # What is said of too many positional arguments: {got} are all of them, {rest} a call without the
+    # first, {named} one with keywords where they are due, {example} one with the first keyword.
+    _excess: ClassVar[str] = "takes {takes} by position: write {named}."
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        signature = inspect.signature(cls.__init__)
+        try:
+            signature.bind_partial(None, *args, **kwargs)
+        except TypeError as error:
+            own = list(signature.parameters.values())[1:]
+            raise TypeError(cls._explain(own, args, kwargs) or f"{cls.__name__}: {error}.") from None
+        return super().__new__(cls)
+
+    @classmethod
+    def _explain(cls, own: list[inspect.Parameter], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        """Say what is wrong with arguments, given the parameters that there are; nothing if unknown."""
+        names, owner = [p.name for p in own], cls.__name__
+        for name in kwargs:
+            if name not in names:
+                return f"{owner} got an unexpected keyword argument {name!r}; {suggest(name, names)}"
+        leading = [p.name for p in own if p.kind is not p.KEYWORD_ONLY]
+        if len(args) <= len(leading):
+            return ""
+        shown = [repr(value) for value in args]
+        others = [name for name in names if name not in leading and name != "name"]
+        keywords = [f"{name}={value}" for name, value in zip(others, shown[len(leading) :])]
+        return f"{owner} " + cls._excess.format(
+            takes=" and ".join(leading) or "nothing",
+            got=", ".join(shown),
+            rest=f"{owner}({', '.join(shown[1:])})",
+            owner=owner,
+            named=f"{owner}({', '.join([*shown[: len(leading)], *keywords])})",
+            first=shown[0],
+            example=f"{owner}({', '.join(f'{p.name}={p.default!r}' for p in own[:1])})",
+        )
+
 
 @dataclass(repr=False, eq=False)
-class Value:
+class Value(Checked):
     """An immutable, comparable and picklable object whose repr evaluates to an equal one.
 
     What all have in common is here, once, rather than generated for each of some sixty dataclasses,
@@ -73,6 +155,21 @@ def check_numbers(owner: object, **intervals: str) -> None:
 
 def suggest(word: object, known: Iterable[str]) -> str:
     """List the known words, and the one that was probably meant."""
-    close = difflib.get_close_matches(str(word), known, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return f"valid: {', '.join(sorted(known))}.{hint}"
+    known = sorted(known)
+    return f"valid: {', '.join(known)}.{hint(word, known)}"
+
+
+def hint(word: object, known: Iterable[str]) -> str:
+    """Say which known word was probably meant: another library's word may mean one, or it is close."""
+    names = {name.lower(): name for name in known}
+    if isinstance(word, type) and issubclass(word, Value):
+        return f" {word.__name__} is a class: write it with parentheses, {word.__name__}()."
+    text = (word.__name__ if isinstance(word, type) else str(word)).lower()
+    for meant, synonyms in SYNONYMS.items():
+        if text in synonyms.split():
+            if meant in names:
+                return f" Did you mean {meant!r}?"
+            if " " in meant:
+                return f" {meant}"
+    close = difflib.get_close_matches(text, names, n=1)
+    return f" Did you mean {names[close[0]]!r}?" if close else ""

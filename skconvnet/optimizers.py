@@ -38,6 +38,10 @@ class Optimizer(Value):
     True
     """
 
+    _excess = (
+        "takes no learning rate: set ConvNetClassifier(learning_rate={first}); its own fields are keywords: "
+        "{example}."
+    )
     decoupled: ClassVar[bool] = False  # whether weights decay by themselves, not through the gradient
 
     def formula(self) -> dict[str, Any]:
@@ -76,7 +80,7 @@ class Optimizer(Value):
         }
 
 
-@dataclass(repr=False, eq=False)
+@dataclass(repr=False, eq=False, kw_only=True)
 class SGD(Optimizer):
     """Stochastic gradient descent.
 
@@ -122,7 +126,7 @@ class SGD(Optimizer):
         return {"kind": "nesterov" if self.nesterov else "sgd", "keep_1": self.momentum}
 
 
-@dataclass(repr=False, eq=False)
+@dataclass(repr=False, eq=False, kw_only=True)
 class Adagrad(Optimizer):
     """Adagrad: steps scaled by the root of the sum of all squared gradients.
 
@@ -170,7 +174,7 @@ class Adagrad(Optimizer):
         }
 
 
-@dataclass(repr=False, eq=False)
+@dataclass(repr=False, eq=False, kw_only=True)
 class Adadelta(Optimizer):
     """Adadelta: steps of the size of recent steps, over that of recent gradients.
 
@@ -220,7 +224,7 @@ class Adadelta(Optimizer):
         }
 
 
-@dataclass(repr=False, eq=False)
+@dataclass(repr=False, eq=False, kw_only=True)
 class RMSprop(Optimizer):
     """RMSprop: steps scaled by the root of a running mean of squared gradients.
 
@@ -271,7 +275,7 @@ class RMSprop(Optimizer):
         }
 
 
-@dataclass(repr=False, eq=False)
+@dataclass(repr=False, eq=False, kw_only=True)
 class Adam(Optimizer):
     """Adam: steps scaled by running estimates of the gradient's mean and mean square.
 
@@ -323,7 +327,7 @@ class Adam(Optimizer):
         }
 
 
-@dataclass(repr=False, eq=False)
+@dataclass(repr=False, eq=False, kw_only=True)
 class AdamW(Adam):
     """Adam whose weight decay goes round the gradient's moments.
 
@@ -359,7 +363,7 @@ class AdamW(Adam):
     decoupled: ClassVar[bool] = True
 
 
-@dataclass(repr=False, eq=False)
+@dataclass(repr=False, eq=False, kw_only=True)
 class Lion(Optimizer):
     """Lion: steps of one size, in the direction of a sign.
 

@@ -137,8 +137,8 @@ def list_rows():
         yield RandomCrop(shape[1:], padding=2), shape
         yield GaussianNoise(), shape
     for size, padding in product([1, 4, (2, 6)], [0, (3, 1)]):
-        yield RandomCrop(size, padding), IMAGE
-    yield RandomCrop((9, 7), (1, 4)), IMAGE
+        yield RandomCrop(size, padding=padding), IMAGE
+    yield RandomCrop((9, 7), padding=(1, 4)), IMAGE
     yield RandomShift(0), IMAGE
     yield RandomRotation(0, name="still"), IMAGE
     yield RandomErasing((0, 1), probability=1), IMAGE

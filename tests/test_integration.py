@@ -99,7 +99,7 @@ class TestSearches:
 
     def test_optimizers_and_schedules_at_random(self):
         choices = {
-            "optimizer": ["rmsprop", SGD(0.9), Adam()],
+            "optimizer": ["rmsprop", SGD(momentum=0.9), Adam()],
             "learning_rate": [CosineDecay(0.01, 20), StepDecay(0.01, 10), 0.01],
             "batch_size": [16, 32],
         }

@@ -199,8 +199,15 @@ NETWORKS = [
         (2, 6, 6),
         [
             *(BatchNorm(), RandomFlip(), Conv2D(4, padding="same", activation="tanh"), RandomRotation(30)),
-            *(BatchNorm(), RandomCrop(5, 1), RandomErasing(), MaxPool2D(), RandomShift(1), GaussianNoise()),
-            *(Conv2D(3, 2, activation="tanh"), RandomCrop(2, 1), Dense(5)),
+            *(
+                BatchNorm(),
+                RandomCrop(5, padding=1),
+                RandomErasing(),
+                MaxPool2D(),
+                RandomShift(1),
+                GaussianNoise(),
+            ),
+            *(Conv2D(3, 2, activation="tanh"), RandomCrop(2, padding=1), Dense(5)),
         ],
     ),
     ((2, 6, 6), [Standardize(), Conv2D(4, activation="tanh")]),
@@ -277,7 +284,7 @@ def test_single_images_have_a_program_of_their_own_where_that_can_be():
     assert find((3, 7, 6), [Rescaling(2), Conv2D(6, groups=3), GELU(), GlobalAvgPool2D()]).pixels
     assert find((3, 7, 6), [Softmax(), MaxPool2D(), LogSoftmax(), Flatten(), LayerNorm(), ELU()]).pixels
     assert find((3, 7, 6), [Standardize(), Conv2D(4), Dropout(), MaxPool2D()]).pixels
-    assert find((3, 7, 6), [RandomFlip(), RandomCrop((7, 6), 2), Conv2D(4), GaussianNoise()]).pixels
+    assert find((3, 7, 6), [RandomFlip(), RandomCrop((7, 6), padding=2), Conv2D(4), GaussianNoise()]).pixels
     for layer in (RandomCrop(4), ZeroPad2D(1), LayerNorm(), LocallyConnected2D(2), Residual([Tanh()])):
         assert find((3, 7, 6), [layer]) is None
 

@@ -184,6 +184,20 @@ class TestEveryDisplay:
             with pytest.raises(NotFittedError):
                 draw(ConvNetClassifier(), *more)
 
+    def test_takes_a_layer_by_position(self, clf):
+        for name, given in (("Filters", ()), ("FeatureMaps", (X[0],)), ("Saliency", (X[0],))):
+            draw = getattr(plotting, f"{name}Display").from_estimator
+            more = {"method": "grad_cam"} if name == "Saliency" else {}
+            drawn = draw(clf, *given, "stem", **more), draw(clf, *given, layer="stem", **more)
+            shown = [display.figure_.axes[0].get_images()[0].get_array() for display in drawn]
+            assert_array_equal(*shown)
+            plt.close("all")
+
+    def test_learning_curves_take_no_data(self, clf):
+        message = "draws history_ of a fitted estimator.*use sklearn.model_selection.LearningCurveDisplay"
+        with pytest.raises(TypeError, match=message):
+            LearningCurveDisplay.from_estimator(clf, X, Y)
+
     def test_names_the_method_that_lacks_matplotlib(self, clf, monkeypatch):
         display = NetworkDisplay.from_estimator(clf)
         monkeypatch.setitem(sys.modules, "matplotlib", None)

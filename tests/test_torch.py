@@ -211,14 +211,18 @@ def test_losses(name, theirs, scale, smoothing):
 
 OPTIMIZERS = {
     "sgd": (SGD(), torch.optim.SGD, {}),
-    "momentum": (SGD(0.9), torch.optim.SGD, {"momentum": 0.9}),
-    "nesterov": (SGD(0.9, True), torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
+    "momentum": (SGD(momentum=0.9), torch.optim.SGD, {"momentum": 0.9}),
+    "nesterov": (SGD(momentum=0.9, nesterov=True), torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
     "adagrad": (Adagrad(), torch.optim.Adagrad, {}),
-    "adadelta": (Adadelta(0.8, 1e-4), torch.optim.Adadelta, {"rho": 0.8, "eps": 1e-4}),
+    "adadelta": (Adadelta(rho=0.8, epsilon=1e-4), torch.optim.Adadelta, {"rho": 0.8, "eps": 1e-4}),
     "rmsprop": (RMSprop(), torch.optim.RMSprop, {"alpha": 0.9}),
-    "rmsprop, momentum": (RMSprop(0.8, 0.5), torch.optim.RMSprop, {"alpha": 0.8, "momentum": 0.5}),
+    "rmsprop, momentum": (
+        RMSprop(rho=0.8, momentum=0.5),
+        torch.optim.RMSprop,
+        {"alpha": 0.8, "momentum": 0.5},
+    ),
     "adam": (Adam(), torch.optim.Adam, {}),
-    "adamw": (AdamW(0.8, 0.99), torch.optim.AdamW, {"betas": (0.8, 0.99)}),
+    "adamw": (AdamW(beta_1=0.8, beta_2=0.99), torch.optim.AdamW, {"betas": (0.8, 0.99)}),
 }
 
 

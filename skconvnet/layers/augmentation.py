@@ -1,6 +1,6 @@
 """Layers that change images at random in training, so that the network never sees one twice."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
@@ -72,6 +72,11 @@ class RandomFlip(_Augmentation):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if isinstance(self.horizontal, str):
+            raise ValueError(
+                f"RandomFlip: horizontal and vertical are True or False, got {self.horizontal!r}; write "
+                f"RandomFlip() or RandomFlip(horizontal=True), with vertical=True to swap top and bottom."
+            )
         check_flag("RandomFlip", "horizontal", self.horizontal)
         check_flag("RandomFlip", "vertical", self.vertical)
 
@@ -154,7 +159,7 @@ class RandomCrop(Layer):
     """
 
     size: Size
-    padding: Size = 0
+    padding: Size = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -196,7 +201,8 @@ class RandomRotation(_Augmentation):
     Parameters
     ----------
     degrees : float, default=10
-        The largest angle, to either side, from 0 to 180; all up to it are as likely.
+        The largest angle, to either side, from 0 to 180; all up to it are as likely. Keras counts shares of
+        a turn instead: its 0.1 is 36 here.
     name : str, default=None
         Makes the layer searchable by name.
 

@@ -220,9 +220,12 @@ def check_pair(owner: str, what: str, value: Any, smallest: int) -> Pair:
         isinstance(v, Integral) and not isinstance(v, bool) and smallest <= v <= LARGEST  # type: ignore[operator]
         for v in pair
     ):
+        hint = (
+            " It is in pixels, not a share of the image." if any(isinstance(v, float) for v in pair) else ""
+        )
         raise ValueError(
             f"{owner}: {what} must be an int of at least {smallest} or a pair (height, width) of them "
-            f"(and at most {LARGEST}), got {value!r}."
+            f"(and at most {LARGEST}), got {value!r}.{hint}"
         )
     return int(pair[0]), int(pair[1])
 

@@ -1,5 +1,6 @@
 """Layers that change mini-batches in training, before any other layer sees them."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -110,6 +111,8 @@ class Augment(Layer):
 
     Raises
     ------
+    TypeError
+        If function cannot be called with two arguments.
     ValueError
         If function is not callable; in training, if what it returns has another shape or is not finite.
 
@@ -141,6 +144,16 @@ class Augment(Layer):
                 f"Augment: function must be a callable (X, rng) -> X, got {self.function!r}. It gets a "
                 f"mini-batch of images and a RandomState."
             )
+        try:
+            signature = inspect.signature(self.function)
+        except ValueError:  # of what is compiled
+            return
+        try:
+            signature.bind(None, None)
+        except TypeError as error:
+            raise TypeError(
+                f"Augment: function must be a function(X, rng), got {self.function!r}: {error}."
+            ) from None
 
     def apply(self, X: Array, rng: np.random.RandomState) -> Array:
         """Call the function and check what it returns.

@@ -1,10 +1,12 @@
 """Layers one after the other: their search keys."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from numbers import Integral
 from typing import TypeAlias
 
 from skconvnet._values import suggest
+from skconvnet.layers.activation import ACTIVATIONS
 from skconvnet.layers.base import Layer
 
 Named: TypeAlias = list[tuple[str, Layer | None]]  # layers with their search keys
@@ -33,12 +35,7 @@ def name_layers(layers: Sequence[Layer | None]) -> Named:
     named, positions = [], {}
     for position, layer in enumerate(layers):
         if layer is not None and not isinstance(layer, Layer):
-            hint = ""
-            if isinstance(layer, type):
-                hint = " (a class: write it with parentheses)"
-            elif callable(layer):
-                hint = " (a function that changes images: write Augment(function))"
-            raise TypeError(f"layers[{position}] must be a layer or None, got {layer!r}{hint}.")
+            raise TypeError(f"layers[{position}] must be a layer or None, got {layer!r}{_correct(layer)}.")
         key = str(position) if layer is None or layer.name is None else layer.name
         if key in positions:
             raise ValueError(
@@ -48,6 +45,20 @@ def name_layers(layers: Sequence[Layer | None]) -> Named:
         positions[key] = position
         named.append((key, layer))
     return named
+
+
+def _correct(wrong: object) -> str:
+    """Say what to write instead of something that is not a layer, as far as that is known."""
+    if isinstance(wrong, type):
+        return " (a class: write it with parentheses)"
+    if callable(wrong):
+        return " (a function that changes images: write Augment(function))"
+    words = {"passthrough": None, **ACTIVATIONS}
+    if isinstance(wrong, str) and wrong in words:
+        return f" (write {words[wrong]!r})"
+    if isinstance(wrong, tuple) and len(wrong) == 2 and isinstance(wrong[1], Layer):
+        return f" (write {replace(wrong[1], name=wrong[0])!r})"
+    return ""
 
 
 def find_layers(named: Named, places: Sequence[str | int], what: str) -> list[str]:

@@ -1,7 +1,7 @@
 """Learning curves."""
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Never, Self
 
 import numpy as np
 from sklearn.base import is_classifier
@@ -68,7 +68,7 @@ class LearningCurveDisplay(Display):
         self.score_name = score_name
 
     @classmethod
-    def from_estimator(cls, estimator: BaseConvNet, *, ax: "Panels | None" = None) -> Self:
+    def from_estimator(cls, estimator: BaseConvNet, *data: Never, ax: "Panels | None" = None) -> Self:
         """Draw the learning curves of an estimator.
 
         Parameters
@@ -87,13 +87,18 @@ class LearningCurveDisplay(Display):
         ImportError
             If matplotlib is not installed.
         TypeError
-            If estimator is of another package.
+            If estimator is of another package, or data are given.
         NotFittedError
             If it is not fitted.
         ValueError
             If no epoch was trained to its end.
         """
         cls._check(estimator)
+        if data:
+            raise TypeError(
+                f"{cls.__name__}.from_estimator takes no data: it draws history_ of a fitted estimator. For "
+                f"the score against training size use sklearn.model_selection.LearningCurveDisplay."
+            )
         if not estimator.history_:
             raise ValueError(
                 f"{cls.__name__}.from_estimator: no epoch was trained to its end; fit once more."

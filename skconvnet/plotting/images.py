@@ -54,7 +54,7 @@ class FiltersDisplay(Display):
 
     @classmethod
     def from_estimator(
-        cls, estimator: BaseConvNet, *, layer: int | str | None = None, ax: "Axes | None" = None
+        cls, estimator: BaseConvNet, layer: int | str | None = None, *, ax: "Axes | None" = None
     ) -> Self:
         """Draw the filters of an estimator.
 
@@ -196,8 +196,8 @@ class FeatureMapsDisplay(Display):
         cls,
         estimator: BaseConvNet,
         image: ArrayLike,
-        *,
         layer: int | str | None = None,
+        *,
         ax: "Panels | None" = None,
     ) -> Self:
         """Draw what a layer of an estimator makes of an image.

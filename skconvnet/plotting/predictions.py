@@ -74,10 +74,10 @@ class SaliencyDisplay(Display):
         cls,
         estimator: BaseConvNet,
         image: ArrayLike,
+        layer: int | str | None = None,
         *,
         method: str = "gradient",
         target: object = None,
-        layer: int | str | None = None,
         ax: "Axes | None" = None,
     ) -> Self:
         """Draw what the score of a class depends on.
@@ -91,15 +91,15 @@ class SaliencyDisplay(Display):
             Fitted on images.
         image : array-like
             One sample of X, as ``X[0]``.
+        layer : int or str, default=None
+            For "grad_cam", position or search key of a layer that makes images; None takes the last one of
+            more than one pixel.
         method : {"gradient", "grad_cam"}, default="gradient"
             "gradient": the absolute gradient of the score to each pixel, the largest of its channels.
             "grad_cam": the maps of an inner layer, added up with the means of the score's gradients to them
             as weights, and 0 where that is negative.
         target : label, default=None
             One of `classes_`; None takes the one with the highest score.
-        layer : int or str, default=None
-            For "grad_cam", position or search key of a layer that makes images; None takes the last one of
-            more than one pixel.
         ax : Axes, default=None
             None makes a figure.
 

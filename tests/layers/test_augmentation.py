@@ -79,7 +79,7 @@ def test_shift():
 @pytest.mark.parametrize("size, padding", [((5, 3), 0), (7, (1, 2)), ((7, 6), 1)])
 def test_crop(size, padding):
     x = draw_picture(900)
-    layer = RandomCrop(size, padding)
+    layer = RandomCrop(size, padding=padding)
     y = train([layer], x)
     (height, width), (top, left) = (v if isinstance(v, tuple) else (v, v) for v in (size, padding))
     padded = np.pad(x[0], ((0, 0), (top, top), (left, left)), mode="edge")
@@ -169,7 +169,7 @@ def test_training_follows_the_twins(isa, dtype):
     exact = {
         RandomFlip(vertical=True): reference.random_flip(x, 0, 0, True, True),
         RandomShift((3, 1)): reference.random_window(x, 0, 0, (9, 7), range(-3, 4), range(-1, 2)),
-        RandomCrop(8, 2): reference.random_window(x, 0, 0, (8, 8), range(-2, 4), range(-2, 2)),
+        RandomCrop(8, padding=2): reference.random_window(x, 0, 0, (8, 8), range(-2, 4), range(-2, 2)),
         RandomErasing(): x * mask,
     }
     for layer, twin in exact.items():
@@ -241,7 +241,7 @@ class TestFit:
 def test_gradients_reach_layers_below():
     # a filter of one weight below an exact map: its gradient is the sum over all that is read
     x = draw_picture(20, (1, 5, 4))
-    for layer in (RandomFlip(), RandomShift(3), RandomCrop(3, 1), RandomErasing()):
+    for layer in (RandomFlip(), RandomShift(3), RandomCrop(3, padding=1), RandomErasing()):
         network = Network([Conv2D(1, 1, bias=False), layer], (1, 5, 4), dtype=np.float64)
         network.set_weights({"0.weight": np.full((1, 1, 1, 1), 2.0)})
         dy = np.ones((20, *network.output_shape))

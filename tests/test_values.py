@@ -1,0 +1,164 @@
+"""Arguments that values and estimators refuse, and what they say to write instead."""
+
+import copy
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from skconvnet import ConvNetClassifier, ConvNetRegressor, optimizers
+from skconvnet.architectures import lenet5
+from skconvnet.layers import (
+    Augment,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    LayerNorm,
+    LocallyConnected2D,
+    MaxPool2D,
+    RandomCrop,
+    RandomFlip,
+    RandomRotation,
+    RandomShift,
+    ReLU,
+)
+from skconvnet.optimizers import SGD, Adam
+from skconvnet.schedules import CosineDecay, OneCycle, ReduceOnPlateau
+
+
+@pytest.mark.parametrize("name", sorted(set(optimizers.OPTIMIZERS.values()), key=lambda c: c.__name__))
+def test_an_optimizer_takes_no_learning_rate(name):
+    message = (
+        rf"{name.__name__} takes no learning rate: set ConvNetClassifier\(learning_rate=0.001\); its own"
+    )
+    with pytest.raises(TypeError, match=message):
+        name(1e-3)
+    with pytest.raises(TypeError, match=r"keyword argument 'lr'; .* Set learning_rate of the estimator\.$"):
+        name(lr=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "meant"),
+    [
+        (Conv2D, {"out_channels": 8}, "filters"),
+        (Conv2D, {"kernel": 3}, "kernel_size"),
+        (Conv2D, {"strides": 2}, "stride"),
+        (Conv2D, {"dilation_rate": 2}, "dilation"),
+        (Conv2D, {"activaton": "relu"}, "activation"),
+        (MaxPool2D, {"kernel_size": 2}, "pool_size"),
+        (MaxPool2D, {"size": 2}, "pool_size"),
+        (Dense, {"out_features": 2}, "units"),
+        (Dense, {"use_bias": True}, "bias"),
+        (Dense, {"kernel_initializer": "zeros"}, "init"),
+        (Dropout, {"p": 0.5}, "rate"),
+        (BatchNorm, {"eps": 1e-3}, "epsilon"),
+        (RandomRotation, {"factor": 0.1}, "degrees"),
+        (Adam, {"eps": 1e-8}, "epsilon"),
+        (Adam, {"beta1": 0.9}, "beta_1"),
+        (CosineDecay, {"lr": 0.1}, "initial_learning_rate"),
+        (OneCycle, {"max_lr": 0.1}, "max_learning_rate"),
+        (ReduceOnPlateau, {"learning_rate": 0.1}, "initial_learning_rate"),
+        (ConvNetClassifier, {"lr": 0.1}, "learning_rate"),
+        (ConvNetClassifier, {"learning_rate_init": 0.1}, "learning_rate"),
+        (ConvNetRegressor, {"epochs": 3}, "max_iter"),
+        (ConvNetRegressor, {"alpha": 3}, "weight_decay"),
+        (ConvNetClassifier, {"solver": "adam"}, "optimizer"),
+        (ConvNetClassifier, {"hidden_layer_sizes": (100,)}, "layers"),
+        (ConvNetClassifier, {"module": None}, "layers"),
+        (ConvNetClassifier, {"n_jobs": 2}, "n_threads"),
+        (ConvNetClassifier, {"validation_split": 0.1}, "validation_fraction"),
+        (ConvNetClassifier, {"patience": 3}, "n_iter_no_change"),
+        (ConvNetClassifier, {"criterion": "mse"}, "loss"),
+        (ConvNetClassifier, {"metrics": ["accuracy"]}, "scoring"),
+    ],
+)
+def test_a_wrong_keyword_gets_the_right_one(kind, arguments, meant):
+    (wrong,) = arguments
+    message = (
+        f"{kind.__name__} got an unexpected keyword argument '{wrong}'; valid: .*{meant}.*mean '{meant}'"
+    )
+    with pytest.raises(TypeError, match=message):
+        kind(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Conv2D(8, in_channels=3), "It is found from the data: leave it out"),
+        (lambda: Dense(8, input_shape=(3,)), "It is found from the data: leave it out"),
+        (lambda: Dense(8, colour=3), r"'colour'; valid: activation, bias, init, name, units\.$"),
+        (lambda: Adam(weight_decay=0.1), "Set weight_decay of the estimator"),
+        (lambda: ConvNetClassifier(callbacks=[]), r"set_callbacks\(\.\.\.\)"),
+        (lambda: ConvNetRegressor(device="cpu"), "It runs on the CPU: leave it out"),
+        (lambda: Conv2D(1, 8, 3), r"Conv2D finds its channels from the data: write Conv2D\(8, 3\)"),
+        (lambda: LocallyConnected2D(1, 8, 3), r"write LocallyConnected2D\(8, 3\)"),
+        (lambda: Dense(64, 128), r"Dense finds its inputs from the data: write Dense\(128\)"),
+        (lambda: BatchNorm(8), r"write BatchNorm\(\)"),
+        (lambda: LayerNorm(8), r"write LayerNorm\(\)"),
+        (lambda: MaxPool2D(3, 2), r"MaxPool2D takes pool_size by position: write MaxPool2D\(3, stride=2\)"),
+        (lambda: RandomCrop(8, 4), r"write RandomCrop\(8, padding=4\)"),
+        (lambda: ReLU(3), r"ReLU takes nothing by position: write ReLU\(\)"),
+        (lambda: Conv2D(), "missing 1 required positional argument: 'filters'"),
+        (lambda: Conv2D(3, filters=3), "Conv2D: multiple values for argument 'filters'"),
+        (
+            lambda: ConvNetClassifier(Conv2D(8), MaxPool2D()),
+            r"in one list: write ConvNetClassifier\(\[Conv2D\(filters=8\), MaxPool2D\(\)\]\)",
+        ),
+        (lambda: Augment(lambda X: X), r"Augment: function must be a function\(X, rng\)"),
+    ],
+)
+def test_wrong_arguments(make, message):
+    with pytest.raises(TypeError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Dense(2, activation="ReLU"), r"Did you mean 'relu'\?"),
+        (lambda: Dense(2, activation="LeakyReLU"), r"Did you mean 'leaky_relu'\?"),
+        (lambda: Dense(2, activation="linear"), r"Did you mean 'identity'\?"),
+        (lambda: Dense(2, activation="logistic"), r"Did you mean 'sigmoid'\?"),
+        (lambda: Dense(2, activation="swish"), r"valid: arctan, .*tanh\.$"),
+        (lambda: Dense(2, activation=ReLU), r"ReLU is a class: write it with parentheses, ReLU\(\)"),
+        (lambda: RandomFlip("horizontal"), r"write RandomFlip\(\) or RandomFlip\(horizontal=True\)"),
+        (lambda: RandomShift(0.1), "It is in pixels, not a share of the image"),
+    ],
+)
+def test_values_that_are_close(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"optimizer": Adam}, r"Adam is a class: write it with parentheses, Adam\(\)"),
+        ({"optimizer": "AdamW"}, r"\{'adadelta', .*'sgd'\}.*Did you mean 'adamw'\?"),
+        ({"loss": "mse"}, r"\{'absolute_error', .*Did you mean 'squared_error'\?"),
+        ({"loss": "log_loss"}, "Did you mean 'cross_entropy'"),
+        ({"loss": "categorical_crossentropy"}, "Did you mean 'cross_entropy'"),
+        ({"loss": "bce"}, "Did you mean 'binary_cross_entropy'"),
+        ({"dtype": np.float32}, r"Did you mean 'float32'\?"),
+        ({"n_threads": -1}, "None means all that the process may use"),
+        ({"layers": Conv2D(8)}, r"Wrap it in a list: \[Conv2D\(filters=8\)\]"),
+        ({"layers": lenet5}, r"Call it: lenet5\(\)"),
+        ({"layers": ["relu"]}, r"layers\[0\] must be a layer or None, got 'relu' \(write ReLU\(\)\)"),
+        ({"layers": [("stem", Conv2D(8))]}, r"\(write Conv2D\(filters=8, name='stem'\)\)"),
+        ({"layers": ["passthrough"]}, r"\(write None\)"),
+    ],
+)
+def test_parameters_that_are_close(params, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        ConvNetClassifier(**params).fit(np.ones((4, 6, 6)), [0, 1, 0, 1])
+
+
+def test_what_makes_objects_without_arguments_still_does():
+    for value in (Conv2D(8, 5, name="stem"), SGD(momentum=0.9), CosineDecay(0.1, decay_steps=3)):
+        assert pickle.loads(pickle.dumps(value)) == copy.copy(value) == replace(value) == value
+    clf = ConvNetClassifier([Dense(3)], max_iter=3)
+    for other in (clone(clf), copy.deepcopy(clf), pickle.loads(pickle.dumps(clf))):
+        assert other.get_params() == clf.get_params()
