@@ -83,9 +83,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
     _y_shape: Shape
     _split_seed: int | None  # None until something is split off
 
-    _excess = "takes its layers in one list: write {owner}([{got}])."
-
-    _parameter_constraints = {
+    _parameter_constraints: dict[str, list[Any]] = {
         "layers": [list, tuple, None],
         "input_shape": [list, tuple, None],
         "data_format": [StrOptions({"channels_last", "channels_first"})],

@@ -62,7 +62,7 @@ def has_callbacks(estimator: Any) -> bool:
     return bool(getattr(estimator, "_skl_callbacks", ()))
 
 
-def validate_params(estimator: Any, advise: Callable[[str, Any], str]) -> None:
+def validate_params(estimator: Any, advise: Callable[[str, Any], str] = lambda name, value: "") -> None:
     """Hold an estimator's parameters against its `_parameter_constraints`, and advise on a wrong one."""
     owner, constraints = type(estimator).__name__, estimator._parameter_constraints
     for name, value in estimator.get_params(deep=False).items():

@@ -54,8 +54,8 @@ SYNONYMS = {
 class Checked:
     """Says of arguments that a class does not take what to write instead."""
 
-    # What is said of too many positional arguments: {got} are all of them, {rest} a call without the
-    # first, {named} one with keywords where they are due, {example} one with the first keyword.
+    # What is said of too many positional arguments: {first} is the first of them, {rest} a call without it,
+    # {named} a call with keywords where they are due, {example} one with the first keyword.
     _excess: ClassVar[str] = "takes {takes} by position: write {named}."
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -78,13 +78,14 @@ class Checked:
         if len(args) <= len(leading):
             return ""
         shown = [repr(value) for value in args]
+        if leading and all(isinstance(value, Value) for value in args):
+            return f"{owner} takes its {leading[0]} in one list: write {owner}([{', '.join(shown)}])."
         others = [name for name in names if name not in leading and name != "name"]
+        rest = f"{owner}({', '.join(shown[1 : len(leading) + 1])})"
         keywords = [f"{name}={value}" for name, value in zip(others, shown[len(leading) :])]
         return f"{owner} " + cls._excess.format(
             takes=" and ".join(leading) or "nothing",
-            got=", ".join(shown),
-            rest=f"{owner}({', '.join(shown[1:])})",
-            owner=owner,
+            rest=rest if len(shown) <= len(leading) + 1 else f"{rest}, and what follows as keywords",
             named=f"{owner}({', '.join([*shown[: len(leading)], *keywords])})",
             first=shown[0],
             example=f"{owner}({', '.join(f'{p.name}={p.default!r}' for p in own[:1])})",

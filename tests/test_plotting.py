@@ -190,7 +190,7 @@ class TestEveryDisplay:
             more = {"method": "grad_cam"} if name == "Saliency" else {}
             drawn = draw(clf, *given, "stem", **more), draw(clf, *given, layer="stem", **more)
             shown = [display.figure_.axes[0].get_images()[0].get_array() for display in drawn]
-            assert_array_equal(*shown)
+            np.testing.assert_array_equal(*shown)
             plt.close("all")
 
     def test_learning_curves_take_no_data(self, clf):

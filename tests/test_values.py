@@ -96,6 +96,8 @@ def test_a_wrong_keyword_gets_the_right_one(kind, arguments, meant):
         (lambda: Conv2D(1, 8, 3), r"Conv2D finds its channels from the data: write Conv2D\(8, 3\)"),
         (lambda: LocallyConnected2D(1, 8, 3), r"write LocallyConnected2D\(8, 3\)"),
         (lambda: Dense(64, 128), r"Dense finds its inputs from the data: write Dense\(128\)"),
+        (lambda: Conv2D(1, 8, 3, 2), r"write Conv2D\(8, 3\), and what follows as keywords\.$"),
+        (lambda: ConvNetClassifier([Dense(3)], (8, 8)), r"\(\[Dense\(units=3\)\], input_shape=\(8, 8\)\)"),
         (lambda: BatchNorm(8), r"write BatchNorm\(\)"),
         (lambda: LayerNorm(8), r"write LayerNorm\(\)"),
         (lambda: MaxPool2D(3, 2), r"MaxPool2D takes pool_size by position: write MaxPool2D\(3, stride=2\)"),
