@@ -83,7 +83,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
     _y_shape: Shape
     _split_seed: int | None  # None until something is split off
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: dict[str, Any] = {
         "layers": [list, tuple, None],
         "input_shape": [list, tuple, None],
         "data_format": [StrOptions({"channels_last", "channels_first"})],

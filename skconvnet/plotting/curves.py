@@ -75,6 +75,8 @@ class LearningCurveDisplay(Display):
         ----------
         estimator : ConvNetClassifier or ConvNetRegressor
             Fitted. Its best epoch is marked if it stopped early.
+        *data
+            None: scikit-learn's display of this name takes X and y, and fits.
         ax : Axes or sequence of Axes, default=None
             One axes, which is divided, or two, for losses and scores; None makes a figure.
 
