@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from checks import build
+from matplotlib.image import AxesImage
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
@@ -190,8 +191,7 @@ class TestEveryDisplay:
             more = {"method": "grad_cam"} if name == "Saliency" else {}
             drawn = draw(clf, *given, "stem", **more), draw(clf, *given, layer="stem", **more)
             first, second = (
-                [image.get_array() for ax in display.figure_.axes for image in ax.get_images()]
-                for display in drawn
+                [image.get_array() for image in display.figure_.findobj(AxesImage)] for display in drawn
             )
             assert len(first) == len(second) > 0
             for one, other in zip(first, second):

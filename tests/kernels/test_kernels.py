@@ -549,7 +549,7 @@ def step_slowly(optimizer, params, gradient, state, rate, t):
         Adam(beta_1=0.8, beta_2=0.9, epsilon=1e-3),
         AdamW(),
         Lion(),
-        Lion(0.5, 0.8),
+        Lion(beta_1=0.5, beta_2=0.8),
     ],
     ids=repr,
 )
