@@ -65,7 +65,7 @@ def check_same(fitted, other, rtol=1e-6):
 
 CASES = {
     "plain": make(),
-    "clipped": make(optimizer=SGD(0.9), learning_rate=0.1, clip_norm=0.1, weight_decay=0.01),
+    "clipped": make(optimizer=SGD(momentum=0.9), learning_rate=0.1, clip_norm=0.1, weight_decay=0.01),
     "ordered": make(shuffle=False, batch_size=64, class_weight={0: 3.0}),
     "binary": make(loss="binary_cross_entropy", label_smoothing=0.1),
     "stops": make(early_stopping=True, scoring="accuracy", n_iter_no_change=1, max_iter=6),

@@ -172,7 +172,9 @@ def test_a_norm_that_is_never_reached_changes_no_bit():
 
 
 @pytest.mark.parametrize(
-    "optimizer", [SGD(0.9), SGD(0.9, True), *(make() for make in OPTIMIZERS.values())], ids=repr
+    "optimizer",
+    [SGD(momentum=0.9), SGD(momentum=0.9, nesterov=True), *(make() for make in OPTIMIZERS.values())],
+    ids=repr,
 )
 def test_bits_do_not_depend_on_threads(optimizer, dtype):
     params = []
