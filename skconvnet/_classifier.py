@@ -336,9 +336,10 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         check_classification_targets(y)
         # NumPy before 2 warns where texts are compared with numbers.
         if y.ndim == 2 and (y.dtype.kind in "SU" or not ((y == 0) | (y == 1)).all()):
+            others = [value for value in np.unique(y).tolist() if value not in (0, 1)]
             raise ValueError(
                 f"y of shape {y.shape} must be a matrix of 0 and 1, a column for each label; it has other "
-                f"values: {np.setdiff1d(y, [0, 1])[:3].tolist()}. Of labels by name, "
+                f"values: {others[:3]}. Of labels by name, "
                 f"sklearn.preprocessing.MultiLabelBinarizer makes one."
             )
         if y.ndim == 2 and self.loss != "binary_cross_entropy":
