@@ -83,7 +83,8 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         `valid_score`. It gets the validation samples' weights if they differ. None watches the
         validation loss and records R^2.
     warm_start : bool, default=False
-        Whether `fit` goes on with the network and the optimizer's state of the last one.
+        Whether `fit` goes on with the network and the optimizer's state of the last one, for another
+        `max_iter` epochs.
     freeze : list of str or int, default=None
         Layers whose weights training leaves as they are: names, positions in `layers` (negative from the
         end), or "output". Weight decay and `clip_norm` do not see them, and they do what they do in
@@ -220,6 +221,8 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train for one epoch over X, going on from where the model is.
+
+        Nothing is validated or stopped early: `score` tells how well the model does on other samples.
 
         Parameters
         ----------

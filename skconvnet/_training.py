@@ -335,6 +335,19 @@ def pass_epoch() -> Callable[[], bool]:
     return lambda: False
 
 
+def _warn_of_rest(trainer: Trainer, history: list[Record], n_epochs: int) -> None:
+    """Warn if the learning rate was next to 0 in most of the last epochs."""
+    rates = [record["learning_rate"] for record in history[len(history) - n_epochs :]]
+    rest = sum(rate == 0 or rate < 1e-6 * max(rates) for rate in rates)
+    if 2 * rest > n_epochs:
+        steps = int(trainer.steps[0])
+        warnings.warn(
+            f"The learning rate was next to 0 in {rest} of {n_epochs} epochs. Schedules count mini-batches, "
+            f"{round(steps / len(history))} an epoch here: {len(history)} epochs were {steps}.",
+            stacklevel=6,
+        )
+
+
 def train(
     trainer: Trainer,
     run_epoch: Callable[[Show], Record],
@@ -377,9 +390,9 @@ def train(
     -----
     UserWarning
         If Ctrl-C ended the training; the network then is at the last complete step, or, with patience, at
-        the best whole epoch.
+        the best whole epoch. If the learning rate was next to 0 in most epochs.
     """
-    network, interrupted = trainer.network, False
+    network, interrupted, n_before = trainer.network, False, len(history)
     try:
         for _ in range(n_epochs):
             end_epoch, epoch = begin_epoch(), len(history) + 1
@@ -404,6 +417,7 @@ def train(
         if not interruptible:
             raise
         interrupted = True
+    _warn_of_rest(trainer, history, len(history) - n_before)
     end = "the last complete step"
     if patience is not None and patience.best_params is not None:
         network.params, end = patience.best_params, "the best of them"

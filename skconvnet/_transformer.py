@@ -1,5 +1,6 @@
 """The transformer: what an inner layer makes of images, as features for other models."""
 
+import warnings
 from numbers import Integral
 from typing import Any, Self
 
@@ -142,6 +143,11 @@ class ConvNetTransformer(
             or as its `fit` does.
         NotFittedError
             If a frozen estimator is not fitted.
+
+        Warns
+        -----
+        UserWarning
+            If estimator is fitted, which its clone is not, and not frozen.
         """
         validate_params(self)
         inner = thaw(self.estimator)
@@ -157,6 +163,11 @@ class ConvNetTransformer(
             )
         if inner.layers is not None:  # before any work is lost
             find_layers(resolve_output(name_layers(inner.layers), 1), [self.layer], "layer")
+        if inner is self.estimator and hasattr(inner, "network_"):
+            warnings.warn(
+                f"ConvNetTransformer trains a clone of the fitted estimator from the start. {PREFIT}",
+                stacklevel=2,
+            )
         estimator = clone(self.estimator).fit(
             X,
             y,

@@ -319,6 +319,11 @@ class TestFeatureMaps:
             FeatureMapsDisplay.from_estimator(clf, X[0], layer="blok")
         with pytest.raises(ValueError, match="was fitted on|features"):
             FeatureMapsDisplay.from_estimator(clf, X[0, :4])
+        for several in (X[:1], X[:4], X[:8, ..., None]):
+            with pytest.raises(
+                ValueError, match=f"FeatureMaps.* draws one image, .* got {len(several)} of them"
+            ):
+                FeatureMapsDisplay.from_estimator(clf, several)
         dense = ConvNetClassifier([Dense(3)], max_iter=1).fit(X.reshape(200, -1), Y)
         with pytest.raises(ValueError, match="needs an estimator of images.*input_shape"):
             FeatureMapsDisplay.from_estimator(dense, X[0].ravel())
@@ -463,7 +468,7 @@ class TestMistakes:
         wrong = [(-p[k].max(), k) for k in range(len(X)) if p[k].argmax() != Y[k]]
         np.testing.assert_array_equal(display.rows, [k for _, k in sorted(wrong)[:5]])
         for k, axes, artist in zip(display.rows, display.axes_, display.images_, strict=True):
-            title = f"{Y[k]}, not {p[k].argmax()}\n({p[k].max():.0%})"
+            title = f"true {Y[k]}\npredicted {p[k].argmax()} ({p[k].max():.0%})"
             assert axes.get_title() == title
             np.testing.assert_allclose(artist.get_array(), X[k] / X[k].max())
         assert display.ax_.get_title() == f"{len(wrong)} of 200 wrong"
@@ -491,6 +496,7 @@ class TestMistakes:
             ({"X": X.reshape(200, -1)}, r"X must have shape .*got \(200, 64\)"),
             ({"y_true": Y[:5]}, "inconsistent numbers of samples"),
             ({"probabilities": np.ones((200, 9))}, "have 9 columns, but there are 10 classes.*Give classes"),
+            ({"probabilities": Y}, r"shape \(n_samples, n_classes\), as predict_proba .* got \(200,\)"),
             ({"classes": [1, 2]}, r"have 10 columns, but there are 2 classes, \[1, 2\]"),
             ({"n": 0}, "from_predictions: n must be an int of at least 1, got 0"),
         ],

@@ -110,6 +110,14 @@ def test_every_step_has_a_rate_of_its_own():
     np.testing.assert_array_equal(clf.network_.params, slow.network_.params)
 
 
+def test_a_schedule_that_ends_early_is_told():
+    """Whoever counts in epochs learns that schedules count mini-batches."""
+    with pytest.warns(UserWarning, match="in 5 of 6 epochs.*mini-batches, 4 an epoch here: 6 epochs were 24"):
+        make_classifier(CosineDecay(0.1, 6), max_iter=6).fit(X, Y)
+    make_classifier(CosineDecay(0.1, 24), max_iter=6).fit(X, Y)
+    make_classifier(CosineDecay(0.1, 14), max_iter=6).fit(X, Y)
+
+
 def test_a_plateau_is_remembered_and_forgotten():
     # a loss must halve to count as lower
     schedule = ReduceOnPlateau(0.001, factor=0.5, patience=1, threshold=0.5)

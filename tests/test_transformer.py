@@ -174,6 +174,8 @@ def test_a_fitted_estimator_belongs_in_a_frozen_one(fitted, digits):
         transformer.fit(digits[0])
     with pytest.raises(NotFittedError, match=f"ConvNetTransformer .*not fitted.*fitted already.*{hint}"):
         transformer.transform(digits[0])
+    with pytest.warns(UserWarning, match=f"trains a clone of the fitted estimator.*{hint}"):
+        transformer.fit(digits[0], digits[2])
 
 
 @pytest.mark.parametrize("kind", [ConvNetClassifier, ConvNetRegressor])

@@ -61,7 +61,15 @@ class Display:
     def _check_image(cls, estimator: BaseConvNet, image: ArrayLike) -> Array:
         """Give one sample as the network reads it, (1, channels, height, width)."""
         frame = image.to_frame().T if hasattr(image, "to_frame") else np.asarray(image)[None]
-        images, _ = estimator._check_images(frame)
+        try:
+            images, _ = estimator._check_images(frame)
+        except ValueError:
+            if np.size(image) == np.shape(frame)[1] * np.prod(estimator.input_shape_):
+                raise ValueError(
+                    f"{cls.__name__}.from_estimator draws one image, as X[0]; got {np.shape(frame)[1]} of "
+                    f"them, an array of shape {np.shape(image)}."
+                ) from None
+            raise
         cls._require_pixels(estimator)
         return images
 

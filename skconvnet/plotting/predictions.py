@@ -340,7 +340,13 @@ class MistakesDisplay(Display):
         owner = f"{cls.__name__}.from_predictions"
         check_matplotlib_support(owner)
         check_number(owner, n)
-        images, labels, p = np.asarray(X), column_or_1d(y_true), check_array(probabilities)
+        images, labels = np.asarray(X), column_or_1d(y_true)
+        if np.ndim(probabilities) == 1:
+            raise ValueError(
+                f"{owner}: probabilities must have shape (n_samples, n_classes), as predict_proba gives "
+                f"them, got {np.shape(probabilities)}."
+            )
+        p = check_array(probabilities)
         if images.ndim not in (3, 4):
             raise ValueError(
                 f"{owner}: X must have shape (n_samples, height, width) or (n_samples, height, width, "
@@ -408,7 +414,7 @@ class MistakesDisplay(Display):
             panel = ax.inset_axes(place)
             axes.append(panel)
             self.images_.append(show_image(panel, self.images[k]))
-            title = f"{self.y_true[k]}, not {self.y_pred[k]}\n({self.probabilities[k]:.0%})"
+            title = f"true {self.y_true[k]}\npredicted {self.y_pred[k]} ({self.probabilities[k]:.0%})"
             panel.set_title(title, fontsize="small", parse_math=False)
         self.axes_ = np.array(axes, dtype=object)
         return self
