@@ -1,7 +1,6 @@
 """What the estimators share: parameters, images, the life of a fitted network."""
 
 import copy
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,6 +41,7 @@ from skconvnet._sklearn_compat import (
 from skconvnet._training import Patience, Trainer, pass_epoch, train
 from skconvnet._types import Array, Record, Shape, Show
 from skconvnet._values import Checked, hint
+from skconvnet._warnings import warn
 from skconvnet.layers import Conv2D, Dense, Flatten, Layer, LogSoftmax, MaxPool2D, Output, Sigmoid, Softmax
 from skconvnet.layers.activation import ACTIVATIONS
 from skconvnet.optimizers import OPTIMIZERS, Optimizer, resolve_optimizer
@@ -293,11 +293,10 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
                 f"{', '.join(sorted(kept))}. Layers must agree in name or position."
             )
         if afresh and left:
-            warnings.warn(
+            warn(
                 f"init_from: {', '.join(stage.label for stage in afresh)} start afresh, and nobody takes "
                 f"over {', '.join(left)}. Layers take over what has their name, or else their position: "
-                f"name them the same in both networks.",
-                stacklevel=5,
+                f"name them the same in both networks."
             )
         network.set_weights({**network.weights, **taken})
 
@@ -595,12 +594,11 @@ def warn_of_second_output(network: Network) -> None:
     alike = units == (n_outputs,) or (units, n_outputs) == ((1,), 2)
     if alike and isinstance(ACTIVATIONS.get(activation, activation), (LogSoftmax, Sigmoid, Softmax)):
         ending = layers[-2:] if activation is layers[-1] else layers[-1:]
-        warnings.warn(
+        warn(
             f"layers end in {', '.join(map(repr, ending))}, and an output layer of {n_outputs} "
             f"unit{'' if n_outputs == 1 else 's'} is added after it: two in a row train badly. Leave "
             f"{f'that {type(ending[0]).__name__}' if len(ending) == 1 else 'both'} out, or, if it is "
-            f"meant, put Output() last.",
-            stacklevel=5,
+            f"meant, put Output() last."
         )
 
 

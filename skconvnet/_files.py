@@ -17,7 +17,6 @@ import inspect
 import json
 import os
 import uuid
-import warnings
 from typing import Any, NoReturn
 
 import numpy as np
@@ -29,6 +28,7 @@ from skconvnet._training import Trainer
 from skconvnet._types import Array, Path
 from skconvnet._values import Value
 from skconvnet._versions import __version__
+from skconvnet._warnings import warn
 
 FORMAT = 1
 
@@ -79,11 +79,9 @@ class FileMixin:
         state = dict(state)
         version = state.pop("_skconvnet_version", "unknown")
         if version != __version__:
-            warnings.warn(
+            warn(
                 f"{type(self).__name__} was pickled by skconvnet {version}, and this is {__version__}: it "
-                f"may not work, or give other results. Use the version that pickled it, or fit it again.",
-                UserWarning,
-                stacklevel=2,
+                f"may not work, or give other results. Use the version that pickled it, or fit it again."
             )
         super().__setstate__(state)  # type: ignore[misc]
 

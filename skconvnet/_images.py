@@ -1,7 +1,6 @@
 """The forms that images come in, and the one that networks read: (n, channels, height, width)."""
 
 import os
-import warnings
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from skconvnet._types import Array, Shape
+from skconvnet._warnings import warn
 
 
 def flatten_images(X: Any) -> tuple[Any, Shape | None]:
@@ -168,11 +168,10 @@ def _warn_of_channels_first(shape: Shape) -> None:
     """Warn of images that seem to have their channels first, read as if they had them last."""
     height, width, channels = shape
     if height in (1, 3) and width == channels > 4:
-        warnings.warn(
+        warn(
             f"X of shape (n, {height}, {width}, {channels}) is read as {height}x{width} pixels in {channels} "
             f'channels; if channels come first, set data_format="channels_first". If not, set '
-            f"input_shape={shape}.",
-            stacklevel=7,
+            f"input_shape={shape}."
         )
 
 

@@ -2,7 +2,6 @@
 
 import copy
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
@@ -14,6 +13,7 @@ from skconvnet._losses import CROSS_ENTROPY, Loss
 from skconvnet._network import Network
 from skconvnet._progress import draw_bar, print_record
 from skconvnet._types import Array, Fields, Record, Show
+from skconvnet._warnings import warn
 from skconvnet.optimizers import Optimizer
 from skconvnet.schedules import Schedule, resolve_schedule
 
@@ -422,7 +422,4 @@ def train(
     if patience is not None and patience.best_params is not None:
         network.params, end = patience.best_params, "the best of them"
     if interrupted:
-        warnings.warn(
-            f"Training interrupted after {len(history)} whole epochs: the model is that of {end}.",
-            stacklevel=5,
-        )
+        warn(f"Training interrupted after {len(history)} whole epochs: the model is that of {end}.")

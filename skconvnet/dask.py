@@ -7,7 +7,6 @@ and `partial_fit` over its `partitions` reads a chunk at a time.
 import copy
 import functools
 import time
-import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -19,6 +18,7 @@ from skconvnet._losses import Loss, measure_precisions
 from skconvnet._sklearn_compat import ATTACHED, has_callbacks
 from skconvnet._training import Trainer
 from skconvnet._types import Array, Record, Show
+from skconvnet._warnings import warn
 from skconvnet.layers import Augment, Mixup, Standardize
 from skconvnet.schedules import Schedule
 
@@ -252,10 +252,9 @@ def prepare_on_cluster(
                 if not lost:
                     raise
                 trainer.restore(state)
-                warnings.warn(
+                warn(
                     f"skconvnet.dask.fit: lost the worker {', '.join(lost)} ({error}); the epoch starts "
-                    f"again, with all samples on the workers that are there now.",
-                    stacklevel=6,
+                    f"again, with all samples on the workers that are there now."
                 )
 
     return run_epoch

@@ -15,7 +15,7 @@ PACKAGE = Path(importlib.util.find_spec("skconvnet._network").origin).parent
 
 # From the ground up: a room imports from lower floors, and, within a folder, from its neighbours.
 FLOORS = [
-    {"_types"},
+    {"_types", "_warnings"},
     {"kernels"},
     {"_values", "datasets", "initializers", "_sklearn_compat", "_images", "_progress"},
     {"_losses", "_plan", "optimizers", "schedules"},

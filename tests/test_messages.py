@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_digits
 
-from skconvnet import ConvNetClassifier, ConvNetRegressor
+from skconvnet import ConvNetClassifier, ConvNetRegressor, ConvNetTransformer
 from skconvnet.layers import Conv2D, Dense, LogSoftmax, MaxPool2D, Output, Softmax
 
 DIGITS = load_digits(return_X_y=True)
@@ -70,6 +70,28 @@ class TestSecondOutputs:
     )
     def test_hidden_layers_and_chosen_outputs_pass(self, last):
         make(last).fit(images, y)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda clf: clf.fit(images, y),
+        lambda clf: clf.partial_fit(images, y, classes=range(10)),
+        lambda clf: ConvNetTransformer(clf).fit(images, y),
+    ],
+    ids=["fit", "partial_fit", "transformer"],
+)
+def test_warnings_point_at_the_line_that_calls_the_package(use):
+    with pytest.warns(UserWarning, match="layers end in") as caught:
+        use(make([Dense(10, activation="softmax")]))
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_warnings_point_at_code_without_a_module():
+    code = compile("clf.fit(images, y)", "<typed>", "exec")
+    with pytest.warns(UserWarning, match="layers end in") as caught:
+        exec(code, {"clf": make([Dense(10, activation="softmax")]), "images": images, "y": y})
+    assert caught[0].filename == "<typed>"
 
 
 class TestChannelsFirst:

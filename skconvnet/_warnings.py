@@ -1,0 +1,21 @@
+"""Warnings that point at the user's line."""
+
+import sys
+import warnings
+
+
+def warn(message: str) -> None:
+    """Warn as of the line outside this package that led here, however deep in it the reason lies.
+
+    Parameters
+    ----------
+    message : str
+
+    Warns
+    -----
+    UserWarning
+    """
+    frame, depth = sys._getframe(), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "skconvnet":
+        frame, depth = frame.f_back, depth + 1
+    warnings.warn(message, stacklevel=depth)
