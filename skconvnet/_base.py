@@ -4,8 +4,8 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from inspect import isfunction
 from numbers import Integral, Real
+from types import FunctionType
 from typing import Any, Self
 
 import numpy as np
@@ -40,12 +40,21 @@ from skconvnet._sklearn_compat import (
 )
 from skconvnet._training import Patience, Trainer, pass_epoch, train
 from skconvnet._types import Array, Record, Shape, Show
-from skconvnet._values import Checked, hint
+from skconvnet._values import Checked, check_keywords, guess, hint
 from skconvnet._warnings import warn
 from skconvnet.layers import Conv2D, Dense, Flatten, Layer, LogSoftmax, MaxPool2D, Output, Sigmoid, Softmax
 from skconvnet.layers.activation import ACTIVATIONS
 from skconvnet.optimizers import OPTIMIZERS, Optimizer, resolve_optimizer
 from skconvnet.schedules import Schedule
+
+# What to write instead of a parameter's value, {0}, that is of a certain kind and wrong.
+ADVICE = {
+    ("n_threads", object): "None means one for each physical core that the process may use.",
+    ("layers", Layer): "Wrap it in a list: [{0!r}].",
+    ("layers", FunctionType): "Call it: {0.__name__}().",
+    ("learning_rate", str): "Give a number, or a schedule such as ReduceOnPlateau(0.001).",
+    ("input_shape", Integral): "Write ({0}, {0}).",
+}
 
 
 @dataclass
@@ -122,6 +131,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
         except (TypeError, ValueError):
             return ""  # fit will say what is wrong with them
 
+    @check_keywords
     def fit(
         self,
         X: ArrayLike,
@@ -368,9 +378,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
         )
         if self.scoring is None:
             return evaluate
-        from sklearn.metrics import check_scoring  # late: longer to import than this package
-
-        scorer, model = check_scoring(self, self.scoring), copy.copy(self)
+        scorer, model = self._find_scorer(), copy.copy(self)
         model.__dict__.pop("feature_names_in_", None)  # the scorer gets plain arrays
         X, weight = validation.X[validation.rows], validation.weight[validation.rows]
         weights = {"sample_weight": weight} if np.ptp(weight) else {}  # not every scorer takes them
@@ -383,6 +391,17 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
             return {**evaluate(), "valid_score": float(value)}
 
         return score
+
+    def _find_scorer(self) -> Callable[..., Any]:
+        """Give the scorer that `scoring` is or names."""
+        from sklearn.metrics import check_scoring, get_scorer_names  # late: they take long to import
+
+        if isinstance(self.scoring, str) and self.scoring not in (names := get_scorer_names()):
+            raise ValueError(
+                f"{type(self).__name__}: there is no scoring {self.scoring!r}.{hint(self.scoring, names)} "
+                f"sklearn.metrics.get_scorer_names() lists all."
+            )
+        return check_scoring(self, self.scoring)
 
     @contextmanager
     def _change_model(self) -> Iterator[None]:
@@ -402,12 +421,14 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
 
     def _advise(self, name: str, value: Any) -> str:
         """Say what to write instead of a parameter's wrong value, as far as that is known."""
-        if name == "n_threads":
-            return "None means all that the process may use."
-        if name == "layers" and isinstance(value, Layer):
-            return f"Wrap it in a list: [{value!r}]."
-        if name == "layers" and isfunction(value):
-            return f"Call it: {value.__name__}()."
+        for (parameter, kind), advice in ADVICE.items():
+            if parameter == name and isinstance(value, kind):
+                return advice.format(value)
+        if name == "layers" and isinstance(value, str):
+            from skconvnet import architectures  # late: nobody else here needs it
+
+            meant = guess(value, architectures.__all__)
+            return f"Call it: skconvnet.architectures.{meant}()." if meant else ""
         words = [
             word for c in self._parameter_constraints[name] if isinstance(c, StrOptions) for word in c.options
         ]

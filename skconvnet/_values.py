@@ -1,13 +1,17 @@
 """Values: small immutable objects that users write, such as layers and optimizers."""
 
 import difflib
+import functools
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import FrozenInstanceError, dataclass, fields
 from numbers import Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 # What Keras, PyTorch and scikit-learn's MLPs call a thing, by its name here, or by what to say of it. A name
 # counts where it is valid.
@@ -47,6 +51,7 @@ SYNONYMS = {
     "Set learning_rate of the estimator.": "lr learning_rate learning_rate_init",
     "Set weight_decay of the estimator.": "weight_decay",
     "Set them by set_callbacks(...).": "callbacks",
+    "Give fit X_val=... and y_val=....": "validation_data eval_set",
     "It runs on the CPU: leave it out.": "device",
 }
 
@@ -55,7 +60,8 @@ class Checked:
     """Says of arguments that a class does not take what to write instead."""
 
     # What is said of too many positional arguments: {first} is the first of them, {rest} a call without it,
-    # {named} a call with keywords where they are due, {example} one with the first keyword.
+    # {named} a call with keywords where they are due, {example} one with the first keyword. A call that the
+    # class refuses in turn is not there to be said.
     _excess: ClassVar[str] = "takes {takes} by position: write {named}."
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -77,19 +83,68 @@ class Checked:
         leading = [p.name for p in own if p.kind is not p.KEYWORD_ONLY]
         if len(args) <= len(leading):
             return ""
-        shown = [repr(value) for value in args]
         if leading and all(isinstance(value, Value) for value in args):
-            return f"{owner} takes its {leading[0]} in one list: write {owner}([{', '.join(shown)}])."
-        others = [name for name in names if name not in leading and name != "name"]
-        rest = f"{owner}({', '.join(shown[1 : len(leading) + 1])})"
-        keywords = [f"{name}={value}" for name, value in zip(others, shown[len(leading) :])]
-        return f"{owner} " + cls._excess.format(
-            takes=" and ".join(leading) or "nothing",
-            rest=rest if len(shown) <= len(leading) + 1 else f"{rest}, and what follows as keywords",
-            named=f"{owner}({', '.join([*shown[: len(leading)], *keywords])})",
-            first=shown[0],
-            example=f"{owner}({', '.join(f'{p.name}={p.default!r}' for p in own[:1])})",
-        )
+            return ask_for_list(owner, leading[0], args)
+        n, others = len(leading), [name for name in names if name not in leading and name != "name"]
+        said = {
+            "takes": " and ".join(leading) or "nothing",
+            "first": repr(args[0]),
+            "example": _write_call(owner, (), {p.name: p.default for p in own[:1]}),
+        }
+        for way, positional, named in (
+            ("rest", args[1 : n + 1], {}),
+            ("named", args[:n], dict(zip(others, args[n:]))),
+        ):
+            with suppress(TypeError, ValueError):
+                cls(*positional, **named)
+                said[way] = _write_call(owner, positional, named)
+        if "rest" in said and len(args) > n + 1:
+            said["rest"] += ", and what follows as keywords"
+        for excess in (cls._excess, Checked._excess):
+            with suppress(KeyError):
+                return f"{owner} {excess.format(**said)}"
+        return f"{owner} takes {said['takes']} by position."
+
+
+def _write_call(owner: str, positional: Sequence[Any], named: dict[str, Any]) -> str:
+    """Write a call as in a program."""
+    shown = [*map(repr, positional), *(f"{name}={value!r}" for name, value in named.items())]
+    return f"{owner}({', '.join(shown)})"
+
+
+def ask_for_list(owner: str, what: str, values: Iterable[Any]) -> str:
+    """Say how to give in a list what was given side by side."""
+    return f"{owner} takes its {what} in one list: write {owner}({list(values)!r})."
+
+
+def check_keywords(method: Method) -> Method:
+    """Make an estimator's method say of arguments that it does not take what to write instead."""
+    signature = inspect.signature(method)
+    own = [name for name in signature.parameters if name != "self"]
+
+    @functools.wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        kind = type(self)
+        owner, params = f"{kind.__name__}.{method.__name__}", inspect.signature(kind).parameters
+        for name in kwargs:
+            if name not in own:
+                meant = guess(name, [*own, *params])
+                remedy = (
+                    f" It is a parameter of the estimator: {kind.__name__}({meant}=...)."
+                    if meant in params
+                    else hint(name, own)
+                )
+                raise TypeError(
+                    f"{owner} got an unexpected keyword argument {name!r}; valid: {', '.join(sorted(own))}."
+                    f"{remedy}"
+                )
+        try:
+            signature.bind(self, *args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{owner}: {error}.") from None
+        return method(self, *args, **kwargs)
+
+    return call  # type: ignore[return-value]
 
 
 @dataclass(repr=False, eq=False)
@@ -161,16 +216,24 @@ def suggest(word: object, known: Iterable[str]) -> str:
 
 
 def hint(word: object, known: Iterable[str]) -> str:
-    """Say which known word was probably meant: another library's word may mean one, or it is close."""
-    names = {name.lower(): name for name in known}
+    """Say which known word was probably meant, or what to do instead."""
     if isinstance(word, type) and issubclass(word, Value):
         return f" {word.__name__} is a class: write it with parentheses, {word.__name__}()."
+    meant = guess(word, known)
+    return f" {meant}" if " " in meant else f" Did you mean {meant!r}?" if meant else ""
+
+
+def guess(word: object, known: Iterable[str]) -> str:
+    """Give the known word that was probably meant, as another library's may mean one or as it is close.
+
+    Give what to say of the word where no known one is meant, and nothing if there is neither.
+    """
+    names = {name.lower(): name for name in known}
     text = (word.__name__ if isinstance(word, type) else str(word)).lower()
+    if text in names:
+        return names[text]
     for meant, synonyms in SYNONYMS.items():
-        if text in synonyms.split():
-            if meant in names:
-                return f" Did you mean {meant!r}?"
-            if " " in meant:
-                return f" {meant}"
+        if text in synonyms.split() and (meant in names or " " in meant):
+            return meant
     close = difflib.get_close_matches(text, names, n=1)
-    return f" Did you mean {names[close[0]]!r}?" if close else ""
+    return names[close[0]] if close else ""

@@ -10,7 +10,7 @@ from skconvnet.kernels import cpu
 __version__ = version("skconvnet")
 
 # What some features need and others do without.
-OPTIONAL = ("dask", "matplotlib", "onnx", "safetensors")
+OPTIONAL = ("dask", "distributed", "matplotlib", "onnx", "safetensors")
 
 
 def show_versions() -> None:

@@ -2,8 +2,8 @@
 
 Images are ``(n, c, h, w)``, vectors ``(n, features)``, of float32 or float64 (anything else is
 computed in float64 if it is an int or a float wider than float32, in float32 otherwise). Every
-function takes ``n_threads`` (None: all that the process may use); the result does not depend on it.
-Backward functions return gradients in the order of the forward's arguments.
+function takes ``n_threads`` (None: one for each physical core that the process may use); the result does
+not depend on it. Backward functions return gradients in the order of the forward's arguments.
 """
 
 from collections.abc import Sequence

@@ -1,11 +1,13 @@
 """Arguments that values and estimators refuse, and what they say to write instead."""
 
 import copy
+import inspect
 import pickle
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import sklearn
 from sklearn.base import clone
 
 from skconvnet import ConvNetClassifier, ConvNetRegressor, optimizers
@@ -19,11 +21,14 @@ from skconvnet.layers import (
     LayerNorm,
     LocallyConnected2D,
     MaxPool2D,
+    Output,
     RandomCrop,
+    RandomErasing,
     RandomFlip,
     RandomRotation,
     RandomShift,
     ReLU,
+    Residual,
 )
 from skconvnet.optimizers import SGD, Adam
 from skconvnet.schedules import CosineDecay, OneCycle, ReduceOnPlateau
@@ -103,12 +108,23 @@ def test_a_wrong_keyword_gets_the_right_one(kind, arguments, meant):
         (lambda: MaxPool2D(3, 2), r"MaxPool2D takes pool_size by position: write MaxPool2D\(3, stride=2\)"),
         (lambda: RandomCrop(8, 4), r"write RandomCrop\(8, padding=4\)"),
         (lambda: ReLU(3), r"ReLU takes nothing by position: write ReLU\(\)"),
+        (lambda: Output(10), r"^Output takes no units, as y says how many there are: write Output\(\)\.$"),
+        (lambda: Dropout(0.2, 2), r"^Dropout takes rate by position: write Dropout\(0\.2\)\.$"),
+        (lambda: Dropout(2, 2), r"^Dropout takes rate by position\.$"),
+        (lambda: RandomErasing(3, 3, 1), r"^RandomErasing takes size and probability by position\.$"),
+        (lambda: Dense(64, "relu"), r"^Dense takes units .*: write Dense\(64, activation='relu'\)\.$"),
+        (lambda: Dense("a", "b"), r"^Dense takes units by position\.$"),
         (lambda: Conv2D(), "missing 1 required positional argument: 'filters'"),
         (lambda: Conv2D(3, filters=3), "Conv2D: multiple values for argument 'filters'"),
         (
             lambda: ConvNetClassifier(Conv2D(8), MaxPool2D()),
             r"in one list: write ConvNetClassifier\(\[Conv2D\(filters=8\), MaxPool2D\(\)\]\)",
         ),
+        (
+            lambda: Residual(Conv2D(3), ReLU()),
+            r"^Residual takes its layers in one list: write Residual\(\[Conv2D\(filters=3\), ReLU\(\)\]\)\.$",
+        ),
+        (lambda: Residual(ReLU()), r"Residual takes its layers in one list: write Residual\(\[ReLU\(\)\]\)"),
         (lambda: Augment(lambda X: X), r"Augment: function must be a function\(X, rng\)"),
     ],
 )
@@ -127,6 +143,9 @@ def test_wrong_arguments(make, message):
         (lambda: Dense(2, activation="swish"), r"valid: arctan, .*tanh\.$"),
         (lambda: Dense(2, activation=ReLU), r"ReLU is a class: write it with parentheses, ReLU\(\)"),
         (lambda: RandomFlip("horizontal"), r"write RandomFlip\(\) or RandomFlip\(horizontal=True\)"),
+        (lambda: Conv2D(2, padding="SAME"), r"[Gg]ot 'SAME'\. Did you mean 'same'\?"),
+        (lambda: MaxPool2D(2, padding="Valid"), r"[Gg]ot 'Valid'\. Did you mean 'valid'\?"),
+        (lambda: Residual([ReLU()], ReLU()), r'"auto" or a list of layers, got ReLU\(\)'),
         (lambda: RandomShift(0.1), "It is in pixels, not a share of the image"),
     ],
 )
@@ -145,9 +164,15 @@ def test_values_that_are_close(make, message):
         ({"loss": "categorical_crossentropy"}, "Did you mean 'cross_entropy'"),
         ({"loss": "bce"}, "Did you mean 'binary_cross_entropy'"),
         ({"dtype": np.float32}, r"Did you mean 'float32'\?"),
-        ({"n_threads": -1}, "None means all that the process may use"),
+        ({"n_threads": -1}, "None means one for each physical core that the process may use"),
         ({"layers": Conv2D(8)}, r"Wrap it in a list: \[Conv2D\(filters=8\)\]"),
         ({"layers": lenet5}, r"Call it: lenet5\(\)"),
+        ({"layers": "lenet5"}, r"[Gg]ot 'lenet5' instead\. Call it: skconvnet\.architectures\.lenet5\(\)\.$"),
+        ({"layers": "LeNet"}, r"[Gg]ot 'LeNet' instead\. Call it: skconvnet\.architectures\.lenet5\(\)\.$"),
+        ({"layers": "dense"}, r"[Gg]ot 'dense' instead\.$"),
+        ({"learning_rate": "adaptive"}, r"Give a number, or a schedule such as ReduceOnPlateau\(0\.001\)"),
+        ({"learning_rate": ReduceOnPlateau}, "ReduceOnPlateau is a class: write it with parentheses"),
+        ({"input_shape": 8}, r"Write \(8, 8\)\.$"),
         ({"layers": ["relu"]}, r"layers\[0\] must be a layer or None, got 'relu' \(write ReLU\(\)\)"),
         ({"layers": [("stem", Conv2D(8))]}, r"\(write Conv2D\(filters=8, name='stem'\)\)"),
         ({"layers": ["passthrough"]}, r"\(write None\)"),
@@ -156,6 +181,57 @@ def test_values_that_are_close(make, message):
 def test_parameters_that_are_close(params, message):
     with pytest.raises((ValueError, TypeError), match=message):
         ConvNetClassifier(**params).fit(np.ones((4, 6, 6)), [0, 1, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"epochs": 3}, r"It is a parameter of the estimator: ConvNetClassifier\(max_iter=\.\.\.\)\.$"),
+        ({"batch_size": 3}, r": ConvNetClassifier\(batch_size=\.\.\.\)\.$"),
+        ({"verbose": 1}, r": ConvNetClassifier\(verbose=\.\.\.\)\.$"),
+        ({"class_weight": {}}, r": ConvNetClassifier\(class_weight=\.\.\.\)\.$"),
+        ({"input_shape": (8, 8)}, r": ConvNetClassifier\(input_shape=\.\.\.\)\.$"),
+        ({"validation_split": 0.1}, r": ConvNetClassifier\(validation_fraction=\.\.\.\)\.$"),
+        ({"validation_data": ()}, r"y_val\. Give fit X_val=\.\.\. and y_val=\.\.\.\.$"),
+        ({"eval_set": []}, r"y_val\. Give fit X_val=\.\.\. and y_val=\.\.\.\.$"),
+        ({"sample_weights": 1}, r"Did you mean 'sample_weight'\?$"),
+        ({"callbacks": []}, r"Set them by set_callbacks\(\.\.\.\)\.$"),
+        ({"colour": 3}, r"sample_weight_val, y, y_val\.$"),
+    ],
+)
+def test_what_fit_does_not_take(given, message):
+    with pytest.raises(TypeError, match=message) as caught:
+        ConvNetClassifier().fit([[1.0]], [0], **given)
+    (name,) = given
+    start = (
+        f"ConvNetClassifier.fit got an unexpected keyword argument {name!r}; valid: X, X_val, sample_weight"
+    )
+    assert str(caught.value).startswith(start)
+
+
+def test_too_few_and_too_many_arguments_of_fit():
+    with pytest.raises(TypeError, match=r"^ConvNetRegressor\.fit: missing a required argument: 'y'\.$"):
+        ConvNetRegressor().fit([[1.0]])
+    with pytest.raises(TypeError, match=r"^ConvNetRegressor\.fit: too many positional arguments\.$"):
+        ConvNetRegressor().fit([[1.0]], [0], None, [[1.0]])
+
+
+def test_fit_has_the_signature_that_metadata_are_routed_by():
+    assert list(inspect.signature(ConvNetClassifier.fit).parameters)[:3] == ["self", "X", "y"]
+    with sklearn.config_context(enable_metadata_routing=True):
+        clf = ConvNetClassifier().set_fit_request(sample_weight=True, X_val=True, y_val="other")
+        asked = clf.get_metadata_routing().fit.requests
+    assert asked == {"sample_weight": True, "X_val": True, "y_val": "other", "sample_weight_val": None}
+
+
+def test_a_scorer_that_there_is_not():
+    message = (
+        r"^ConvNetClassifier: there is no scoring 'acuracy'\. Did you mean 'accuracy'\? "
+        r"sklearn\.metrics\.get_scorer_names\(\) lists all\.$"
+    )
+    X, y = np.ones((4, 6, 6)), [0, 1, 0, 1]
+    with pytest.raises(ValueError, match=message):
+        ConvNetClassifier(scoring="acuracy").fit(X, y, X_val=X, y_val=y)
 
 
 def test_what_makes_objects_without_arguments_still_does():

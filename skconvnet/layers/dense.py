@@ -128,6 +128,7 @@ class Output(Layer):
     dense: bool = field(default=True, kw_only=True)
     bias: bool = field(default=True, kw_only=True)
     init: Initializer = field(default="glorot_uniform", kw_only=True)
+    _excess = "takes no units, as y says how many there are: write {rest}."
 
     def __post_init__(self) -> None:
         super().__post_init__()

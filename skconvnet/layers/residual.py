@@ -8,6 +8,7 @@ import numpy as np
 
 from skconvnet._plan import Plan
 from skconvnet._types import Array, Shape
+from skconvnet._values import ask_for_list
 from skconvnet.kernels.branch import Addition, Fork
 from skconvnet.kernels.memory import Image
 from skconvnet.layers.base import Layer, ShapeError, describe_shape
@@ -41,9 +42,9 @@ class Residual(Layer):
     Raises
     ------
     TypeError
-        If something in layers or shortcut is not a layer.
+        If layers is no list, or something in layers or shortcut is not a layer.
     ValueError
-        If names are not unique, or shortcut is another word.
+        If names are not unique, or shortcut is another word or a layer.
 
     Notes
     -----
@@ -70,7 +71,10 @@ class Residual(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.shortcut, str) and self.shortcut != "auto":
+        if isinstance(self.layers, Layer):
+            given = [layer for layer in (self.layers, self.shortcut) if isinstance(layer, Layer)]
+            raise TypeError(ask_for_list("Residual", "layers", given))
+        if isinstance(self.shortcut, (str, Layer)) and self.shortcut != "auto":
             raise ValueError(f'Residual: shortcut must be "auto" or a list of layers, got {self.shortcut!r}.')
         for layers in (self.layers, () if self.shortcut == "auto" else self.shortcut):
             for key, layer in name_layers(layers):

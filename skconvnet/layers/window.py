@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 from skconvnet._types import Padding, Pair, Shape, Sides, Size
+from skconvnet._values import hint
 from skconvnet.layers.base import ShapeError, check_pair, format_size
 
 # The most pixels that a layer may make of a channel: a block of them would take gigabytes.
@@ -27,7 +28,7 @@ def check_padding(owner: str, padding: object) -> None:
         return
     raise ValueError(
         f'{owner}: padding must be "valid", "same", an int, a pair (height, width) or '
-        f"((top, bottom), (left, right)), got {padding!r}."
+        f"((top, bottom), (left, right)), got {padding!r}.{hint(padding, ('valid', 'same'))}"
     )
 
 

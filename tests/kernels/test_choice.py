@@ -109,7 +109,7 @@ def test_show_versions():
         f"  built with OpenMP: {kernels.cpu.has_openmp}",
         *(
             f"  {package}: {find_version(package)}"
-            for package in ("safetensors", "matplotlib", "onnx", "dask")
+            for package in ("safetensors", "matplotlib", "onnx", "dask", "distributed")
         ),
     ):
         assert line in text.splitlines()
