@@ -518,12 +518,11 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
         if self.early_stopping and validation is not None:
             watched, sign = ("valid_loss", -1) if self.scoring is None else ("valid_score", 1)
             patience = Patience(lambda record: sign * record[watched], self.n_iter_no_change, self.tol)
-        validated = validation is not None
 
         def describe() -> dict[str, Any]:
             now = trainer.copy()
             attributes = {"_trainer": now, "network_": now.network, "history_": list(history)}
-            return {**attributes, **list_results(now, history, validated)}
+            return {**attributes, **list_results(now, history)}
 
         with self._tell_callbacks(given, describe) as begin_epoch:
             train(
@@ -537,7 +536,7 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
                 patience,
                 begin_epoch,
             )
-            self.__dict__.update(list_results(trainer, history, validated))
+            self.__dict__.update(list_results(trainer, history))
             if patience is not None:
                 # 0 where Ctrl-C came before the first whole epoch
                 self.best_iter_ = patience.best_iter or self.n_iter_
@@ -623,9 +622,10 @@ def warn_of_second_output(network: Network) -> None:
         )
 
 
-def list_results(trainer: Trainer, history: list[Record], validated: bool) -> dict[str, Any]:
+def list_results(trainer: Trainer, history: list[Record]) -> dict[str, Any]:
     """Give the attributes that tell of a training, as they are after its last epoch so far."""
     losses = [record["train_loss"] for record in history]
+    validated = any("valid_loss" in record for record in history)
     curves = [
         [record.get(name, float("nan")) for record in history] if validated else None
         for name in ("valid_loss", "valid_score")

@@ -180,7 +180,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     loss_curve_ : list of float
         Training loss of each epoch, averaged while the epoch ran.
     validation_loss_curve_, validation_scores_ : list of float or None
-        Validation loss and score after each epoch; None without validation.
+        Validation loss and score after each epoch, nan after those without validation; None if all were
+        without.
     history_ : list of dict
         One dict an epoch: epoch, train_loss, train_score (accuracy while the epoch ran; of several
         labels, the share of samples with all of them right), valid_loss and valid_score if there is

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from skconvnet._types import Record, Show
 
-# column of the table: width, format
-_COLUMNS = {
+# What a record may have, in this order, and how the table shows it: width, format.
+COLUMNS = {
     "epoch": (5, "d"),
     "train_loss": (10, ".4f"),
     "train_score": (11, ".4f"),
@@ -21,7 +21,7 @@ _COLUMNS = {
 
 def print_record(record: Record, first: bool) -> None:
     """Print a line of the epoch table, under its head if it is the first of its columns."""
-    columns = {name: column for name, column in _COLUMNS.items() if name in record}
+    columns = {name: column for name, column in COLUMNS.items() if name in record}
     if first:
         print("  ".join(f"{name:>{width}}" for name, (width, _) in columns.items()))
     print("  ".join(_format(record[name], *column) for name, column in columns.items()), flush=True)

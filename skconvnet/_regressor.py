@@ -132,7 +132,8 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
     loss_curve_ : list of float
         Training loss of each epoch, averaged while the epoch ran.
     validation_loss_curve_, validation_scores_ : list of float or None
-        Validation loss and score after each epoch; None without validation.
+        Validation loss and score after each epoch, nan after those without validation; None if all were
+        without.
     history_ : list of dict
         One dict an epoch: epoch, train_loss, train_score (R^2 while the epoch ran, the mean over
         outputs; 0 for an output whose targets are all the same), valid_loss and valid_score if there

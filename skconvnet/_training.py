@@ -11,7 +11,7 @@ import numpy as np
 from skconvnet import kernels
 from skconvnet._losses import CROSS_ENTROPY, Loss
 from skconvnet._network import Network
-from skconvnet._progress import draw_bar, print_record
+from skconvnet._progress import COLUMNS, draw_bar, print_record
 from skconvnet._types import Array, Fields, Record, Show
 from skconvnet._warnings import warn
 from skconvnet.optimizers import Optimizer
@@ -405,7 +405,8 @@ def train(
                         f"y if it has some, to about 1."
                     )
                 if evaluate is not None:
-                    record.update(evaluate())
+                    record |= evaluate()
+            record = {name: record[name] for name in COLUMNS if name in record}
             history.append(record)
             trainer.follow(record)
             if verbose:

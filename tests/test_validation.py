@@ -26,6 +26,9 @@ X_val, y_val = DIGITS[0][400:600].reshape(-1, 8, 8) / 16, DIGITS[1][400:600]
 LAYERS = [Conv2D(8, activation="relu"), BatchNorm(), MaxPool2D(), Dropout(0.2), Dense(16, activation="relu")]
 
 
+NAMES = ["epoch", "train_loss", "train_score", "valid_loss", "valid_score", "learning_rate", "duration"]
+
+
 def make(**params):
     return ConvNetClassifier(
         **{
@@ -223,6 +226,16 @@ def test_going_on_equals_going_through(optimizer):
     assert again.fit(X, y).n_iter_ == 2
 
 
+def test_curves_have_a_gap_where_nothing_was_validated():
+    clf = make(layers=[Dense(3)], max_iter=2, warm_start=True).fit(X, y)
+    assert clf.validation_loss_curve_ is None and clf.validation_scores_ is None
+    clf.fit(X, y, X_val=X_val, y_val=y_val)
+    clf.partial_fit(X, y)
+    for curve, name in ((clf.validation_loss_curve_, "valid_loss"), (clf.validation_scores_, "valid_score")):
+        expected = [record[name] for record in clf.history_[2:4]]
+        np.testing.assert_array_equal(curve, [np.nan, np.nan, *expected, np.nan])
+
+
 def test_what_cannot_be_gone_on_with_is_refused():
     clf = make(warm_start=True).fit(X, y)
     before = clf.network_.params.copy()
@@ -305,16 +318,19 @@ def test_too_few_samples_to_split():
 def test_the_table_has_columns_of_the_validation(capsys):
     make(verbose=1, max_iter=2).fit(X, y, X_val=X_val, y_val=y_val)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == [
-        "epoch",
-        "train_loss",
-        "train_score",
-        "valid_loss",
-        "valid_score",
-        "learning_rate",
-        "duration",
-    ]
+    assert lines[0].split() == NAMES
     assert len(lines) == 3 and len({len(line) for line in lines}) == 1
+
+
+@pytest.mark.parametrize("scoring", [None, "accuracy"])
+def test_data_frames_have_the_columns_of_the_table(scoring):
+    options = {"layers": [Dense(3)], "max_iter": 1, "scoring": scoring}
+    clf = make(**options).fit(X, y, X_val=X_val, y_val=y_val)
+    assert list(pd.DataFrame(clf.history_)) == NAMES
+    clf.partial_fit(X, y)
+    assert list(pd.DataFrame(clf.history_)) == NAMES
+    alone = make(**options).fit(X, y)
+    assert list(pd.DataFrame(alone.history_)) == [name for name in NAMES if not name.startswith("valid")]
 
 
 def test_the_table_has_a_new_head_where_its_columns_change(capsys):
