@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from checks import build
 from matplotlib.image import AxesImage
+from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
@@ -236,6 +237,35 @@ class TestLearningCurves:
         display = LearningCurveDisplay.from_estimator(reg)
         assert [axes.get_ylabel() for axes in display.axes_] == ["squared error", "R²"]
         assert len(display.lines_) == 2 and display.best_lines_ == []
+
+    @pytest.mark.parametrize("scoring", ["neg_log_loss", lambda clf, X, y: -clf.score(X, y)])
+    def test_shows_one_metric_in_one_axes(self, clf, scoring):
+        other = clone(clf).set_params(max_iter=2, scoring=scoring).fit(X, Y)
+        display = LearningCurveDisplay.from_estimator(other)
+        (score,) = display.axes_[1].get_lines()[:-1]  # the last one marks the best epoch
+        np.testing.assert_array_equal(score.get_ydata(), other.validation_scores_)
+        assert display.axes_[1].get_ylabel() == (scoring if isinstance(scoring, str) else "score")
+        assert [line.get_label() for line in display.lines_] == ["training", "validation", "validation"]
+        colours = [line.get_color() for line in display.lines_]
+        assert colours[0] != colours[1] == colours[2]
+
+    @pytest.mark.parametrize(
+        ("kind", "scoring", "label"),
+        [(ConvNetClassifier, "accuracy", "accuracy"), (ConvNetRegressor, "r2", "R²")],
+    )
+    def test_shows_both_scores_where_scoring_is_that_of_training(self, kind, scoring, label):
+        model = kind([Dense(3)], max_iter=1, random_state=0, scoring=scoring)
+        display = LearningCurveDisplay.from_estimator(model.fit(X, Y, X_val=X, y_val=Y))
+        assert len(display.lines_) == 4 and display.axes_[1].get_ylabel() == label
+
+    def test_shows_the_score_of_training_where_nothing_was_validated(self):
+        model = ConvNetClassifier([Dense(3)], max_iter=1, random_state=0, scoring="neg_log_loss").fit(X, Y)
+        display = LearningCurveDisplay.from_estimator(model)
+        assert len(display.lines_) == 2 and display.axes_[1].get_ylabel() == "accuracy"
+
+    def test_names_the_loss_that_it_was_fitted_with(self, clf):
+        changed = copy.copy(clf).set_params(loss="squared_error")
+        assert LearningCurveDisplay.from_estimator(changed).axes_[0].get_ylabel() == "cross entropy"
 
     def test_needs_an_epoch(self, clf):
         empty = copy.copy(clf)

@@ -17,8 +17,8 @@ class LearningCurveDisplay(Display):
     Parameters
     ----------
     history : list of dict
-        An estimator's `history_`: one dict an epoch, with "epoch", "train_loss", "train_score" and, if there
-        was validation, "valid_loss" and "valid_score".
+        An estimator's `history_`: one dict an epoch, with "epoch" and what there is to draw of "train_loss",
+        "train_score", "valid_loss" and "valid_score".
     best_iter : int, default=None
         Epoch to mark, the one that the weights come from; None marks none.
     loss_name : str, default="loss"
@@ -34,7 +34,7 @@ class LearningCurveDisplay(Display):
         Of losses and scores.
     figure_ : Figure
     lines_ : list of Line2D
-        Losses, then scores; of training, then of validation if there was any.
+        Losses, then scores; of training, then of validation, of what there is.
     best_lines_ : list of Line2D
         At the marked epoch, one in each axes; empty if none is marked.
 
@@ -71,6 +71,9 @@ class LearningCurveDisplay(Display):
     def from_estimator(cls, estimator: BaseConvNet, *data: Never, ax: "Panels | None" = None) -> Self:
         """Draw the learning curves of an estimator.
 
+        Where `scoring` is another metric than the accuracy or R² that training records, the scores are those
+        of validation alone.
+
         Parameters
         ----------
         estimator : ConvNetClassifier or ConvNetRegressor
@@ -105,13 +108,16 @@ class LearningCurveDisplay(Display):
             raise ValueError(
                 f"{cls.__name__}.from_estimator: no epoch was trained to its end; fit once more."
             )
-        scoring = estimator.scoring
-        named = {None: "accuracy" if is_classifier(estimator) else "R²"}
+        history, scoring = estimator.history_, estimator.scoring
+        metric, score_name = ("accuracy", "accuracy") if is_classifier(estimator) else ("r2", "R²")
+        if scoring not in (None, metric) and estimator.validation_scores_ is not None:
+            score_name = scoring if isinstance(scoring, str) else "score"
+            history = [{k: v for k, v in record.items() if k != "train_score"} for record in history]
         display = cls(
-            estimator.history_,
+            history,
             best_iter=estimator.best_iter_ if estimator.early_stopping else None,
-            loss_name=estimator.loss.replace("_", " "),
-            score_name=named.get(scoring, scoring if isinstance(scoring, str) else "score"),
+            loss_name=estimator._trainer.loss.name.replace("_", " "),
+            score_name=score_name,
         )
         return display.plot(ax=ax)
 
@@ -141,11 +147,11 @@ class LearningCurveDisplay(Display):
         epochs = [record["epoch"] for record in self.history]
         self.lines_, self.best_lines_ = [], []
         for panel, what, label in ((axes[0], "loss", self.loss_name), (axes[1], "score", self.score_name)):
-            for kind, legend in (("train", "training"), ("valid", "validation")):
+            for kind, legend, color in (("train", "training", "C0"), ("valid", "validation", "C1")):
                 values = [record.get(f"{kind}_{what}", np.nan) for record in self.history]
                 if np.isfinite(values).any():
                     marker = "." if len(epochs) <= 30 else ""
-                    self.lines_ += panel.plot(epochs, values, marker=marker, label=legend)
+                    self.lines_ += panel.plot(epochs, values, color, marker=marker, label=legend)
             if self.best_iter is not None:
                 legend = f"best epoch, {self.best_iter}"
                 self.best_lines_.append(
