@@ -168,6 +168,9 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
 
         Raises
         ------
+        TypeError
+            If something in layers is not a layer, X is sparse or a masked array that masks something, or
+            there is no such argument.
         ValueError
             If parameters, layers and images do not fit, X is not finite, y is not what the loss is
             for or has a single class, or the loss does not stay finite. An earlier model stays as it was.
@@ -176,7 +179,9 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
         -----
         UserWarning
             If layers seem to end in an output layer already, or X to have its channels first without
-            ``data_format="channels_first"``.
+            ``data_format="channels_first"``; if `init_from` has layers for which nobody has a place, and
+            others start afresh. If Ctrl-C ended the training: the model is fitted, with the weights of the
+            last complete step, or, with `early_stopping`, of the best whole epoch if there was one.
         """
         return self._fit(Trainer.prepare, X, y, sample_weight, X_val, y_val, sample_weight_val)
 

@@ -312,6 +312,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
 
         Raises
         ------
+        TypeError
+            As `fit` does.
         ValueError
             As `fit` does, or if y has labels that are not among the classes. An earlier model
             stays as it was, also when Ctrl-C comes, which goes through to the caller.
@@ -427,6 +429,15 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         scores : ndarray of shape (n, n_classes), (n, n_labels), or (n,) with two classes
             With two classes, the second one's output less the first one's, or the only output: above 0
             predicts the second. Of several labels, those above 0 are predicted.
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` has not been called.
+        TypeError
+            If X is sparse, or a masked array that masks something.
+        ValueError
+            If X's samples have another shape than those of `fit`, X is not finite, or the outputs overflow.
         """
         outputs = self._run_network(X)
         if self._y_shape or len(self.classes_) > 2:
@@ -445,6 +456,15 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         -------
         y : ndarray of shape (n,) or (n, n_labels)
             Labels, or a matrix of 0 and 1.
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` has not been called.
+        TypeError
+            If X is sparse, or a masked array that masks something.
+        ValueError
+            If X's samples have another shape than those of `fit`, X is not finite, or the outputs overflow.
         """
         outputs = self._run_network(X)
         if self._y_shape:
@@ -467,6 +487,15 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         -------
         probabilities : ndarray of shape (n, n_classes) or (n, n_labels)
             A sample's are the same bits in whatever batch it comes. Those of classes sum to 1.
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` has not been called.
+        TypeError
+            If X is sparse, or a masked array that masks something.
+        ValueError
+            If X's samples have another shape than those of `fit`, X is not finite, or the outputs overflow.
         """
         return self._normalize_outputs(X, "softmax")
 
@@ -484,6 +513,15 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         Returns
         -------
         log_probabilities : ndarray of shape (n, n_classes) or (n, n_labels)
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` has not been called.
+        TypeError
+            If X is sparse, or a masked array that masks something.
+        ValueError
+            If X's samples have another shape than those of `fit`, X is not finite, or the outputs overflow.
         """
         return self._normalize_outputs(X, "log_softmax")
 

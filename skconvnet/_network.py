@@ -435,6 +435,8 @@ class Network:
 
         Raises
         ------
+        TypeError
+            If they are of another type.
         ValueError
             If the images are of another shape than the network's input.
         """
@@ -489,6 +491,15 @@ class Network:
         -------
         y : ndarray of shape (n, outputs)
             Images are flattened, channels first.
+
+        Raises
+        ------
+        KeyError
+            If there is no such head.
+        TypeError
+            As `wrap` does.
+        ValueError
+            As `wrap` does, or if there is no such layer, or n_threads is below 1.
         """
         lanes = kernels.get_machine(self.dtype).lanes
         program = self.compile_for_pixels(head, last) if len(X) <= lanes // 2 else None
@@ -613,6 +624,13 @@ class Network:
         loss : float
         dx : ndarray of the shape of X
         dparams : ndarray of shape (n_params,)
+
+        Raises
+        ------
+        TypeError
+            As `wrap` does.
+        ValueError
+            As `wrap` and `wrap_target` do, or if n_threads is below 1.
         """
         program = self.compile(training=True, input_gradient=True)
         dx, dparams = self._make_gradients(X)

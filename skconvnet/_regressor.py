@@ -240,6 +240,8 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
 
         Raises
         ------
+        TypeError
+            As `fit` does.
         ValueError
             As `fit` does, or if y has another number of outputs than before. An earlier model stays as
             it was, also when Ctrl-C comes, which goes through to the caller.
@@ -288,6 +290,15 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         -------
         y : ndarray of shape (n,) or (n, n_outputs)
             As y was in `fit`. A sample's are the same bits in whatever batch it comes.
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` has not been called.
+        TypeError
+            If X is sparse, or a masked array that masks something.
+        ValueError
+            If X's samples have another shape than those of `fit`, X is not finite, or the outputs overflow.
         """
         outputs = self._run_network(X)
         return outputs.reshape(len(outputs), *self._y_shape)

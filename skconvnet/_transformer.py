@@ -138,6 +138,8 @@ class ConvNetTransformer(
 
         Raises
         ------
+        TypeError
+            As the estimator's `fit` does.
         ValueError
             If there is no such layer, if estimator is none of skconvnet's, if it is not frozen and y is None,
             or as its `fit` does.
@@ -200,6 +202,11 @@ class ConvNetTransformer(
         ------
         NotFittedError
             If `fit` has not been called, whether estimator is fitted or not.
+        TypeError
+            If X is sparse, or a masked array that masks something.
+        ValueError
+            If X's samples have another shape than those of `fit`, X is not finite, or the layer's outputs
+            overflow.
         """
         check_is_fitted(self, msg=f"This %(name)s is not fitted: call fit first. {PREFIT}")
         return thaw(self.estimator_)._run_network(X, last=self.layer_)

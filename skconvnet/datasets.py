@@ -1,6 +1,7 @@
 """Well-known sets of images, from files and from OpenML, as the estimators take them."""
 
 import gzip
+import io
 import math
 import os
 import pickle
@@ -36,6 +37,8 @@ def read_idx(path: Path) -> Array:
 
     Raises
     ------
+    OSError
+        If the file cannot be read; a FileNotFoundError if there is none.
     ValueError
         If the file is no IDX file, or is shorter or longer than it says.
 
@@ -97,6 +100,8 @@ def read_cifar10(folder: Path) -> Bunch:
     ------
     FileNotFoundError
         If a batch is missing.
+    OSError
+        If a file cannot be read.
     ValueError
         If a file is damaged or something else, or the training batches are not of one size.
 
@@ -244,9 +249,9 @@ def _read_class_names(folder: str, binary: bool) -> list[str] | None:
 
 def _unpickle(path: str) -> dict[Any, Any]:
     """Give the dict that a file of the Python version holds, and refuse all else."""
+    data = _read_file(path)
     try:
-        with open(path, "rb") as file:
-            batch = _ArrayUnpickler(file, encoding="bytes").load()
+        batch = _ArrayUnpickler(io.BytesIO(data), encoding="bytes").load()
     except Exception as error:  # whatever it is that a damaged file leads to
         raise ValueError(
             f"read_cifar10: {path} is damaged or something else: {type(error).__name__}: {error}"

@@ -175,6 +175,16 @@ class TestReadCifar10:
         with pytest.raises(FileNotFoundError, match=f"there is no .*{name}; expected"):
             read_cifar10(tmp_path)
 
+    @pytest.mark.parametrize(
+        "write, name", [(write_binary, "data_batch_3.bin"), (write_python_2, "test_batch")]
+    )
+    def test_unreadable(self, tmp_path, write, name):
+        write(tmp_path)
+        os.remove(tmp_path / name)
+        os.mkdir(tmp_path / name)  # a permission would not stop who runs tests as root
+        with pytest.raises(OSError, match=name):
+            read_cifar10(tmp_path)
+
     @pytest.mark.parametrize("n", [0, 1, 3072, 4 * 3073 - 1, 4 * 3073 + 1])
     def test_binary_of_wrong_length(self, tmp_path, n):
         write_binary(tmp_path)

@@ -9,7 +9,9 @@ import re
 import sys
 import textwrap
 
+import numpy as np
 import pytest
+import scipy.sparse
 import sklearn.exceptions
 
 import skconvnet
@@ -156,6 +158,39 @@ def test_every_parameter_of_an_estimator_has_a_tooltip(estimator):
     section = read_sections(inspect.getdoc(estimator))["Parameters"]
     tooltips = {line.partition(" : ")[0]: text for line, text in read_descriptions(section).items()}
     assert set(tooltips) == set(inspect.signature(estimator).parameters) and all(tooltips.values())
+
+
+@pytest.mark.parametrize(
+    ("cls", "method"),
+    [
+        *((skconvnet.ConvNetClassifier, name) for name in ("decision_function", "predict")),
+        *((skconvnet.ConvNetClassifier, name) for name in ("predict_proba", "predict_log_proba")),
+        (skconvnet.ConvNetRegressor, "predict"),
+        (skconvnet.ConvNetTransformer, "transform"),
+    ],
+)
+def test_what_predicting_raises_is_said(cls, method):
+    options = {"layers": [skconvnet.layers.Dense(9)], "max_iter": 1, "dtype": "float32", "random_state": 0}
+    transforms = cls is skconvnet.ConvNetTransformer
+    model = cls(skconvnet.ConvNetClassifier(**options)) if transforms else cls(**options)
+    said = read_sections(inspect.getdoc(getattr(cls, method)))["Raises"]
+    X = np.linspace(0, 1, 12).reshape(4, 3)
+    with pytest.raises(sklearn.exceptions.NotFittedError):
+        getattr(model, method)(X)
+    model.fit(X, [0, 1, 0, 1])
+    raised = {"NotFittedError"}
+    for wrong in (
+        X[:, 1:],
+        X * np.nan,
+        X * 1e300,
+        X * 3e38,
+        scipy.sparse.csr_matrix(X),
+        np.ma.masked_less(X, 0.5),
+    ):
+        with pytest.raises((TypeError, ValueError)) as caught:
+            getattr(model, method)(wrong)
+        raised.add(caught.type.__name__)
+    assert raised == {line for line in said if line and not line.startswith(" ")}
 
 
 def test_types_are_installed():

@@ -117,6 +117,13 @@ class Output(Layer):
     name : str, default=None
         Makes the layer searchable by name; its weights are always called "output.weight".
 
+    Raises
+    ------
+    TypeError
+        If it is given a number of units.
+    ValueError
+        If a value is not of the kinds above.
+
     Examples
     --------
     >>> from skconvnet.layers import Conv2D, Flatten, Output
