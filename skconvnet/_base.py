@@ -179,9 +179,10 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
         -----
         UserWarning
             If layers seem to end in an output layer already, or X to have its channels first without
-            ``data_format="channels_first"``; if `init_from` has layers for which nobody has a place, and
-            others start afresh. If Ctrl-C ended the training: the model is fitted, with the weights of the
-            last complete step, or, with `early_stopping`, of the best whole epoch if there was one.
+            ``data_format="channels_first"``; if some layers find nothing in `init_from` while others there
+            find no taker; if the learning rate was next to 0 in most epochs; if Ctrl-C ended the training:
+            the model is fitted then, with the weights of the last complete step, or, with `early_stopping`,
+            of the best whole epoch if there was one.
         """
         return self._fit(Trainer.prepare, X, y, sample_weight, X_val, y_val, sample_weight_val)
 

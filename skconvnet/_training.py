@@ -341,10 +341,9 @@ def _warn_of_rest(trainer: Trainer, history: list[Record], n_epochs: int) -> Non
     rest = sum(rate == 0 or rate < 1e-6 * max(rates) for rate in rates)
     if 2 * rest > n_epochs:
         steps = int(trainer.steps[0])
-        warnings.warn(
+        warn(
             f"The learning rate was next to 0 in {rest} of {n_epochs} epochs. Schedules count mini-batches, "
-            f"{round(steps / len(history))} an epoch here: {len(history)} epochs were {steps}.",
-            stacklevel=6,
+            f"{round(steps / len(history))} an epoch here: {len(history)} epochs were {steps}."
         )
 
 

@@ -1,6 +1,5 @@
 """The transformer: what an inner layer makes of images, as features for other models."""
 
-import warnings
 from numbers import Integral
 from typing import Any, Self
 
@@ -20,6 +19,7 @@ from skconvnet._base import BaseConvNet, thaw
 from skconvnet._network import resolve_output
 from skconvnet._sklearn_compat import TooltipMixin, validate_params
 from skconvnet._types import Array
+from skconvnet._warnings import warn
 from skconvnet.layers.sequence import find_layers, name_layers
 
 # The way out for whoever expects a fitted estimator to be taken as it is.
@@ -166,10 +166,7 @@ class ConvNetTransformer(
         if inner.layers is not None:  # before any work is lost
             find_layers(resolve_output(name_layers(inner.layers), 1), [self.layer], "layer")
         if inner is self.estimator and hasattr(inner, "network_"):
-            warnings.warn(
-                f"ConvNetTransformer trains a clone of the fitted estimator from the start. {PREFIT}",
-                stacklevel=2,
-            )
+            warn(f"ConvNetTransformer trains a clone of the fitted estimator from the start. {PREFIT}")
         estimator = clone(self.estimator).fit(
             X,
             y,

@@ -112,8 +112,10 @@ def test_every_step_has_a_rate_of_its_own():
 
 def test_a_schedule_that_ends_early_is_told():
     """Whoever counts in epochs learns that schedules count mini-batches."""
-    with pytest.warns(UserWarning, match="in 5 of 6 epochs.*mini-batches, 4 an epoch here: 6 epochs were 24"):
+    message = "in 5 of 6 epochs.*mini-batches, 4 an epoch here: 6 epochs were 24"
+    with pytest.warns(UserWarning, match=message) as caught:
         make_classifier(CosineDecay(0.1, 6), max_iter=6).fit(X, Y)
+    assert [warning.filename for warning in caught] == [__file__]
     make_classifier(CosineDecay(0.1, 24), max_iter=6).fit(X, Y)
     make_classifier(CosineDecay(0.1, 14), max_iter=6).fit(X, Y)
 
