@@ -124,20 +124,15 @@ def check_keywords(method: Method) -> Method:
 
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        kind = type(self)
-        owner, params = f"{kind.__name__}.{method.__name__}", inspect.signature(kind).parameters
+        kind = type(self).__name__
+        owner = f"{kind}.{method.__name__}"
         for name in kwargs:
             if name not in own:
-                meant = guess(name, [*own, *params])
-                remedy = (
-                    f" It is a parameter of the estimator: {kind.__name__}({meant}=...)."
-                    if meant in params
-                    else hint(name, own)
-                )
-                raise TypeError(
-                    f"{owner} got an unexpected keyword argument {name!r}; valid: {', '.join(sorted(own))}."
-                    f"{remedy}"
-                )
+                params = inspect.signature(type(self)).parameters
+                meant, message = guess(name, [*own, *params]), suggest(name, own)
+                if meant in params:
+                    message = f"{list_words(own)} It is a parameter of the estimator: {kind}({meant}=...)."
+                raise TypeError(f"{owner} got an unexpected keyword argument {name!r}; {message}")
         try:
             signature.bind(self, *args, **kwargs)
         except TypeError as error:
@@ -211,8 +206,13 @@ def check_numbers(owner: object, **intervals: str) -> None:
 
 def suggest(word: object, known: Iterable[str]) -> str:
     """List the known words, and the one that was probably meant."""
-    known = sorted(known)
-    return f"valid: {', '.join(known)}.{hint(word, known)}"
+    known = list(known)
+    return list_words(known) + hint(word, known)
+
+
+def list_words(known: Iterable[str]) -> str:
+    """List the known words in their order."""
+    return f"valid: {', '.join(sorted(known))}."
 
 
 def hint(word: object, known: Iterable[str]) -> str:
