@@ -258,10 +258,12 @@ class TestLearningCurves:
         display = LearningCurveDisplay.from_estimator(model.fit(X, Y, X_val=X, y_val=Y))
         assert len(display.lines_) == 4 and display.axes_[1].get_ylabel() == label
 
-    def test_shows_the_score_of_training_where_nothing_was_validated(self):
-        model = ConvNetClassifier([Dense(3)], max_iter=1, random_state=0, scoring="neg_log_loss").fit(X, Y)
-        display = LearningCurveDisplay.from_estimator(model)
-        assert len(display.lines_) == 2 and display.axes_[1].get_ylabel() == "accuracy"
+    @pytest.mark.parametrize("given", [{}, {"X_val": X, "y_val": Y}], ids=["none", "nan"])
+    def test_shows_the_score_of_training_where_validation_has_none(self, given):
+        model = ConvNetClassifier([Dense(3)], max_iter=1, random_state=0, scoring=lambda clf, X, y: np.nan)
+        display = LearningCurveDisplay.from_estimator(model.fit(X, Y, **given))
+        assert [line.get_label() for line in display.axes_[1].get_lines()] == ["training"]
+        assert display.axes_[1].get_ylabel() == "accuracy"
 
     def test_names_the_loss_that_it_was_fitted_with(self, clf):
         changed = copy.copy(clf).set_params(loss="squared_error")

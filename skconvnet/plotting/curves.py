@@ -110,7 +110,8 @@ class LearningCurveDisplay(Display):
             )
         history, scoring = estimator.history_, estimator.scoring
         metric, score_name = ("accuracy", "accuracy") if is_classifier(estimator) else ("r2", "R²")
-        if scoring not in (None, metric) and estimator.validation_scores_ is not None:
+        validated = any(np.isfinite(record.get("valid_score", np.nan)) for record in history)
+        if validated and scoring not in (None, metric):
             score_name = scoring if isinstance(scoring, str) else "score"
             history = [{k: v for k, v in record.items() if k != "train_score"} for record in history]
         display = cls(
