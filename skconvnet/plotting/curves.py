@@ -158,7 +158,7 @@ class LearningCurveDisplay(Display):
                 self.best_lines_.append(
                     panel.axvline(self.best_iter, color="0.4", linestyle="--", linewidth=1, label=legend)
                 )
-            panel.set(xlabel="epoch", ylabel=label, title=f"{what.capitalize()} of each epoch")
+            panel.set(xlabel="epoch", ylabel=label, title=what.capitalize())
             panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             panel.grid(alpha=0.3)
             panel.legend()
