@@ -54,6 +54,8 @@ ADVICE = {
     ("layers", FunctionType): "Call it: {0.__name__}().",
     ("learning_rate", str): "Give a number, or a schedule such as ReduceOnPlateau(0.001).",
     ("input_shape", Integral): "Write ({0}, {0}).",
+    ("freeze", bool): "Write names or positions in a list: freeze=[0].",
+    ("freeze", (str, Integral)): "Write names or positions in a list: freeze=[{0!r}].",
 }
 
 
@@ -412,10 +414,6 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
     @contextmanager
     def _change_model(self) -> Iterator[None]:
         """Check all parameters, and put every attribute back if what runs inside raises."""
-        if isinstance(self.freeze, str):
-            raise ValueError(
-                f"freeze must be a list of layers, got {self.freeze!r}; write freeze=[{self.freeze!r}]."
-            )
         validate_params(self, self._advise)
         before = dict(self.__dict__)
         try:

@@ -36,7 +36,7 @@ class Loss(Value):
         super().__post_init__()
         if self.name not in CLASS_LOSSES | NUMBER_LOSSES:
             raise ValueError(
-                f"unknown loss {self.name!r}; {suggest(self.name, CLASS_LOSSES | NUMBER_LOSSES)}"
+                f"unknown loss {self.name!r}. {suggest(self.name, CLASS_LOSSES | NUMBER_LOSSES)}"
             )
         check_numbers(self, label_smoothing="[0, 1)")
 

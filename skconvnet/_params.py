@@ -113,7 +113,7 @@ def _regroup(name: str, known: dict[str, Any], changes: dict[str, Any]) -> dict[
     for path, value in changes.items():
         key, _, rest = path.partition("__")
         if key not in known:
-            raise ValueError(f"Cannot set {name}__{path}: no {key!r} there; {suggest(key, known)}")
+            raise ValueError(f"Cannot set {name}__{path}: no {key!r} there. {suggest(key, known)}")
         if rest:
             below.setdefault(key, {})[rest] = value
         else:

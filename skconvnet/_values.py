@@ -53,6 +53,7 @@ SYNONYMS = {
     "Set them by set_callbacks(...).": "callbacks",
     "Give fit X_val=... and y_val=....": "validation_data eval_set",
     "It runs on the CPU: leave it out.": "device",
+    "SiLU (swish) is not here; GELU is near it.": "swish silu",
 }
 
 
@@ -79,7 +80,7 @@ class Checked:
         names, owner = [p.name for p in own], cls.__name__
         for name in kwargs:
             if name not in names:
-                return f"{owner} got an unexpected keyword argument {name!r}; {suggest(name, names)}"
+                return f"{owner} got an unexpected keyword argument {name!r}. {suggest(name, names)}"
         leading = [p.name for p in own if p.kind is not p.KEYWORD_ONLY]
         if len(args) <= len(leading):
             return ""
@@ -131,8 +132,8 @@ def check_keywords(method: Method) -> Method:
                 params = inspect.signature(type(self)).parameters
                 meant, message = guess(name, [*own, *params]), suggest(name, own)
                 if meant in params:
-                    message = f"{list_words(own)} It is a parameter of the estimator: {kind}({meant}=...)."
-                raise TypeError(f"{owner} got an unexpected keyword argument {name!r}; {message}")
+                    message = f"It is a parameter of the estimator: {kind}({meant}=...). {list_words(own)}"
+                raise TypeError(f"{owner} got an unexpected keyword argument {name!r}. {message}")
         try:
             signature.bind(self, *args, **kwargs)
         except TypeError as error:
@@ -205,14 +206,14 @@ def check_numbers(owner: object, **intervals: str) -> None:
 
 
 def suggest(word: object, known: Iterable[str]) -> str:
-    """List the known words, and the one that was probably meant."""
+    """Say which known word was probably meant, and list them all."""
     known = list(known)
-    return list_words(known) + hint(word, known)
+    return f"{hint(word, known)} {list_words(known)}".lstrip()
 
 
 def list_words(known: Iterable[str]) -> str:
     """List the known words in their order."""
-    return f"valid: {', '.join(sorted(known))}."
+    return f"Valid: {', '.join(sorted(known))}."
 
 
 def hint(word: object, known: Iterable[str]) -> str:

@@ -443,5 +443,5 @@ def resolve_optimizer(optimizer: str | Optimizer) -> Optimizer:
     if isinstance(optimizer, Optimizer):
         return optimizer
     if not isinstance(optimizer, str) or optimizer not in OPTIMIZERS:
-        raise ValueError(f"unknown optimizer {optimizer!r}; {suggest(optimizer, OPTIMIZERS)}")
+        raise ValueError(f"unknown optimizer {optimizer!r}. {suggest(optimizer, OPTIMIZERS)}")
     return OPTIMIZERS[optimizer]()

@@ -172,15 +172,20 @@ def test_positions_and_names_freeze_the_same():
         assert all(stage.n_parameters == 0 for stage in network.stages if stage.frozen)
 
 
-@pytest.mark.parametrize("wrong", ["stm", 9, -8, True, None, 1.0])
+@pytest.mark.parametrize("wrong", ["stm", "s1", 9, -8, True, None, 1.0])
 def test_wrong_layers_to_freeze_raise_before_training(digits, wrong):
-    with pytest.raises(ValueError, match=r"freeze: there is no layer .*output.*stem.* from -7 to 6"):
+    meant = r"Did you mean 'stem'\? " if wrong == "stm" else ""
+    message = rf"freeze: there is no layer .*\. {meant}Valid: [^0-9]*stem\. Or a position, .* -7 to 6"
+    with pytest.raises(ValueError, match=message):
         ConvNetClassifier(LAYERS, freeze=[wrong]).fit(*digits)
 
 
-def test_a_layer_to_freeze_belongs_in_a_list(digits):
-    with pytest.raises(ValueError, match=r"freeze must be a list of layers, got 'stem'.*freeze=\['stem'\]"):
-        ConvNetClassifier(LAYERS, freeze="stem").fit(*digits)
+@pytest.mark.parametrize("wrong, written", [("stem", "'stem'"), (2, "2"), (True, "0")])
+def test_a_layer_to_freeze_belongs_in_a_list(digits, wrong, written):
+    with pytest.raises(
+        ValueError, match=rf"'freeze' .* Got {wrong!r} instead. Write .*: freeze=\[{written}\]\."
+    ):
+        ConvNetClassifier(LAYERS, freeze=wrong).fit(*digits)
 
 
 def test_fine_tuning(source, digits):

@@ -168,7 +168,7 @@ class TestSearches:
         [
             ("layers__stem__filtres", "Did you mean 'filters'"),
             ("layers__stam__filters", "Did you mean 'stem'"),
-            ("optimizer__momentun", "no 'momentun' there; valid: .*beta"),
+            ("optimizer__momentun", "no 'momentun' there. Valid: .*beta"),
         ],
     )
     def test_a_misspelt_field_stops_the_search(self, name, hint):

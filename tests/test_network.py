@@ -480,7 +480,7 @@ def test_layers_are_found_by_position_and_key():
         places = {0: "0", 1: "stem", "stem": "stem", 3: "3", "3": "3", -1: "5", "output": "output"}
         assert {place: network.find(place).key for place in places} == places
         for wrong in ("steem", 2, 6, -7):
-            with pytest.raises(ValueError, match="layer: there is no layer .*valid: .*stem"):
+            with pytest.raises(ValueError, match="layer: there is no layer .*Valid: .*stem"):
                 network.find(wrong)
     with pytest.raises(ValueError, match="Did you mean 'stem'"):
         network.find("steem")

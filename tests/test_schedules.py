@@ -169,7 +169,7 @@ def test_nested_parameters():
     for name, value in search.best_params_.items():
         assert best.get_params()[name] == value
     assert clf.learning_rate == Warmup(CosineDecay(0.01, 50), 2)
-    with pytest.raises(ValueError, match=r"no 'decay_step' there; .*Did you mean 'decay_steps'\?"):
+    with pytest.raises(ValueError, match=r"no 'decay_step' there. Did you mean 'decay_steps'\?"):
         clf.set_params(learning_rate__learning_rate__decay_step=3)
     with pytest.raises(ValueError, match="learning_rate is 0.1, which has no such fields"):
         make_classifier(0.1).set_params(learning_rate__decay_steps=3)

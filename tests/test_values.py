@@ -41,7 +41,9 @@ def test_an_optimizer_takes_no_learning_rate(name):
     )
     with pytest.raises(TypeError, match=message):
         name(1e-3)
-    with pytest.raises(TypeError, match=r"keyword argument 'lr'; .* Set learning_rate of the estimator\.$"):
+    with pytest.raises(
+        TypeError, match=r"keyword argument 'lr'\. Set learning_rate of the estimator\. Valid"
+    ):
         name(lr=1e-3)
 
 
@@ -83,7 +85,7 @@ def test_an_optimizer_takes_no_learning_rate(name):
 def test_a_wrong_keyword_gets_the_right_one(kind, arguments, meant):
     (wrong,) = arguments
     message = (
-        f"{kind.__name__} got an unexpected keyword argument '{wrong}'; valid: .*{meant}.*mean '{meant}'"
+        rf"{kind.__name__} got an unexpected keyword argument '{wrong}'\. Did you mean '{meant}'\? Valid: "
     )
     with pytest.raises(TypeError, match=message):
         kind(**arguments)
@@ -94,7 +96,7 @@ def test_a_wrong_keyword_gets_the_right_one(kind, arguments, meant):
     [
         (lambda: Conv2D(8, in_channels=3), "It is found from the data: leave it out"),
         (lambda: Dense(8, input_shape=(3,)), "It is found from the data: leave it out"),
-        (lambda: Dense(8, colour=3), r"'colour'; valid: activation, bias, init, name, units\.$"),
+        (lambda: Dense(8, colour=3), r"'colour'\. Valid: activation, bias, init, name, units\.$"),
         (lambda: Adam(weight_decay=0.1), "Set weight_decay of the estimator"),
         (lambda: ConvNetClassifier(callbacks=[]), r"set_callbacks\(\.\.\.\)"),
         (lambda: ConvNetRegressor(device="cpu"), "It runs on the CPU: leave it out"),
@@ -140,7 +142,10 @@ def test_wrong_arguments(make, message):
         (lambda: Dense(2, activation="LeakyReLU"), r"Did you mean 'leaky_relu'\?"),
         (lambda: Dense(2, activation="linear"), r"Did you mean 'identity'\?"),
         (lambda: Dense(2, activation="logistic"), r"Did you mean 'sigmoid'\?"),
-        (lambda: Dense(2, activation="swish"), r"valid: arctan, .*tanh\.$"),
+        (
+            lambda: Dense(2, activation="swish"),
+            r"'swish'\. SiLU \(swish\) is not here; GELU is near it\. Valid: arctan, ",
+        ),
         (lambda: Dense(2, activation=ReLU), r"ReLU is a class: write it with parentheses, ReLU\(\)"),
         (lambda: RandomFlip("horizontal"), r"write RandomFlip\(\) or RandomFlip\(horizontal=True\)"),
         (lambda: Conv2D(2, padding="SAME"), r"[Gg]ot 'SAME'\. Did you mean 'same'\?"),
@@ -186,27 +191,24 @@ def test_parameters_that_are_close(params, message):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"epochs": 3}, r"It is a parameter of the estimator: ConvNetClassifier\(max_iter=\.\.\.\)\.$"),
-        ({"batch_size": 3}, r": ConvNetClassifier\(batch_size=\.\.\.\)\.$"),
-        ({"verbose": 1}, r": ConvNetClassifier\(verbose=\.\.\.\)\.$"),
-        ({"class_weight": {}}, r": ConvNetClassifier\(class_weight=\.\.\.\)\.$"),
-        ({"input_shape": (8, 8)}, r": ConvNetClassifier\(input_shape=\.\.\.\)\.$"),
-        ({"validation_split": 0.1}, r": ConvNetClassifier\(validation_fraction=\.\.\.\)\.$"),
-        ({"validation_data": ()}, r"y_val\. Give fit X_val=\.\.\. and y_val=\.\.\.\.$"),
-        ({"eval_set": []}, r"y_val\. Give fit X_val=\.\.\. and y_val=\.\.\.\.$"),
-        ({"sample_weights": 1}, r"Did you mean 'sample_weight'\?$"),
-        ({"callbacks": []}, r"Set them by set_callbacks\(\.\.\.\)\.$"),
-        ({"colour": 3}, r"sample_weight_val, y, y_val\.$"),
+        ({"epochs": 3}, r" It is a parameter of the estimator: ConvNetClassifier\(max_iter=\.\.\.\)\. "),
+        ({"batch_size": 3}, r" .*: ConvNetClassifier\(batch_size=\.\.\.\)\. "),
+        ({"verbose": 1}, r" .*: ConvNetClassifier\(verbose=\.\.\.\)\. "),
+        ({"class_weight": {}}, r" .*: ConvNetClassifier\(class_weight=\.\.\.\)\. "),
+        ({"input_shape": (8, 8)}, r" .*: ConvNetClassifier\(input_shape=\.\.\.\)\. "),
+        ({"validation_split": 0.1}, r" .*: ConvNetClassifier\(validation_fraction=\.\.\.\)\. "),
+        ({"validation_data": ()}, r" Give fit X_val=\.\.\. and y_val=\.\.\.\. "),
+        ({"eval_set": []}, r" Give fit X_val=\.\.\. and y_val=\.\.\.\. "),
+        ({"sample_weights": 1}, r" Did you mean 'sample_weight'\? "),
+        ({"callbacks": []}, r" Set them by set_callbacks\(\.\.\.\)\. "),
+        ({"colour": 3}, " "),
     ],
 )
 def test_what_fit_does_not_take(given, message):
-    with pytest.raises(TypeError, match=message) as caught:
-        ConvNetClassifier().fit([[1.0]], [0], **given)
     (name,) = given
-    start = (
-        f"ConvNetClassifier.fit got an unexpected keyword argument {name!r}; valid: X, X_val, sample_weight"
-    )
-    assert str(caught.value).startswith(start)
+    start = rf"^ConvNetClassifier\.fit got an unexpected keyword argument {name!r}\."
+    with pytest.raises(TypeError, match=rf"{start}{message}Valid: X, X_val, .*, y, y_val\.$"):
+        ConvNetClassifier().fit([[1.0]], [0], **given)
 
 
 def test_too_few_and_too_many_arguments_of_fit():

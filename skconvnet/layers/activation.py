@@ -313,5 +313,5 @@ def resolve_activation(owner: str, activation: Any) -> Layer:
     if isinstance(activation, (_Activation, Identity)):
         return activation
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
-        raise ValueError(f"{owner}: unknown activation {activation!r}; {suggest(activation, ACTIVATIONS)}")
+        raise ValueError(f"{owner}: unknown activation {activation!r}. {suggest(activation, ACTIVATIONS)}")
     return ACTIVATIONS[activation]

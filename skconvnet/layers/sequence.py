@@ -89,10 +89,10 @@ def find_layers(named: Named, places: Sequence[str | int], what: str) -> list[st
         if isinstance(place, Integral) and not isinstance(place, bool) and -n <= place < n:
             key = stack[place][0]
         if not isinstance(key, str) or known.get(key) is None:
-            valid = [name for name, layer in known.items() if layer is not None]
+            names = [name for name, layer in known.items() if layer is not None and not name.isdecimal()]
             raise ValueError(
-                f"{what}: there is no layer {place!r}. By name or position, {suggest(place, valid)} By "
-                f"position as an int, from {-n} to {n - 1}."
+                f"{what}: there is no layer {place!r}. {suggest(place, names)} Or a position, an int from "
+                f"{-n} to {n - 1}."
             )
         keys.append(key)
     return keys

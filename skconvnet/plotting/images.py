@@ -99,7 +99,7 @@ class FiltersDisplay(Display):
         else:
             key = network.find(layer).key
         if key not in kernels:
-            raise ValueError(f"{owner}: layer {layer!r} has no filters; {suggest(layer, kernels)}")
+            raise ValueError(f"{owner}: layer {layer!r} has no filters. {suggest(layer, kernels)}")
         return cls(kernels[key], layer=key).plot(ax=ax)
 
     def plot(self, *, ax: "Axes | None" = None) -> Self:
