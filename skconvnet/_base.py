@@ -1,7 +1,7 @@
 """What the estimators share: parameters, images, the life of a fitted network."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -23,6 +23,7 @@ from skconvnet._images import (
     flatten_images,
     settle_input_shape,
     show_images,
+    suggest_channels_first,
     view_images,
 )
 from skconvnet._network import Network
@@ -40,9 +41,20 @@ from skconvnet._sklearn_compat import (
 )
 from skconvnet._training import Patience, Trainer, pass_epoch, train
 from skconvnet._types import Array, Record, Shape, Show
-from skconvnet._values import Checked, check_keywords, guess, hint
+from skconvnet._values import Checked, check_keywords, guess, hint, show
 from skconvnet._warnings import warn
-from skconvnet.layers import Conv2D, Dense, Flatten, Layer, LogSoftmax, MaxPool2D, Output, Sigmoid, Softmax
+from skconvnet.layers import (
+    Conv2D,
+    Dense,
+    Flatten,
+    Layer,
+    LogSoftmax,
+    MaxPool2D,
+    Output,
+    ShapeError,
+    Sigmoid,
+    Softmax,
+)
 from skconvnet.layers.activation import ACTIVATIONS
 from skconvnet.optimizers import OPTIMIZERS, Optimizer, resolve_optimizer
 from skconvnet.schedules import Schedule
@@ -53,6 +65,8 @@ ADVICE = {
     ("layers", Layer): "Wrap it in a list: [{0!r}].",
     ("layers", FunctionType): "Call it: {0.__name__}().",
     ("learning_rate", str): "Give a number, or a schedule such as ReduceOnPlateau(0.001).",
+    ("learning_rate", FunctionType): "Of schedules, which count steps, see skconvnet.schedules: StepDecay or "
+    "CosineDecay, say, or a class of your own that extends Schedule and defines rates(self, t, memory).",
     ("input_shape", Integral): "Write ({0}, {0}).",
     ("freeze", bool): "Write names or positions in a list: freeze=[0].",
     ("freeze", (str, Integral)): "Write names or positions in a list: freeze=[{0!r}].",
@@ -271,13 +285,15 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
                 ", which is not fitted. clone(), which cross-validation and searches use, makes a fitted "
                 "estimator an unfitted one: wrap it in sklearn.frozen.FrozenEstimator, which stays as it is."
             )
+        elif isinstance(source, Mapping):
+            way = "; weights go into network_.set_weights(weights) of a fitted estimator."
         else:
             way = (
                 "; load a saved one with skconvnet.load, give that step of a pipeline, or best_estimator_ of "
                 "a search."
             )
         raise ValueError(
-            f"init_from must be a fitted ConvNetClassifier or ConvNetRegressor, got {source!r}{way}"
+            f"init_from must be a fitted ConvNetClassifier or ConvNetRegressor, got {show(source)}{way}"
         )
 
     def _take_over(self, source: Any, network: Network) -> None:
@@ -336,7 +352,8 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
             if old != new:
                 raise ValueError(
                     f"{name} is {new!r}, but the fitted network has {old!r}, and partial_fit and "
-                    f"warm_start go on with that. Set it back, or fit a new network."
+                    f"warm_start go on with that. Set it back, or fit a new estimator with init_from=this "
+                    f"one, which takes its weights over."
                 )
 
     def _check_validation(self, X: Any, y: Any, sample_weight: Any) -> Validation:
@@ -483,7 +500,13 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
         """Compile the network for the input's shape, draw its weights, and make its trainer."""
         shape = channels_first(self.input_shape_, self._data_format)
         rng = check_random_state(self.random_state)
-        network = Network(self._get_layers(shape), shape, n_outputs, dtype, self.freeze or ())
+        try:
+            network = Network(self._get_layers(shape), shape, n_outputs, dtype, self.freeze or ())
+        except ValueError as error:
+            if isinstance(error.__context__, ShapeError):
+                hint = suggest_channels_first(self.input_shape_, self._data_format)
+                raise ValueError(f"{error}{hint}") from None
+            raise
         network.initialize(rng)
         return Trainer(network, resolve_optimizer(self.optimizer), rng, self._make_loss())
 

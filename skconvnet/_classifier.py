@@ -411,7 +411,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         if len(unseen):
             raise ValueError(
                 f"y has labels {unseen.tolist()}, which are not among the classes "
-                f"{self.classes_.tolist()} that the first call named."
+                f"{self.classes_.tolist()} that the first call named. For other classes, fit a new "
+                f"estimator with init_from=this one."
             )
         index = np.searchsorted(self.classes_, y)
         return index.reshape(-1, 1).astype(np.uint8) if network.output_shape == (1,) else index

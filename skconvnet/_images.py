@@ -175,6 +175,13 @@ def _warn_of_channels_first(shape: Shape) -> None:
         )
 
 
+def suggest_channels_first(shape: Shape, data_format: str) -> str:
+    """Say how to read channels first, of a sample that seems to have them so but is read otherwise."""
+    if data_format == "channels_last" and len(shape) == 3 and shape[0] in (1, 3) and shape[2] > 4:
+        return f' Samples of shape {shape} with their channels first need data_format="channels_first".'
+    return ""
+
+
 def _with_channel(shape: Shape, data_format: str) -> Shape:
     """Add the channel of a (height, width) image."""
     if len(shape) == 3:

@@ -13,6 +13,7 @@ from skconvnet._images import arrange_axes, show_images
 from skconvnet._losses import CROSS_ENTROPY, Loss, measure_precisions
 from skconvnet._plan import Plan
 from skconvnet._types import Array, Shape
+from skconvnet._values import show
 from skconvnet.kernels.memory import Image
 from skconvnet.kernels.pixels import compile_for_pixels
 from skconvnet.layers import Augment, Layer, Mixup, Output, Rescaling, ShapeError, Standardize
@@ -756,7 +757,7 @@ def _arrange(
             output_shape = layer.output_shape(shape)
         except ShapeError as error:
             raise ValueError(
-                f"{label} ({layer!r}) needs {error.need}, got {describe_shape(shape)} from "
+                f"{label} ({show(layer)}) needs {error.need}, got {describe_shape(shape)} from "
                 f"{source}. {error.remedy}"
             ) from None
         shapes = layer.parameter_shapes(shape)

@@ -7,9 +7,9 @@ layers that a user passed in are never changed.
 from dataclasses import fields, replace
 from typing import Any, Self
 
-from skconvnet._values import Value, suggest
+from skconvnet._values import Value, hint, show, suggest
 from skconvnet.layers.sequence import name_layers
-from skconvnet.optimizers import OPTIMIZERS, resolve_optimizer
+from skconvnet.optimizers import OPTIMIZERS, Optimizer, resolve_optimizer
 
 
 class NestedParamsMixin:
@@ -58,8 +58,16 @@ class NestedParamsMixin:
             root, separator, path = name.partition("__")
             if separator and root in own and not hasattr(own[root], "set_params"):
                 nested.setdefault(root, {})[path] = value
-            else:
+            elif root in own:
                 whole[name] = value
+            else:
+                known = self.get_params()
+                below = [repr(path) for path in known if path.endswith(f"__{name}")]
+                meant = f" Did you mean {' or '.join(below[:3])}?" if below else hint(name, known)
+                raise ValueError(
+                    f"Invalid parameter {name!r} for estimator {type(self).__name__}.{meant} Valid: "
+                    f"{', '.join(sorted(own))}."
+                )
         super().set_params(**whole)  # type: ignore[misc]
         for root, changes in nested.items():
             setattr(self, root, _change(root, getattr(self, root), changes))
@@ -90,6 +98,13 @@ def _change(name: str, value: Any, changes: dict[str, Any]) -> Any:
         value = resolve_optimizer(value)
     if isinstance(value, Value):
         known = {f.name: getattr(value, f.name) for f in fields(value)}
+        for key in (path.partition("__")[0] for path in changes):
+            others = [cls.__name__ for cls in OPTIMIZERS.values() if key in cls.__dataclass_fields__]
+            if isinstance(value, Optimizer) and key not in known and others:
+                raise ValueError(
+                    f"Cannot set {name}__{key}: {name} is {value!r}, whose fields are {', '.join(known)}; "
+                    f"{key} is one of {', '.join(others)}."
+                )
         return replace(value, **_regroup(name, known, changes))
     if isinstance(value, (list, tuple)):
         named = dict(name_layers(value))
@@ -104,7 +119,7 @@ def _change(name: str, value: Any, changes: dict[str, Any]) -> Any:
     first = next(iter(changes))
     if value is None:
         raise ValueError(f"Cannot set {name}__{first}: {name} is None; give it a value with fields first.")
-    raise ValueError(f"Cannot set {name}__{first}: {name} is {value!r}, which has no such fields.")
+    raise ValueError(f"Cannot set {name}__{first}: {name} is {show(value)}, which has no such fields.")
 
 
 def _regroup(name: str, known: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

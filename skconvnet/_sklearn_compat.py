@@ -80,6 +80,11 @@ def check_first_call(estimator: Any, classes: Any) -> bool:
 
 def check_sample_weight(sample_weight: Any, X: Any) -> NDArray[np.float64]:
     """Give float64 weights, finite and not negative, one for each sample, not all zero."""
+    if isinstance(sample_weight, str):
+        raise ValueError(
+            f"sample_weight must be numbers, one for each sample, got {sample_weight!r}. To weigh classes, "
+            f'set class_weight="balanced" of the classifier.'
+        )
     weight = _check_sample_weight(sample_weight, X, dtype="float64", ensure_non_negative=True)
     if not weight.any():
         raise ValueError("Sample weights must contain at least one non-zero number.")

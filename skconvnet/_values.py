@@ -43,6 +43,8 @@ SYNONYMS = {
     "identity": "linear none",
     "sigmoid": "logistic",
     "arctan": "atan",
+    "channels_first": "nchw chw",
+    "channels_last": "nhwc hwc",
     "cross_entropy": "log_loss categorical_crossentropy sparse_categorical_crossentropy ce nll",
     "binary_cross_entropy": "bce binary_crossentropy",
     "squared_error": "mse mean_squared_error l2",
@@ -203,6 +205,24 @@ def check_numbers(owner: object, **intervals: str) -> None:
         inside = isinstance(value, Real) and low <= value <= high  # type: ignore[operator]
         if not inside or (interval[0], value) == ("(", low) or (value, interval[-1]) == (high, ")"):
             raise ValueError(f"{type(owner).__name__}: {name} must be a number in {interval}, got {value!r}.")
+
+
+def check_function(owner: str, what: str, function: Any, arguments: str, remedy: str = "") -> None:
+    """Require a function of so many arguments, "X, rng"; what is compiled may not say how many it has."""
+    try:
+        inspect.signature(function).bind(*arguments.split(", "))
+    except ValueError:
+        return
+    except TypeError as error:
+        raise TypeError(
+            f"{owner}: {what} must be a function({arguments}), got {function!r}: {error}.{remedy}"
+        ) from None
+
+
+def show(value: object) -> str:
+    """Write a value as its repr, without the middle of a long one, for messages."""
+    text = repr(value)
+    return text if len(text) <= 200 else " ".join(f"{text[:140]} ... {text[-40:]}".split())
 
 
 def suggest(word: object, known: Iterable[str]) -> str:

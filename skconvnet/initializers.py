@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skconvnet._types import Array, Initializer, Shape
+from skconvnet._values import check_function, hint, show
 
 __all__ = ["INITIALIZERS", "draw"]
 
@@ -37,10 +38,13 @@ INITIALIZERS = [
 
 def check_initializer(owner: str, init: object) -> None:
     """Require a known name or a callable."""
-    if not callable(init) and init not in INITIALIZERS:
+    if callable(init):
+        check_function(owner, "init", init, "shape, fan_in, fan_out, rng")
+    elif init not in INITIALIZERS:
         raise ValueError(
-            f"{owner}: unknown init {init!r}; valid: {', '.join(INITIALIZERS)}, or a callable "
-            f"(shape, fan_in, fan_out, rng) -> array."
+            f"{owner}: unknown init {show(init)}.{hint(init, INITIALIZERS)} Valid: {', '.join(INITIALIZERS)}"
+            f", or a callable (shape, fan_in, fan_out, rng) -> array; weights that there are go into "
+            f"network_.set_weights of a fitted estimator."
         )
 
 

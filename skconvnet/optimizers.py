@@ -52,7 +52,10 @@ class Optimizer(Value):
         formula : dict
             Its name, "kind", and its numbers that are not 0: keep_1, add_1, keep_2, add_2, epsilon.
         """
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} must define formula(self), which gives the kernels' formula: optimizers "
+            f"cannot be written in Python alone."
+        )
 
     def fields(
         self, kinds: dict[str, int], weight_decay: float = 0.0, clip_norm: float | None = None

@@ -84,7 +84,10 @@ class Schedule(Value):
         -------
         rates : ndarray of float64 of shape (n,)
         """
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} must define rates(self, t, memory), which gives the learning rates of "
+            f"the steps t, an array; see the example of Schedule."
+        )
 
 
 @dataclass(repr=False, eq=False)

@@ -17,8 +17,8 @@ PACKAGE = Path(importlib.util.find_spec("skconvnet._network").origin).parent
 FLOORS = [
     {"_types", "_warnings"},
     {"kernels"},
-    {"_values", "datasets", "initializers", "_sklearn_compat", "_images", "_progress"},
-    {"_losses", "_plan", "optimizers", "schedules"},
+    {"_values", "_sklearn_compat", "_images", "_progress"},
+    {"_losses", "datasets", "initializers", "_plan", "optimizers", "schedules"},
     {"layers"},
     {"_network", "architectures"},
     {"_outline", "_params", "_training", "_versions", "functional", "profile"},

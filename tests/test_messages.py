@@ -112,6 +112,17 @@ class TestChannelsFirst:
         assert len(caught) == 1 and caught[0].filename == __file__
         clf.predict(self.X[:, :channels])
 
+    def test_is_guessed_where_a_layer_does_not_fit(self):
+        rows, layers = self.X.reshape(20, -1), [MaxPool2D(), MaxPool2D()]
+        message = r'needs an input of .* shape \(3, 8, 8\) .* need data_format="channels_first"\.$'
+        with pytest.raises(ValueError, match=message):
+            ConvNetClassifier(layers, input_shape=(3, 8, 8)).fit(rows, self.y)
+        for params in ({"data_format": "channels_first"}, {}):
+            with pytest.raises(ValueError, match=r"pool less often\.$"):
+                ConvNetClassifier(layers * 2, input_shape=(8, 8, 3)[:: -1 if params else 1], **params).fit(
+                    rows, self.y
+                )
+
     def test_what_is_meant_passes(self):
         def fit(X, **params):
             ConvNetClassifier([Dense(4)], max_iter=1, **params).fit(X, self.y)
@@ -234,6 +245,11 @@ class TestLabels:
             with pytest.raises(ValueError, match=f"y must have labels of one kind.*, got {kinds}"):
                 use()
 
+    def test_of_other_classes_than_before(self):
+        for go_on in (make(warm_start=True).fit(images, y).fit, make().fit(images, y).partial_fit):
+            with pytest.raises(ValueError, match=r"labels \[10\], .* fit a new estimator with init_from="):
+                go_on(images, y + 1)
+
     def test_objects_of_one_kind_pass(self, clf):
         again = make().fit(images, y.astype(str).astype(object))
         np.testing.assert_array_equal(again.predict(images), clf.predict(images).astype(str))
@@ -244,6 +260,10 @@ class TestLabels:
         ):
             make(class_weight={77: 2, 1: 3}).fit(images, y)
         make(class_weight={1: 3}).fit(images, y)
+
+    def test_weights_by_name(self):
+        with pytest.raises(ValueError, match='sample_weight must be numbers.* set class_weight="balanced"'):
+            make().fit(images, y, sample_weight="balanced")
 
     @pytest.mark.parametrize("wrap", [list, pd.Series], ids=["list", "series"])
     @pytest.mark.parametrize("longer", [(), ("c",)], ids=["pairs", "ragged"])

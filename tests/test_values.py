@@ -18,6 +18,7 @@ from skconvnet.layers import (
     Conv2D,
     Dense,
     Dropout,
+    Layer,
     LayerNorm,
     LocallyConnected2D,
     MaxPool2D,
@@ -30,8 +31,8 @@ from skconvnet.layers import (
     ReLU,
     Residual,
 )
-from skconvnet.optimizers import SGD, Adam
-from skconvnet.schedules import CosineDecay, OneCycle, ReduceOnPlateau
+from skconvnet.optimizers import SGD, Adam, Optimizer
+from skconvnet.schedules import CosineDecay, OneCycle, ReduceOnPlateau, Schedule
 
 
 @pytest.mark.parametrize("name", sorted(set(optimizers.OPTIMIZERS.values()), key=lambda c: c.__name__))
@@ -128,6 +129,10 @@ def test_a_wrong_keyword_gets_the_right_one(kind, arguments, meant):
         ),
         (lambda: Residual(ReLU()), r"Residual takes its layers in one list: write Residual\(\[ReLU\(\)\]\)"),
         (lambda: Augment(lambda X: X), r"Augment: function must be a function\(X, rng\)"),
+        (
+            lambda: Dense(8, init=lambda shape, rng: np.zeros(shape)),
+            r"Dense: init must be a function\(shape, fan_in, fan_out, rng\), got <f.*: too many positional",
+        ),
     ],
 )
 def test_wrong_arguments(make, message):
@@ -151,6 +156,10 @@ def test_wrong_arguments(make, message):
         (lambda: Conv2D(2, padding="SAME"), r"[Gg]ot 'SAME'\. Did you mean 'same'\?"),
         (lambda: MaxPool2D(2, padding="Valid"), r"[Gg]ot 'Valid'\. Did you mean 'valid'\?"),
         (lambda: Residual([ReLU()], ReLU()), r'"auto" or a list of layers, got ReLU\(\)'),
+        (
+            lambda: Dense(2, init="glorot"),
+            r"unknown init 'glorot'\. Did you mean 'glorot_.*'\? Valid: he_normal",
+        ),
         (lambda: RandomShift(0.1), "It is in pixels, not a share of the image"),
     ],
 )
@@ -181,6 +190,14 @@ def test_values_that_are_close(make, message):
         ({"layers": ["relu"]}, r"layers\[0\] must be a layer or None, got 'relu' \(write ReLU\(\)\)"),
         ({"layers": [("stem", Conv2D(8))]}, r"\(write Conv2D\(filters=8, name='stem'\)\)"),
         ({"layers": ["passthrough"]}, r"\(write None\)"),
+        ({"layers": [[Conv2D(8), ReLU()]]}, r"write its layers flat, \[\*stack, \.\.\.\]"),
+        ({"data_format": "NCHW"}, r"Did you mean 'channels_first'\?"),
+        ({"data_format": "NHWC"}, r"Did you mean 'channels_last'\?"),
+        (
+            {"learning_rate": lambda epoch: 0.1},
+            r"StepDecay.*extends Schedule and defines rates\(self, t, memory",
+        ),
+        ({"init_from": {"0.weight": np.ones(3)}}, r"go into network_\.set_weights\(weights\)"),
     ],
 )
 def test_parameters_that_are_close(params, message):
@@ -234,6 +251,38 @@ def test_a_scorer_that_there_is_not():
     X, y = np.ones((4, 6, 6)), [0, 1, 0, 1]
     with pytest.raises(ValueError, match=message):
         ConvNetClassifier(scoring="acuracy").fit(X, y, X_val=X, y_val=y)
+
+
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (lambda: Conv2D(8, 3, init=np.zeros((8, 4, 3, 3))), "unknown init .* or a callable"),
+        (lambda: ConvNetClassifier(lenet5()).fit(np.ones((4, 8, 8)), [0, 1, 0, 1]), "needs .* 5x5 pixels"),
+        (
+            lambda: ConvNetClassifier(init_from={"w": np.ones((8, 8, 3, 3))}).fit(
+                np.ones((4, 8, 8)), [0, 1] * 2
+            ),
+            r"got .* network_\.set_weights",
+        ),
+    ],
+)
+def test_long_values_are_shown_without_their_middle(use, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        use()
+    assert " ... " in str(caught.value) and len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"learning_rate": type("Fast", (Schedule,), {})()}, r"Fast must define rates\(self, t, memory\)"),
+        ({"optimizer": type("Fast", (Optimizer,), {})()}, r"Fast must define formula\(self\)"),
+        ({"layers": [type("Square", (Layer,), {})()]}, r"Square must define lower.*Augment\(function\)"),
+    ],
+)
+def test_classes_that_do_not_define_what_they_must(params, message):
+    with pytest.raises(NotImplementedError, match=message):
+        ConvNetClassifier(**params).fit(np.ones((4, 6, 6)), [0, 1, 0, 1])
 
 
 def test_what_makes_objects_without_arguments_still_does():

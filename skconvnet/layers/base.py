@@ -8,7 +8,7 @@ import numpy as np
 
 from skconvnet._plan import Plan
 from skconvnet._types import Array, Pair, Shape
-from skconvnet._values import Value
+from skconvnet._values import Value, show
 from skconvnet.kernels.memory import Image
 
 
@@ -206,7 +206,11 @@ class Layer(Value):
         y : Image
             The output.
         """
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} must define lower(self, plan, x, places), which makes kernel calls: "
+            f"layers cannot be written in Python alone. A function that changes images goes into Augment(function), "
+            f"for training, or into sklearn.preprocessing.FunctionTransformer before the estimator."
+        )
 
 
 # The largest size, stride or padding: beyond any image, and safe from overflow.
@@ -225,7 +229,7 @@ def check_pair(owner: str, what: str, value: Any, smallest: int) -> Pair:
         )
         raise ValueError(
             f"{owner}: {what} must be an int of at least {smallest} or a pair (height, width) of them "
-            f"(and at most {LARGEST}), got {value!r}.{hint}"
+            f"(and at most {LARGEST}), got {show(value)}.{hint}"
         )
     return int(pair[0]), int(pair[1])
 

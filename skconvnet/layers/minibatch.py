@@ -1,6 +1,5 @@
 """Layers that change mini-batches in training, before any other layer sees them."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from skconvnet._plan import Plan
 from skconvnet._types import Array
-from skconvnet._values import check_numbers
+from skconvnet._values import check_function, check_numbers
 from skconvnet.kernels.memory import Image
 from skconvnet.layers.base import Layer
 
@@ -144,16 +143,7 @@ class Augment(Layer):
                 f"Augment: function must be a callable (X, rng) -> X, got {self.function!r}. It gets a "
                 f"mini-batch of images and a RandomState."
             )
-        try:
-            signature = inspect.signature(self.function)
-        except ValueError:  # of what is compiled
-            return
-        try:
-            signature.bind(None, None)
-        except TypeError as error:
-            raise TypeError(
-                f"Augment: function must be a function(X, rng), got {self.function!r}: {error}."
-            ) from None
+        check_function("Augment", "function", self.function, "X, rng")
 
     def apply(self, X: Array, rng: np.random.RandomState) -> Array:
         """Call the function and check what it returns.

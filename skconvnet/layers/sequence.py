@@ -5,7 +5,7 @@ from dataclasses import replace
 from numbers import Integral
 from typing import TypeAlias
 
-from skconvnet._values import suggest
+from skconvnet._values import show, suggest
 from skconvnet.layers.activation import ACTIVATIONS
 from skconvnet.layers.base import Layer
 
@@ -31,11 +31,15 @@ def name_layers(layers: Sequence[Layer | None]) -> Named:
         If a name comes twice.
     """
     if not isinstance(layers, (list, tuple)):
-        raise TypeError(f"layers must be a list of layers, such as [Conv2D(8), Dense(10)], got {layers!r}.")
+        raise TypeError(
+            f"layers must be a list of layers, such as [Conv2D(8), Dense(10)], got {show(layers)}."
+        )
     named, positions = [], {}
     for position, layer in enumerate(layers):
         if layer is not None and not isinstance(layer, Layer):
-            raise TypeError(f"layers[{position}] must be a layer or None, got {layer!r}{_correct(layer)}.")
+            raise TypeError(
+                f"layers[{position}] must be a layer or None, got {show(layer)}{_correct(layer)}."
+            )
         key = str(position) if layer is None or layer.name is None else layer.name
         if key in positions:
             raise ValueError(
@@ -58,6 +62,8 @@ def _correct(wrong: object) -> str:
         return f" (write {words[wrong]!r})"
     if isinstance(wrong, tuple) and len(wrong) == 2 and isinstance(wrong[1], Layer):
         return f" (write {replace(wrong[1], name=wrong[0])!r})"
+    if isinstance(wrong, (list, tuple)) and wrong and all(isinstance(layer, Layer) for layer in wrong):
+        return " (a list in the list: write its layers flat, [*stack, ...])"
     return ""
 
 
