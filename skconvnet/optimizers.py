@@ -416,7 +416,7 @@ class Lion(Optimizer):
         }
 
 
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, type[Optimizer]] = {
     "sgd": SGD,
     "adagrad": Adagrad,
     "adadelta": Adadelta,
