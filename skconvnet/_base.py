@@ -60,7 +60,7 @@ from skconvnet.optimizers import OPTIMIZERS, Optimizer, resolve_optimizer
 from skconvnet.schedules import Schedule
 
 # What to write instead of a parameter's value, {0}, that is of a certain kind and wrong.
-ADVICE = {
+ADVICE: dict[tuple[str, Any], str] = {
     ("n_threads", object): "None means one for each physical core that the process may use.",
     ("layers", Layer): "Wrap it in a list: [{0!r}].",
     ("layers", FunctionType): "Call it: {0.__name__}().",

@@ -62,10 +62,11 @@ SYNONYMS = {
 class Checked:
     """Says of arguments that a class does not take what to write instead."""
 
-    # What is said of too many positional arguments: {first} is the first of them, {rest} a call without it,
-    # {named} a call with keywords where they are due, {example} one with the first keyword. A call that the
-    # class refuses in turn is not there to be said.
-    _excess: ClassVar[str] = "takes {takes} by position: write {named}."
+    # What is said of too many positional arguments, the first of these that can be: {first} is the first of
+    # them, {named} a call with keywords where they are due, in the order of Keras, {rest} one without the
+    # first, as PyTorch's layers take what comes in, {example} one with the first keyword. There is no {rest}
+    # unless all are ints, and a call that the class refuses in turn is not there to be said.
+    _excess: ClassVar[tuple[str, ...]] = ("takes {takes} by position: write {named}.",)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         signature = inspect.signature(cls.__init__)
@@ -88,30 +89,43 @@ class Checked:
             return ""
         if leading and all(isinstance(value, Value) for value in args):
             return ask_for_list(owner, leading[0], args)
-        n, others = len(leading), [name for name in names if name not in leading and name != "name"]
+        others = [name for name in names if name not in leading and name != "name"]
         said = {
             "takes": " and ".join(leading) or "nothing",
             "first": repr(args[0]),
             "example": _write_call(owner, (), {p.name: p.default for p in own[:1]}),
         }
-        for way, positional, named in (
-            ("rest", args[1 : n + 1], {}),
-            ("named", args[:n], dict(zip(others, args[n:]))),
-        ):
+        orders = {"named": args, "rest": args[1:]} if all(type(v) is int for v in args) else {"named": args}
+        for way, values in orders.items():
             with suppress(TypeError, ValueError):
-                cls(*positional, **named)
-                said[way] = _write_call(owner, positional, named)
-        if "rest" in said and len(args) > n + 1:
-            said["rest"] += ", and what follows as keywords"
-        for excess in (cls._excess, Checked._excess):
+                said[way] = _write_call(owner, *cls._assign(len(leading), others, values, kwargs))
+        for excess in (*cls._excess, *Checked._excess):
             with suppress(KeyError):
                 return f"{owner} {excess.format(**said)}"
         return f"{owner} takes {said['takes']} by position."
 
+    @classmethod
+    def _assign(
+        cls, n: int, others: list[str], values: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Give n values by position and, as far as there are fields, each other to the first that takes it."""
+        positional, named = values[:n], dict(kwargs)
+        cls(*positional, **named)
+        for value in values[n : n + len(others)]:
+            for name in others:
+                if name not in named:
+                    with suppress(TypeError, ValueError):
+                        cls(*positional, **named, **{name: value})
+                        named[name] = value
+                        break
+            else:
+                raise ValueError(f"{cls.__name__} does not take {value!r}.")
+        return positional, named
+
 
 def _write_call(owner: str, positional: Sequence[Any], named: dict[str, Any]) -> str:
     """Write a call as in a program."""
-    shown = [*map(repr, positional), *(f"{name}={value!r}" for name, value in named.items())]
+    shown = [*map(show, positional), *(f"{name}={show(value)}" for name, value in named.items())]
     return f"{owner}({', '.join(shown)})"
 
 

@@ -40,7 +40,7 @@ class Optimizer(Value):
 
     _excess = (
         "takes no learning rate: set ConvNetClassifier(learning_rate={first}); its own fields are keywords: "
-        "{example}."
+        "{example}.",
     )
     decoupled: ClassVar[bool] = False  # whether weights decay by themselves, not through the gradient
 

@@ -209,7 +209,7 @@ class Layer(Value):
         raise NotImplementedError(
             f"{type(self).__name__} must define lower(self, plan, x, places), which makes kernel calls: "
             f"layers cannot be written in Python alone. A function that changes images goes into "
-            f"Augment(function), for training, or into sklearn.preprocessing.FunctionTransformer before the estimator."
+            f"Augment(function), for training, or into a FunctionTransformer before the estimator."
         )
 
 
