@@ -8,6 +8,7 @@ from skconvnet._files import load
 from skconvnet._onnx import to_onnx
 from skconvnet._regressor import ConvNetRegressor
 from skconvnet._transformer import ConvNetTransformer
+from skconvnet._values import explain_import
 from skconvnet._versions import __version__, show_versions
 from skconvnet.kernels import set_isa
 
@@ -41,10 +42,10 @@ _MODULES = (
 def __getattr__(name: str) -> ModuleType:
     """Import a public module, so that it is there after `import skconvnet` alone."""
     if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise explain_import(__name__, name, __dir__())
     return importlib.import_module(f"{__name__}.{name}")
 
 
 def __dir__() -> list[str]:
-    """Names with those of public modules that are not imported yet."""
-    return sorted({*globals(), *_MODULES})
+    """Public names, with modules that are not imported yet."""
+    return sorted([*__all__, *_MODULES])

@@ -3,11 +3,12 @@
 import difflib
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import FrozenInstanceError, dataclass, fields
 from numbers import Real
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, NoReturn, Self, TypeVar
 
 import numpy as np
 
@@ -57,6 +58,55 @@ SYNONYMS = {
     "It runs on the CPU: leave it out.": "device",
     "SiLU (swish) is not here; GELU is near it.": "swish silu",
 }
+
+# What other libraries call public things, by where they are here, or by what to say of them.
+ELSEWHERE = {
+    "skconvnet.layers.MaxPool2D": "MaxPooling2D",
+    "skconvnet.layers.AvgPool2D": "AveragePooling2D",
+    "skconvnet.layers.GlobalAvgPool2D": "GlobalAveragePooling2D AdaptiveAvgPool2d",
+    "skconvnet.layers.GlobalMaxPool2D": "GlobalMaxPooling2D AdaptiveMaxPool2d",
+    "skconvnet.layers.BatchNorm": "BatchNormalization BatchNorm1d BatchNorm2d",
+    "skconvnet.layers.LayerNorm": "LayerNormalization",
+    "skconvnet.layers.Dense": "Linear",
+    "skconvnet.layers.Standardize": "Normalization",
+    "skconvnet.layers.ZeroPad2D": "ZeroPadding2D",
+    "skconvnet.layers.RandomShift": "RandomTranslation",
+    "skconvnet.schedules.StepDecay": "StepLR",
+    "skconvnet.schedules.ExponentialDecay": "ExponentialLR",
+    "skconvnet.schedules.CosineDecay": "CosineAnnealingLR",
+    "skconvnet.schedules.OneCycle": "OneCycleLR",
+    "skconvnet.schedules.ReduceOnPlateau": "ReduceLROnPlateau",
+    "skconvnet.datasets.fetch_mnist": "load_mnist mnist",
+    "skconvnet.datasets.read_cifar10": "load_cifar10 cifar10",
+    "skconvnet.plotting.LearningCurveDisplay": "plot_learning_curve plot_learning_curves plot_history",
+    "skconvnet.architectures.lenet5": "lenet",
+    "ConvNetClassifier and ConvNetRegressor take their layers in a list.": "Sequential Model Module",
+}
+
+
+def guide_imports(module: str) -> None:
+    """Make a module say of names that it does not have where they are, or what they are here."""
+
+    def explain(name: str) -> NoReturn:
+        raise explain_import(module, name, sys.modules[module].__all__)
+
+    vars(sys.modules[module])["__getattr__"] = explain  # written out, it would have mypy know every name
+
+
+def explain_import(module: str, name: str, known: Iterable[str]) -> Exception:
+    """Give the error of a name that a module does not have, given those that it has.
+
+    It is an ImportError where it is known what was meant, since `from ... import` keeps the text of no other.
+    """
+    if not name.startswith("_"):
+        rooms = [module, *(f"skconvnet.{room}" for room in ("layers", "optimizers", "schedules"))]
+        public = [f"{room}.{own}" for room in rooms for own in getattr(sys.modules.get(room), "__all__", ())]
+        for place, words in (*dict.fromkeys(public, "").items(), *ELSEWHERE.items()):
+            room, _, own = place.rpartition(".")
+            if name.lower() in f"{own} {words}".lower().split():
+                remedy = place if " " in place else f"Write: from {room} import {own}."
+                return ImportError(f"{module} has no {name}. {remedy}", name=name)
+    return AttributeError(f"module {module!r} has no attribute {name!r}.{hint(name, known)}")
 
 
 class Checked:
@@ -108,7 +158,7 @@ class Checked:
     def _assign(
         cls, n: int, others: list[str], values: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Give n values by position and, as far as there are fields, each other to the first that takes it."""
+        """Give n values by position and, as far as there are fields, others to the first that takes them."""
         positional, named = values[:n], dict(kwargs)
         cls(*positional, **named)
         for value in values[n : n + len(others)]:

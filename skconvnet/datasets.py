@@ -13,6 +13,7 @@ from sklearn.datasets import fetch_openml
 from sklearn.utils import Bunch
 
 from skconvnet._types import Array, Path
+from skconvnet._values import guide_imports
 
 __all__ = ["fetch_mnist", "read_cifar10", "read_idx"]
 
@@ -270,3 +271,6 @@ class _ArrayUnpickler(pickle.Unpickler):
         if module == "numpy" and name in ("ndarray", "dtype"):
             return getattr(np, name)
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no batch of images needs")
+
+
+guide_imports(__name__)

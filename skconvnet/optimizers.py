@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, ClassVar
 
-from skconvnet._values import Value, check_numbers, suggest
+from skconvnet._values import Value, check_numbers, guide_imports, suggest
 
 __all__ = ["OPTIMIZERS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Lion", "Optimizer", "RMSprop"]
 
@@ -448,3 +448,6 @@ def resolve_optimizer(optimizer: str | Optimizer) -> Optimizer:
     if not isinstance(optimizer, str) or optimizer not in OPTIMIZERS:
         raise ValueError(f"unknown optimizer {optimizer!r}. {suggest(optimizer, OPTIMIZERS)}")
     return OPTIMIZERS[optimizer]()
+
+
+guide_imports(__name__)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skconvnet._types import Array
-from skconvnet._values import Value, check_numbers
+from skconvnet._values import Value, check_numbers, guide_imports
 
 __all__ = [
     "CosineDecay",
@@ -475,3 +475,6 @@ def resolve_schedule(learning_rate: float | Schedule) -> Schedule:
 def _anneal(first: float, last: float, share: Array) -> NDArray[np.float64]:
     """Give the rates on half a cosine from first to last, at shares of the way, and at its end beyond."""
     return last + (first - last) * (1 + np.cos(np.pi * np.minimum(share, 1))) / 2
+
+
+guide_imports(__name__)

@@ -1,7 +1,11 @@
 """Imports only point down: from the estimator to training, network, layers, kernels."""
 
 import ast
+import copy
+import doctest
 import importlib.util
+import inspect
+import pickle
 import pkgutil
 import subprocess
 import sys
@@ -10,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import skconvnet
+from skconvnet._values import ELSEWHERE
 
 PACKAGE = Path(importlib.util.find_spec("skconvnet._network").origin).parent
 
@@ -83,6 +88,7 @@ def test_public_modules_are_there_without_their_own_import():
     code = f"""
 import sys
 import skconvnet
+from skconvnet._values import ELSEWHERE
 late = ["architectures", "dask", "datasets", "plotting", "profile"]
 assert not any(f"skconvnet.{{name}}" in sys.modules for name in late)
 assert {rooms} <= set(dir(skconvnet)) and {{"ConvNetClassifier", "__version__"}} <= set(dir(skconvnet))
@@ -96,8 +102,56 @@ assert callable(skconvnet.dask.fit) and not {{"dask", "distributed", "matplotlib
 
 
 def test_a_misspelt_module():
-    with pytest.raises(AttributeError, match="^module 'skconvnet' has no attribute 'plotings'$"):
+    with pytest.raises(
+        AttributeError, match=r"^module 'skconvnet' has no attribute 'plotings'\. Did you mean 'plotting'\?$"
+    ):
         skconvnet.plotings  # noqa: B018
     assert not hasattr(skconvnet, "_base_") and not hasattr(skconvnet, "tests")
     with pytest.raises(ImportError, match="cannot import name 'plotings' from 'skconvnet'"):
         from skconvnet import plotings  # noqa: F401
+    assert sorted([*skconvnet.__all__, *skconvnet._MODULES]) == dir(skconvnet)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "remedy"),
+    [
+        ("layers", "MaxPooling2D", "Write: from skconvnet.layers import MaxPool2D."),
+        ("layers", "Conv2d", "Write: from skconvnet.layers import Conv2D."),
+        ("layers", "BatchNormalization", "Write: from skconvnet.layers import BatchNorm."),
+        ("layers", "ReLu", "Write: from skconvnet.layers import ReLU."),
+        ("layers", "Normalization", "Write: from skconvnet.layers import Standardize."),
+        ("layers", "Adam", "Write: from skconvnet.optimizers import Adam."),
+        ("", "Dropout", "Write: from skconvnet.layers import Dropout."),
+        ("", "fetch_mnist", "Write: from skconvnet.datasets import fetch_mnist."),
+        ("", "ConvnetClassifier", "Write: from skconvnet import ConvNetClassifier."),
+        ("", "Sequential", "ConvNetClassifier and ConvNetRegressor take their layers in a list."),
+        ("optimizers", "adam", "Write: from skconvnet.optimizers import Adam."),
+        ("schedules", "StepLR", "Write: from skconvnet.schedules import StepDecay."),
+        ("datasets", "load_mnist", "Write: from skconvnet.datasets import fetch_mnist."),
+        ("plotting", "plot_learning_curves", "Write: from skconvnet.plotting import LearningCurveDisplay."),
+    ],
+)
+def test_names_of_other_libraries(module, name, remedy):
+    module = ".".join(["skconvnet", module]).rstrip(".")
+    with pytest.raises(ImportError) as caught:
+        exec(f"from {module} import {name}", {})
+    assert str(caught.value) == f"{module} has no {name}. {remedy}"
+
+
+def test_names_of_other_libraries_mean_public_ones():
+    for place, words in ELSEWHERE.items():
+        if " " not in place:
+            room, _, own = place.rpartition(".")
+            names = importlib.import_module(room).__all__
+            assert own in names and not {*words.split()} & {*names}
+
+
+@pytest.mark.parametrize("module", ["layers", "optimizers", "schedules", "datasets", "plotting"])
+def test_modules_that_guide_are_modules_still(module):
+    module = importlib.import_module(f"skconvnet.{module}")
+    assert not hasattr(module, "__wrapped__") and not hasattr(module, "colour")
+    with pytest.raises(AttributeError, match=f"has no attribute '{module.__all__[0]}_'. Did you mean"):
+        getattr(module, f"{module.__all__[0]}_")
+    assert inspect.getmodule(module.__getattr__) and doctest.DocTestFinder().find(module)
+    thing = getattr(module, module.__all__[-1])
+    assert pickle.loads(pickle.dumps(thing)) is thing is copy.deepcopy(thing)

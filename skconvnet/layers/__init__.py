@@ -1,5 +1,6 @@
 """Layers: the values that a network is written with."""
 
+from skconvnet._values import guide_imports
 from skconvnet.layers.activation import (
     ELU,
     GELU,
@@ -70,3 +71,5 @@ __all__ = [
     "Tanh",
     "ZeroPad2D",
 ]
+
+guide_imports(__name__)
