@@ -41,7 +41,7 @@ from skconvnet._sklearn_compat import (
 )
 from skconvnet._training import Patience, Trainer, pass_epoch, train
 from skconvnet._types import Array, Record, Shape, Show
-from skconvnet._values import Checked, check_keywords, guess, hint, show
+from skconvnet._values import Checked, check_function, check_keywords, guess, hint, show
 from skconvnet._warnings import warn
 from skconvnet.layers import (
     Conv2D,
@@ -426,6 +426,9 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
                 f"{type(self).__name__}: there is no scoring {self.scoring!r}.{hint(self.scoring, names)} "
                 f"sklearn.metrics.get_scorer_names() lists all."
             )
+        if isinstance(self.scoring, FunctionType):
+            remedy = " Of a metric(y_true, y_pred), sklearn.metrics.make_scorer makes one."
+            check_function(type(self).__name__, "scoring", self.scoring, "estimator, X, y", remedy)
         return check_scoring(self, self.scoring)
 
     @contextmanager

@@ -265,6 +265,15 @@ def test_fit_has_the_signature_that_metadata_are_routed_by():
     assert asked == {"sample_weight": True, "X_val": True, "y_val": "other", "sample_weight_val": None}
 
 
+def test_a_metric_is_no_scorer():
+    message = (
+        r"^ConvNetClassifier: scoring must be a function\(estimator, X, y\), .*: too many .*make_scorer"
+    )
+    X, y = np.ones((4, 6, 6)), [0, 1, 0, 1]
+    with pytest.raises(TypeError, match=message):
+        ConvNetClassifier(scoring=lambda y_true, y_pred: 1.0).fit(X, y, X_val=X, y_val=y)
+
+
 def test_a_scorer_that_there_is_not():
     message = (
         r"^ConvNetClassifier: there is no scoring 'acuracy'\. Did you mean 'accuracy'\? "
