@@ -507,8 +507,8 @@ class BaseConvNet(FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMi
             network = Network(self._get_layers(shape), shape, n_outputs, dtype, self.freeze or ())
         except ValueError as error:
             if isinstance(error.__context__, ShapeError):
-                hint = suggest_channels_first(self.input_shape_, self._data_format)
-                raise ValueError(f"{error}{hint}") from None
+                advice = suggest_channels_first(self.input_shape_, self._data_format)
+                raise ValueError(f"{error}{advice}") from None
             raise
         network.initialize(rng)
         return Trainer(network, resolve_optimizer(self.optimizer), rng, self._make_loss())

@@ -273,8 +273,10 @@ def check_numbers(owner: object, **intervals: str) -> None:
 
 def check_function(owner: str, what: str, function: Any, arguments: str, remedy: str = "") -> None:
     """Require a function of so many arguments, "X, rng"; what is compiled may not say how many it has."""
+    # the signature of an object lacks the first argument of a __call__ that is a staticmethod
+    called = function if isinstance(function, type) or inspect.isroutine(function) else function.__call__
     try:
-        inspect.signature(function).bind(*arguments.split(", "))
+        inspect.signature(called).bind(*arguments.split(", "))
     except ValueError:
         return
     except TypeError as error:

@@ -305,7 +305,7 @@ class TestFilters:
         assert display.colorbar_ is None
 
     def test_refuses_layers_without_filters(self, clf):
-        with pytest.raises(ValueError, match="layer 'block' has no filters. Valid: .*stem"):
+        with pytest.raises(ValueError, match="layer 'block' has no filters. .*Valid: .*stem"):
             FiltersDisplay.from_estimator(clf, layer="block")
         with pytest.raises(ValueError, match="no layer 'stm'.*Did you mean 'stem'"):
             FiltersDisplay.from_estimator(clf, layer="stm")

@@ -266,9 +266,7 @@ def test_fit_has_the_signature_that_metadata_are_routed_by():
 
 
 def test_a_metric_is_no_scorer():
-    message = (
-        r"^ConvNetClassifier: scoring must be a function\(estimator, X, y\), .*: too many .*make_scorer"
-    )
+    message = r"^ConvNetClassifier: scoring must be a function\(estimator, X, y\), .*: too many .*make_scorer"
     X, y = np.ones((4, 6, 6)), [0, 1, 0, 1]
     with pytest.raises(TypeError, match=message):
         ConvNetClassifier(scoring=lambda y_true, y_pred: 1.0).fit(X, y, X_val=X, y_val=y)
