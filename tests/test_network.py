@@ -147,6 +147,7 @@ NETWORKS = [
     ((2, 7, 6), [Conv2D(3, padding=1), ZeroPad2D(1), Conv2D(3, padding=1), Tanh(), ZeroPad2D((1, 0))]),
     ((2, 7, 6), [Rescaling(0.5, -1), Conv2D(4, padding=1), Rescaling(2), Conv2D(3, padding="same")]),
     ((5,), [Rescaling(0.1, offset=3), Dense(4), Rescaling(-1), Tanh()]),
+    ((2, 6, 6), [Conv2D(3), Rescaling(0), Dense(4)]),  # gradients that are 0
     ((2, 7, 6), [LayerNorm(), Conv2D(4, padding=1), LayerNorm(scale=False, epsilon=0.1), MaxPool2D()]),
     ((2, 7, 6), [Conv2D(4, padding="same"), LayerNorm(center=False), GELU(), Conv2D(3, padding=1)]),
     ((2, 7, 6), [BatchNorm(), LayerNorm(), Dense(19), LayerNorm(scale=False, center=False), Dense(4)]),
@@ -245,6 +246,24 @@ def check_loss_gradients(network, rng, X, target, weight, loss):
         return network.loss(X, target, weight, loss=loss)[0]
 
     check_gradients(network, rng, X, dx, dparams, measure)
+
+
+@pytest.mark.parametrize("places", [slice(None), slice(0, None, 2), slice(1, None, 2)], ids=str)
+@pytest.mark.parametrize("key", ["0.weight", "0.bias", "1.weight", "1.bias", "output.bias", "dx"])
+def test_gradients_that_are_wrongly_0_are_found(monkeypatch, key, places):
+    network = build((3, 7, 6), [Conv2D(5, connections=TABLE, activation="tanh"), BatchNorm()])
+
+    def wipe(*args, **options):
+        loss, dx, dparams = Network.loss(network, *args, **options)
+        {**network.split(dparams), "dx": dx}[key].flat[places] = 0
+        return loss, dx, dparams
+
+    rng = np.random.RandomState(1)
+    samples = rng.standard_normal((19, 3, 7, 6)), rng.randint(0, 3, 19), np.ones(19)
+    check_loss_gradients(network, rng, *samples, CROSS_ENTROPY)
+    monkeypatch.setattr(network, "loss", wipe)
+    with pytest.raises(AssertionError):
+        check_loss_gradients(network, rng, *samples, CROSS_ENTROPY)
 
 
 @pytest.mark.parametrize("shape, layers", NETWORKS, ids=str)
