@@ -31,7 +31,7 @@ def run(model, X):
 
 def assert_close(ours, theirs):
     assert ours.shape == theirs.shape and theirs.dtype == np.float32
-    np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-5 * max(1, np.abs(ours).max()))
+    np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-5)
 
 
 def export(estimator, path):
