@@ -362,13 +362,19 @@ def test_dask_is_an_extra(monkeypatch):
 
 
 def test_grid_search_on_a_cluster(client):
-    search = GridSearchCV(make(max_iter=2), {"layers__0__filters": [2, 4]}, cv=2)
-    expected = clone(search).fit(X, Y)
-    with client.as_current(), joblib.parallel_config("dask"):
-        search.fit(X, Y)
-    np.testing.assert_array_equal(
-        search.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"]
+    search = GridSearchCV(
+        make(max_iter=2),
+        {"layers__0__filters": [2, 4]},
+        scoring=lambda clf, X, y: {"accuracy": clf.score(X, y), "process": os.getpid()},
+        refit="accuracy",
+        cv=2,
+        error_score="raise",
     )
+    expected = clone(search).fit(X, Y).cv_results_
+    with client.as_current(), joblib.parallel_config("dask"):
+        found = search.fit(X, Y).cv_results_
+    np.testing.assert_array_equal(found["mean_test_accuracy"], expected["mean_test_accuracy"])
+    assert {*found["split0_test_process"], *found["split1_test_process"]} <= {*client.run(os.getpid).values()}
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.float32])

@@ -3,6 +3,9 @@
 Images go where a tool lets them through, rows with `input_shape` elsewhere.
 """
 
+import os
+import threading
+
 import distributed
 import joblib
 import numpy as np
@@ -181,22 +184,30 @@ class TestSearches:
 class TestBackends:
     GRID = {"layers__stem__filters": [2, 3], "learning_rate": [0.01, StepDecay(0.02, 8)]}
 
-    @pytest.fixture
-    def expected(self):
-        return self.search()
+    def search(self, locate, n_jobs=None):
+        """The scores, and all numbers that locate gave where they were taken."""
+        search = GridSearchCV(
+            make(max_iter=2, n_threads=None),
+            self.GRID,
+            scoring=lambda clf, X, y: {"accuracy": clf.score(X, y), "place": locate()},
+            refit=False,
+            cv=2,
+            n_jobs=n_jobs,
+            error_score="raise",
+        ).fit(X, Y)
+        results = search.cv_results_
+        return results["mean_test_accuracy"], {*results["split0_test_place"], *results["split1_test_place"]}
 
-    def search(self, n_jobs=None):
-        clf = make(max_iter=2, n_threads=None)
-        search = GridSearchCV(clf, self.GRID, cv=2, n_jobs=n_jobs, error_score="raise").fit(X, Y)
-        return search.cv_results_["mean_test_score"]
-
-    @pytest.mark.parametrize("backend", ["loky", "threading"])
-    def test_the_same_scores(self, expected, backend):
+    @pytest.mark.parametrize("backend, locate", [("loky", os.getpid), ("threading", threading.get_ident)])
+    def test_the_same_scores(self, backend, locate):
+        expected, here = self.search(locate)
         with joblib.parallel_config(backend=backend):
-            np.testing.assert_array_equal(self.search(n_jobs=2), expected)
+            scores, places = self.search(locate, n_jobs=2)
+        np.testing.assert_array_equal(scores, expected)
+        assert here == {locate()} and not places & here
 
     @pytest.mark.filterwarnings("ignore")  # dask's own
-    def test_dask(self, expected):
+    def test_dask(self):
         with (
             distributed.LocalCluster(
                 n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
@@ -204,7 +215,9 @@ class TestBackends:
             distributed.Client(cluster),
             joblib.parallel_config(backend="dask"),
         ):
-            np.testing.assert_array_equal(self.search(n_jobs=2), expected)
+            scores, places = self.search(lambda: id(distributed.get_worker()), n_jobs=2)
+            assert places == {id(worker) for worker in cluster.workers.values()}
+        np.testing.assert_array_equal(scores, self.search(lambda: 0)[0])
 
     def test_processes_share_the_processors(self):
         search = GridSearchCV(
