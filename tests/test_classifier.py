@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from skconvnet import ConvNetClassifier
-from skconvnet.layers import Conv2D, Dense, Flatten, MaxPool2D, Output, Standardize
+from skconvnet.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, MaxPool2D, Output, Standardize
 from skconvnet.optimizers import SGD
 
 LAYERS = [Conv2D(4, padding="same", activation="relu", name="stem"), MaxPool2D()]
@@ -539,6 +539,18 @@ def test_many_python_threads_predict_with_one_estimator():
     with ThreadPoolExecutor(8) as pool:
         for p in pool.map(lambda _: clf.predict_proba(X), range(64)):
             np.testing.assert_array_equal(p, expected)
+
+
+def test_many_python_threads_fit_at_once():
+    X, y = make_images(n=150)
+    layers = [Conv2D(4, activation="relu"), BatchNorm(), MaxPool2D(), Dropout(0.3)]
+    estimators = [make_classifier(layers=layers, n_threads=2, random_state=seed) for seed in range(8)]
+    expected = [clone(clf).fit(X, y) for clf in estimators]
+    with ThreadPoolExecutor(8) as pool:
+        fitted = list(pool.map(lambda clf: clf.fit(X, y), estimators))
+    for clf, alone in zip(fitted, expected):
+        np.testing.assert_array_equal(clf.network_.params, alone.network_.params)
+        assert clf.loss_curve_ == alone.loss_curve_
 
 
 def test_scikit_learn_tools():
