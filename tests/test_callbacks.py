@@ -99,6 +99,10 @@ def test_a_callback_stops_a_fit():
     clf = make(max_iter=9).set_callbacks(recorder).fit(X, y)
     assert clf.n_iter_ == 2 and recorder.list_calls("fit")[-2:] == ["end", "teardown"]
     np.testing.assert_array_equal(clf.predict_proba(X), make(max_iter=2).fit(X, y).predict_proba(X))
+    # early stopping ends its last epoch, too
+    recorder = Recorder()
+    clf = make(max_iter=9, early_stopping=True, n_iter_no_change=1, tol=100.0).set_callbacks(recorder)
+    assert clf.fit(X, y).n_iter_ == 2 and recorder.list_calls("epoch") == ["begin", "end"] * 2
     # with early stopping, the weights of the best epoch so far stay
     clf = make(max_iter=9, early_stopping=True, learning_rate=0.3).set_callbacks(Recorder(stop_after=4))
     clf.fit(X, y)

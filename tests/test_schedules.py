@@ -142,8 +142,8 @@ def test_a_plateau_watches_the_validation_loss():
     schedule = ReduceOnPlateau(0.5, factor=0.5, patience=0)
     run_epoch = trainer.prepare(X, Y, np.ones(40), 10, schedule, True, 1)
     history = []
-    losses = iter([3.0, 2.0, 2.0, 1.0])
-    train(trainer, lambda show: {**run_epoch(), "valid_loss": next(losses)}, 4, history, 0, False)
+    losses = iter([{"train_loss": 4 - k, "valid_loss": loss} for k, loss in enumerate([3.0, 2.0, 2.0, 1.0])])
+    train(trainer, lambda show: {**run_epoch(), **next(losses)}, 4, history, 0, False)
     assert [record["learning_rate"] for record in history] == [0.5, 0.5, 0.5, 0.25]
     copy = trainer.copy()
     copy.follow({"train_loss": 5.0})

@@ -137,6 +137,16 @@ def test_a_scorer_that_gives_no_number_is_refused(score):
         make(scoring=lambda clf, X, y: score).fit(X, y, X_val=X_val, y_val=y_val)
 
 
+def test_the_best_epoch_is_the_first_of_the_highest_score():
+    def fit(scores):
+        options = {"scoring": lambda clf, X, y: scores.pop(0), "max_iter": len(scores), "tol": 0.1}
+        return make(early_stopping=True, **options).fit(X, y)
+
+    clf = fit([0.5, 0.9, 0.9, 0.85])
+    assert clf.best_iter_ == 2 and clf.n_iter_ == 4
+    np.testing.assert_array_equal(clf.network_.params, fit([0.5, 0.9]).network_.params)
+
+
 def test_a_score_that_is_nan_is_worse_than_any():
     scores = iter([np.nan, 0.5, 0.9, np.nan, 0.7])
     clf = make(early_stopping=True, scoring=lambda clf, X, y: next(scores), max_iter=5).fit(X, y)
@@ -199,15 +209,21 @@ def test_the_split_is_stratified_drawn_from_random_state_and_not_trained_on(monk
     weight = (np.arange(400) % 2).astype(float)
     make(**options).fit(X, y, weight)
     assert (splits[-1].rows % 2 == 1).all() and len(splits[-1].rows) == 50
+    # those of the split-off samples count in the validation loss
+    weight = np.random.default_rng(0).random(400)
+    clf, rows = make(**options).fit(X, y, weight), splits[-1].rows
+    expected = log_loss(y[rows], clf.predict_proba(X[rows]), sample_weight=weight[rows])
+    assert clf.history_[clf.best_iter_ - 1]["valid_loss"] == pytest.approx(expected, rel=1e-9)
 
 
 def test_plateaus_are_those_of_the_validation_loss():
     schedule = ReduceOnPlateau(0.05, factor=0.5, patience=1)
     clf = make(learning_rate=schedule, max_iter=30).fit(X, y, X_val=X_val, y_val=y_val)
+    memories = [schedule.start()]
+    for loss in clf.validation_loss_curve_:
+        memories.append(schedule.follow(memories[-1], loss))
     rates = [record["learning_rate"] for record in clf.history_]
-    curve = clf.validation_loss_curve_
-    drops = [k for k in range(1, 30) if rates[k] < rates[k - 1]]
-    assert drops and all(curve[k - 1] > min(curve[: k - 1]) for k in drops)
+    assert rates == [memory.rate for memory in memories[:-1]] and rates[-1] < rates[0]
 
 
 @pytest.mark.parametrize("optimizer", ["adam", SGD(momentum=0.9)])
@@ -234,6 +250,16 @@ def test_curves_have_a_gap_where_nothing_was_validated():
     for curve, name in ((clf.validation_loss_curve_, "valid_loss"), (clf.validation_scores_, "valid_score")):
         expected = [record[name] for record in clf.history_[2:4]]
         np.testing.assert_array_equal(curve, [np.nan, np.nan, *expected, np.nan])
+
+
+def test_going_on_that_fails_leaves_the_model_and_its_history():
+    clf = make(warm_start=True, max_iter=2).fit(X, y)
+    params, history = clf.network_.params.copy(), list(clf.history_)
+    scores = [0.5]  # and none after another epoch
+    with pytest.raises(IndexError):
+        clf.set_params(scoring=lambda clf, X, y: scores.pop()).fit(X, y, X_val=X_val, y_val=y_val)
+    assert clf.history_ == history and clf.n_iter_ == 2
+    np.testing.assert_array_equal(clf.network_.params, params)
 
 
 def test_what_cannot_be_gone_on_with_is_refused():
