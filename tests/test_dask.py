@@ -21,7 +21,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 import skconvnet.dask
-from skconvnet import ConvNetClassifier, ConvNetRegressor, ConvNetTransformer
+from skconvnet import ConvNetClassifier, ConvNetRegressor, ConvNetTransformer, kernels
+from skconvnet._network import Network
 from skconvnet.layers import Augment, BatchNorm, Conv2D, Dense, Dropout, MaxPool2D, Mixup, Standardize
 from skconvnet.optimizers import SGD
 
@@ -359,6 +360,22 @@ def test_dask_is_an_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ImportError, match=r"pip install skconvnet\[dask\]"):
         skconvnet.dask.fit(make(), X, Y)
+
+
+@pytest.mark.parametrize("n_threads, expected", [(None, 3), (2, 2)])
+def test_a_worker_uses_its_threads_unless_told_how_many(monkeypatch, n_threads, expected):
+    counts, make_workspace = [], Network.make_workspace
+
+    def spy(self, program, n_threads, batch_size=0):
+        counts.append(n_threads)
+        return make_workspace(self, program, n_threads, batch_size)
+
+    monkeypatch.setattr(Network, "make_workspace", spy)
+    monkeypatch.setenv("SKCONVNET_NUM_THREADS", "1")
+    with distributed.Client(processes=False, n_workers=1, threads_per_worker=3, dashboard_address=":0") as c:
+        skconvnet.dask.fit(make(n_threads=n_threads, max_iter=1), X, Y, client=c)
+    # this process, which takes the steps, then the worker
+    assert counts == [kernels.count_threads(n) for n in (n_threads, expected)]
 
 
 def test_grid_search_on_a_cluster(client):

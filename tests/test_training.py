@@ -235,7 +235,7 @@ def test_parts_of_a_batch_make_its_step(clip_norm, dtype):
     other = trainer.copy()
     trainer.prepare_steps(2, 0.1, clip_norm)(gradients, 0.5)
     other.prepare(X, y, weight, 100, 0.5, False, 2, 0.1, clip_norm)()
-    np.testing.assert_allclose(network.params, other.network.params, rtol=1e-3, atol=1000 * tolerance)
+    np.testing.assert_allclose(network.params, other.network.params, rtol=tolerance, atol=tolerance)
     assert trainer.steps[0] == other.steps[0] == 1
 
 
