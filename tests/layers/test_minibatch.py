@@ -230,8 +230,9 @@ class TestAugment:
 
     @pytest.mark.parametrize("behind", [[], [Mixup(0.7)]], ids=str)
     def test_the_network_trains_on_what_the_function_returns(self, behind):
-        augmented = make_classifier(Augment(double), Augment(double), *behind).fit(X, y)
-        assert_same_training(augmented, make_classifier(None, *behind).fit(4 * X, y))
+        brighten = Augment(lambda images, rng: images + 1)  # not the same as before double
+        augmented = make_classifier(Augment(double), brighten, *behind).fit(X, y)
+        assert_same_training(augmented, make_classifier(None, *behind).fit(2 * X + 1, y))
         # numbers of outputs, which have a score of their own
         regs = [
             ConvNetRegressor([*ahead, *behind, Dense(4)], max_iter=2, batch_size=20, random_state=0)
