@@ -3,12 +3,12 @@
 import importlib
 from types import ModuleType
 
+from skconvnet._advice import explain_import
 from skconvnet._classifier import ConvNetClassifier
 from skconvnet._files import load
 from skconvnet._onnx import to_onnx
 from skconvnet._regressor import ConvNetRegressor
 from skconvnet._transformer import ConvNetTransformer
-from skconvnet._values import explain_import
 from skconvnet._versions import __version__, show_versions
 from skconvnet.kernels import set_isa
 

@@ -16,6 +16,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
 
 from skconvnet import kernels
+from skconvnet._advice import Checked, check_function, check_keywords, guess, hint, show
 from skconvnet._files import FileMixin
 from skconvnet._images import (
     channels_first,
@@ -41,7 +42,6 @@ from skconvnet._sklearn_compat import (
 )
 from skconvnet._training import Patience, Trainer, pass_epoch, train
 from skconvnet._types import Array, Record, Shape, Show
-from skconvnet._values import Checked, check_function, check_keywords, guess, hint, show
 from skconvnet._warnings import warn
 from skconvnet.layers import (
     Conv2D,

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from skconvnet._advice import suggest
 from skconvnet._types import Array, Fields
-from skconvnet._values import Value, check_numbers, suggest
+from skconvnet._values import Value, check_numbers
 
 CLASS_LOSSES = {"cross_entropy", "binary_cross_entropy", "squared_error", "absolute_error"}
 NUMBER_LOSSES = {"squared_error", "absolute_error", "huber"}

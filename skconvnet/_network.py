@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from skconvnet import kernels
+from skconvnet._advice import show
 from skconvnet._images import arrange_axes, show_images
 from skconvnet._losses import CROSS_ENTROPY, Loss, measure_precisions
 from skconvnet._plan import Plan
 from skconvnet._types import Array, Shape
-from skconvnet._values import show
 from skconvnet.kernels.memory import Image
 from skconvnet.kernels.pixels import compile_for_pixels
 from skconvnet.layers import Augment, Layer, Mixup, Output, Rescaling, ShapeError, Standardize

@@ -7,7 +7,8 @@ layers that a user passed in are never changed.
 from dataclasses import fields, replace
 from typing import Any, Self
 
-from skconvnet._values import Value, hint, show, suggest
+from skconvnet._advice import hint, show, suggest
+from skconvnet._values import Value
 from skconvnet.layers.sequence import name_layers
 from skconvnet.optimizers import OPTIMIZERS, Optimizer, resolve_optimizer
 

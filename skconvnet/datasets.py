@@ -12,8 +12,8 @@ import numpy as np
 from sklearn.datasets import fetch_openml
 from sklearn.utils import Bunch
 
+from skconvnet._advice import guide_imports
 from skconvnet._types import Array, Path
-from skconvnet._values import guide_imports
 
 __all__ = ["fetch_mnist", "read_cifar10", "read_idx"]
 

@@ -18,8 +18,8 @@ of weights that one filter has, fan_out the kernel's area times the filters.
 import numpy as np
 from numpy.typing import NDArray
 
+from skconvnet._advice import check_function, hint, show
 from skconvnet._types import Array, Initializer, Shape
-from skconvnet._values import check_function, hint, show
 
 __all__ = ["INITIALIZERS", "draw"]
 

@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, ClassVar
 
-from skconvnet._values import Value, check_numbers, guide_imports, suggest
+from skconvnet._advice import guide_imports, suggest
+from skconvnet._values import Value, check_numbers
 
 __all__ = ["OPTIMIZERS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Lion", "Optimizer", "RMSprop"]
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skconvnet._advice import guide_imports
 from skconvnet._types import Array
-from skconvnet._values import Value, check_numbers, guide_imports
+from skconvnet._values import Value, check_numbers
 
 __all__ = [
     "CosineDecay",

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 import skconvnet
-from skconvnet._values import ELSEWHERE
+from skconvnet._advice import ELSEWHERE
 
 PACKAGE = Path(importlib.util.find_spec("skconvnet._network").origin).parent
 
 # From the ground up: a room imports from lower floors, and, within a folder, from its neighbours.
 FLOORS = [
-    {"_types", "_warnings"},
+    {"_types", "_warnings", "_advice"},
     {"kernels"},
     {"_values", "_sklearn_compat", "_images", "_progress"},
     {"_losses", "datasets", "initializers", "_plan", "optimizers", "schedules"},
@@ -88,7 +88,7 @@ def test_public_modules_are_there_without_their_own_import():
     code = f"""
 import sys
 import skconvnet
-from skconvnet._values import ELSEWHERE
+from skconvnet._advice import ELSEWHERE
 late = ["architectures", "dask", "datasets", "plotting", "profile"]
 assert not any(f"skconvnet.{{name}}" in sys.modules for name in late)
 assert {rooms} <= set(dir(skconvnet)) and {{"ConvNetClassifier", "__version__"}} <= set(dir(skconvnet))

@@ -1,6 +1,6 @@
 """Layers: the values that a network is written with."""
 
-from skconvnet._values import guide_imports
+from skconvnet._advice import guide_imports
 from skconvnet.layers.activation import (
     ELU,
     GELU,

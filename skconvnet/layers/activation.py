@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from skconvnet._advice import suggest
 from skconvnet._plan import Plan
-from skconvnet._values import check_numbers, suggest
+from skconvnet._values import check_numbers
 from skconvnet.kernels.memory import Image
 from skconvnet.layers.base import Layer
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from skconvnet._advice import show
 from skconvnet._plan import Plan
 from skconvnet._types import Array, Pair, Shape
-from skconvnet._values import Value, show
+from skconvnet._values import Value
 from skconvnet.kernels.memory import Image
 
 

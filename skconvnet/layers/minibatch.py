@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from skconvnet._advice import check_function
 from skconvnet._plan import Plan
 from skconvnet._types import Array
-from skconvnet._values import check_function, check_numbers
+from skconvnet._values import check_numbers
 from skconvnet.kernels.memory import Image
 from skconvnet.layers.base import Layer
 

@@ -6,9 +6,9 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from skconvnet._advice import ask_for_list
 from skconvnet._plan import Plan
 from skconvnet._types import Array, Shape
-from skconvnet._values import ask_for_list
 from skconvnet.kernels.branch import Addition, Fork
 from skconvnet.kernels.memory import Image
 from skconvnet.layers.base import Layer, ShapeError, describe_shape

@@ -5,7 +5,7 @@ from dataclasses import replace
 from numbers import Integral
 from typing import TypeAlias
 
-from skconvnet._values import show, suggest
+from skconvnet._advice import show, suggest
 from skconvnet.layers.activation import ACTIVATIONS
 from skconvnet.layers.base import Layer
 

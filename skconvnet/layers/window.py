@@ -2,8 +2,8 @@
 
 from typing import Any, Literal
 
+from skconvnet._advice import hint
 from skconvnet._types import Padding, Pair, Shape, Sides, Size
-from skconvnet._values import hint
 from skconvnet.layers.base import ShapeError, check_pair, format_size
 
 # The most pixels that a layer may make of a channel: a block of them would take gigabytes.

@@ -1,6 +1,6 @@
 """Pictures of fitted estimators, after scikit-learn's displays; they need matplotlib."""
 
-from skconvnet._values import guide_imports
+from skconvnet._advice import guide_imports
 from skconvnet.plotting.curves import LearningCurveDisplay
 from skconvnet.plotting.diagram import NetworkDisplay
 from skconvnet.plotting.images import FeatureMapsDisplay, FiltersDisplay

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from skconvnet._advice import suggest
 from skconvnet._base import BaseConvNet
 from skconvnet._types import Array, Shape
-from skconvnet._values import suggest
 from skconvnet.plotting.base import Display, Panels, number_tiles, show_image, tile
 
 if TYPE_CHECKING:
