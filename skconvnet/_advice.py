@@ -67,6 +67,8 @@ ELSEWHERE = {
     "skconvnet.layers.Standardize": "Normalization",
     "skconvnet.layers.ZeroPad2D": "ZeroPadding2D",
     "skconvnet.layers.RandomShift": "RandomTranslation",
+    "skconvnet.optimizers.Adam": "adam",
+    "skconvnet.optimizers.SGD": "sgd",
     "skconvnet.schedules.StepDecay": "StepLR",
     "skconvnet.schedules.ExponentialDecay": "ExponentialLR",
     "skconvnet.schedules.CosineDecay": "CosineAnnealingLR",
@@ -92,14 +94,16 @@ def guide_imports(module: str) -> None:
 def explain_import(module: str, name: str, known: Iterable[str]) -> Exception:
     """Give the error of a name that a module does not have, given those that it has.
 
-    It is an ImportError where it is known what was meant, since `from ... import` keeps the text of no other.
+    It is an ImportError where it is known what was meant, since `from ... import` keeps the text of no other;
+    but not for words such as "relu", which pickle looks for in all modules if it is a function without one.
     """
     if not name.startswith("_"):
+        fold = str if name.islower() else str.lower
         rooms = [module, *(f"skconvnet.{room}" for room in ("layers", "optimizers", "schedules"))]
         public = [f"{room}.{own}" for room in rooms for own in getattr(sys.modules.get(room), "__all__", ())]
         for place, words in (*dict.fromkeys(public, "").items(), *ELSEWHERE.items()):
             room, _, own = place.rpartition(".")
-            if name.lower() in f"{own} {words}".lower().split():
+            if fold(name) in fold(f"{own} {words}").split():
                 remedy = place if " " in place else f"Write: from {room} import {own}."
                 return ImportError(f"{module} has no {name}. {remedy}", name=name)
     return AttributeError(f"module {module!r} has no attribute {name!r}.{hint(name, known)}")

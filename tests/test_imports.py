@@ -146,6 +146,16 @@ def test_names_of_other_libraries_mean_public_ones():
             assert own in names and not {*words.split()} & {*names}
 
 
+def test_functions_of_other_libraries_can_be_looked_for():
+    """As pickle does in all modules for a function that has no module of its own."""
+
+    def relu(x):
+        return x
+
+    relu.__module__ = None
+    assert pickle.whichmodule(relu, "relu") == "__main__"
+
+
 @pytest.mark.parametrize("module", ["layers", "optimizers", "schedules", "datasets", "plotting"])
 def test_modules_that_guide_are_modules_still(module):
     module = importlib.import_module(f"skconvnet.{module}")
