@@ -37,6 +37,7 @@ class Recorder:
         self.stop_after, self.fail_after, self.error = stop_after, fail_after, error
 
     def setup(self, estimator, context):
+        self.n_epochs = context.max_subtasks
         self.calls.append(("setup", context.task_name))
 
     def teardown(self, estimator, context):
@@ -69,6 +70,7 @@ def test_a_task_an_epoch(Estimator):
         ("end", "fit"),
         ("teardown", "fit"),
     ]
+    assert recorder.n_epochs == 3
     assert recorder.given[0] is X and recorder.given[1] is y
     assert recorder.given[2].keys() == {"sample_weight"} and recorder.given[2]["sample_weight"] is weight
 

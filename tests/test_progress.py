@@ -16,10 +16,15 @@ X, y = rng.random((90, 6, 6)), np.arange(90) % 3
 
 
 @pytest.fixture
-def terminal(capsys, monkeypatch):
-    """Gives what was written to a terminal, at which every drawing is due."""
+def slow(monkeypatch):
+    """So much time goes by that every drawing is due."""
     seconds = iter(range(10**6))
     monkeypatch.setattr(_progress.time, "perf_counter", lambda: next(seconds))
+
+
+@pytest.fixture
+def terminal(capsys, monkeypatch, slow):
+    """Gives what was written to a terminal."""
     monkeypatch.setattr(_progress, "sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True)))
     return lambda: capsys.readouterr().out
 
@@ -65,7 +70,7 @@ def test_bar_is_no_part_of_the_result(terminal):
 
 
 @pytest.mark.parametrize("verbose", [1, 2])
-def test_files_and_notebooks_get_whole_lines(capsys, verbose):
+def test_files_and_notebooks_get_whole_lines(capsys, slow, verbose):
     make(verbose=verbose).fit(X, y)
     written = capsys.readouterr().out
     assert "\r" not in written and "#" not in written and len(written.splitlines()) == 3

@@ -14,6 +14,7 @@ from sklearn.metrics import (
     mean_squared_error,
     r2_score,
 )
+from sklearn.model_selection import train_test_split
 
 from skconvnet import ConvNetClassifier, ConvNetRegressor
 from skconvnet.layers import BatchNorm, Conv2D, Dense, Dropout, MaxPool2D, Standardize
@@ -66,10 +67,17 @@ def test_regressors_are_validated_by_their_loss_and_r2(loss, metric):
     data, target = load_diabetes(return_X_y=True)
     target = np.stack([target, -2 * target + 5], axis=1) / 100
     reg = ConvNetRegressor([Dense(10, activation="tanh")], loss=loss, max_iter=3, random_state=0)
-    reg.fit(data[:300], target[:300], X_val=data[300:], y_val=target[300:])
-    predicted = reg.predict(data[300:])
-    assert reg.history_[-1]["valid_loss"] == pytest.approx(metric(target[300:], predicted), rel=1e-6)
-    assert reg.history_[-1]["valid_score"] == pytest.approx(r2_score(target[300:], predicted), rel=1e-6)
+    for weight in (None, np.random.default_rng(0).random(142)):
+        validation = {"X_val": data[300:], "y_val": target[300:], "sample_weight_val": weight}
+        last = reg.fit(data[:300], target[:300], **validation).history_[-1]
+        for name, measure in (("valid_loss", metric), ("valid_score", r2_score)):
+            expected = measure(target[300:], reg.predict(data[300:]), sample_weight=weight)
+            assert last[name] == pytest.approx(expected, rel=1e-6)
+    # of samples that are split off: by the variance of their own targets
+    reg.set_params(early_stopping=True, max_iter=1).fit(data, target)
+    _, rows = train_test_split(np.arange(442), test_size=0.1, random_state=reg._split_seed)
+    expected = r2_score(target[rows], reg.predict(data[rows]))
+    assert reg.history_[0]["valid_score"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_several_labels_are_validated():

@@ -271,6 +271,9 @@ def test_initial_weights_of_groups_and_of_unshared_kernels():
     weight = Conv2D(200, 5, groups=2).initialize((12, 9, 9), np.random.RandomState(0))["weight"]
     assert weight.shape == (200, 6, 5, 5)
     assert weight.var() == pytest.approx(2 / 150, rel=0.03)
+    conv = Conv2D(200, 5, groups=2, init="glorot_normal")
+    weight = conv.initialize((12, 9, 9), np.random.RandomState(0))["weight"]
+    assert weight.var() == pytest.approx(2 / (150 + 100 * 25), rel=0.03)
     parameters = LocallyConnected2D(8, 5).initialize((6, 9, 9), np.random.RandomState(0))
     assert parameters["weight"].shape == (8, 5, 5, 6, 5, 5) and parameters["bias"].shape == (8, 5, 5)
     assert parameters["weight"].var() == pytest.approx(2 / 150, rel=0.03)
