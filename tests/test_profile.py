@@ -1,5 +1,7 @@
 """The profile of a training step, as a function and as a command."""
 
+from functools import partial
+
 import pytest
 
 from skconvnet import architectures
@@ -21,7 +23,8 @@ def test_parts():
 
 
 @pytest.mark.parametrize("name", architectures.__all__)
-def test_command(name, capsys):
+def test_command(name, capsys, monkeypatch):
+    monkeypatch.setattr("skconvnet.profile.profile", partial(profile, repeats=2))
     main([name, "--batch", "16", "--dtype", "float64"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"{name}, float64, batch of 16, one thread, ")
