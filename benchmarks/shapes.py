@@ -72,7 +72,7 @@ def count_flops(size, channels, kernel):
 
 def measure(size, channels, kernel, batch, threads):
     """GFLOP/s of a layer, over all lanes of the blocks that the batch fills."""
-    lanes = kernels.get_machine(np.float32).lanes
+    lanes = kernels.get_engine(np.float32).lanes
     shape = size, channels, kernel, batch
     seconds = (time_step(3, *shape, threads) - time_step(1, *shape, threads)) / 2
     return -(-batch // lanes) * lanes * count_flops(size, channels, kernel) / seconds / 1e9

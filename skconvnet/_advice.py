@@ -109,7 +109,7 @@ def explain_import(module: str, name: str, known: Iterable[str]) -> Exception:
     return AttributeError(f"module {module!r} has no attribute {name!r}.{hint(name, known)}")
 
 
-class Checked:
+class StrictInit:
     """Says of arguments that a class does not take what to write instead."""
 
     # What is said of too many positional arguments, the first of these that can be: {first} is the first of
@@ -137,7 +137,7 @@ class Checked:
         leading = [p.name for p in own if p.kind is not p.KEYWORD_ONLY]
         if len(args) <= len(leading):
             return ""
-        if leading and all(isinstance(value, Checked) for value in args):
+        if leading and all(isinstance(value, StrictInit) for value in args):
             return ask_for_list(owner, leading[0], args)
         others = [name for name in names if name not in leading and name != "name"]
         said = {
@@ -149,7 +149,7 @@ class Checked:
         for way, values in orders.items():
             with suppress(TypeError, ValueError):
                 said[way] = _write_call(owner, *cls._assign(len(leading), others, values, kwargs))
-        for excess in (*cls._excess, *Checked._excess):
+        for excess in (*cls._excess, *StrictInit._excess):
             with suppress(KeyError):
                 return f"{owner} {excess.format(**said)}"
         return f"{owner} takes {said['takes']} by position."
@@ -175,7 +175,7 @@ class Checked:
 
 def _write_call(owner: str, positional: Sequence[Any], named: dict[str, Any]) -> str:
     """Write a call as in a program."""
-    shown = [*map(show, positional), *(f"{name}={show(value)}" for name, value in named.items())]
+    shown = [*map(short_repr, positional), *(f"{name}={short_repr(value)}" for name, value in named.items())]
     return f"{owner}({', '.join(shown)})"
 
 
@@ -223,7 +223,7 @@ def check_function(owner: str, what: str, function: Any, arguments: str, remedy:
         ) from None
 
 
-def show(value: object) -> str:
+def short_repr(value: object) -> str:
     """Write a value as its repr, without the middle of a long one, for messages."""
     text = repr(value)
     return text if len(text) <= 200 else " ".join(f"{text[:140]} ... {text[-40:]}".split())
@@ -242,7 +242,7 @@ def list_words(known: Iterable[str]) -> str:
 
 def hint(word: object, known: Iterable[str]) -> str:
     """Say which known word was probably meant, or what to do instead."""
-    if isinstance(word, type) and issubclass(word, Checked):
+    if isinstance(word, type) and issubclass(word, StrictInit):
         return f" {word.__name__} is a class: write it with parentheses, {word.__name__}()."
     meant = guess(word, known)
     return f" {meant}" if " " in meant else f" Did you mean {meant!r}?" if meant else ""

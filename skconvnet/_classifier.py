@@ -324,8 +324,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
                     'class_weight="balanced" needs all labels at once; for partial_fit, give the '
                     "weights as a dict {label: weight}."
                 )
-            go_on = not check_first_call(self, classes)
-            self._fit_one_epoch(X, y, sample_weight, go_on, self.classes_)
+            resume = not check_first_call(self, classes)
+            self._fit_one_epoch(X, y, sample_weight, resume, self.classes_)
         return self
 
     def _make_loss(self) -> Loss:

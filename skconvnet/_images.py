@@ -114,7 +114,7 @@ def check_image_shape(shape: Shape, fitted: Shape, data_format: str) -> None:
         raise ValueError(f"X's images have shape {sample}, the network was fitted on {fitted}.")
 
 
-def settle_input_shape(
+def resolve_input_shape(
     input_shape: Sequence[int] | None, image_shape: Shape | None, n_features: int, data_format: str
 ) -> Shape:
     """Give the shape of one sample, from what the user said and what X looks like.

@@ -48,14 +48,14 @@ class Loss(Value):
             "kind": kinds[self.name],
             "low": self.label_smoothing * middle,
             "span": 1 - self.label_smoothing,
-            "share": 1 if self.name == "cross_entropy" else 1 / n_outputs,
+            "output_weight": 1 if self.name == "cross_entropy" else 1 / n_outputs,
         }
 
 
 CROSS_ENTROPY = Loss("cross_entropy")
 
 
-def measure_precisions(values: Array, weight: Array) -> NDArray[np.float64]:
+def measure_inverse_variances(values: Array, weight: Array) -> NDArray[np.float64]:
     """Give 1 over the weighted variance of every output's targets, which R^2 compares errors with.
 
     Parameters
@@ -65,14 +65,14 @@ def measure_precisions(values: Array, weight: Array) -> NDArray[np.float64]:
 
     Returns
     -------
-    precisions : ndarray of float64 of shape (n_outputs,)
+    inverse_variances : ndarray of float64 of shape (n_outputs,)
         0 where all targets are the same.
     """
-    used, precisions = weight > 0, np.zeros(values.shape[1])
+    used, inverse_variances = weight > 0, np.zeros(values.shape[1])
     for k, column in enumerate(values.T):
         column = column[used].astype(np.float64)
         with np.errstate(over="ignore"):  # of targets whose squares are infinite
             spread = (column - np.average(column, weights=weight[used])) ** 2
             if np.ptp(column) > 0:
-                precisions[k] = 1 / np.average(spread, weights=weight[used])
-    return precisions
+                inverse_variances[k] = 1 / np.average(spread, weights=weight[used])
+    return inverse_variances

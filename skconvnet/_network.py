@@ -1,49 +1,30 @@
-"""The network: layers in their places, one flat parameter vector, the programs compiled from both."""
+"""The network: stages of layers, one flat parameter vector, the programs compiled from both."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from skconvnet import kernels
-from skconvnet._advice import show
-from skconvnet._images import arrange_axes, show_images
-from skconvnet._losses import CROSS_ENTROPY, Loss, measure_precisions
-from skconvnet._plan import Plan
+from skconvnet._losses import CROSS_ENTROPY, Loss, measure_inverse_variances
+from skconvnet._lowering.memory import Tensor
+from skconvnet._lowering.plan import Plan
+from skconvnet._lowering.single_image import compile_single_image
+from skconvnet._outline import format_summary
+from skconvnet._stages import Stage, arrange_stages, count_elements, resolve_output
 from skconvnet._types import Array, Shape
-from skconvnet.kernels.memory import Image
-from skconvnet.kernels.pixels import compile_for_pixels
-from skconvnet.layers import Augment, Layer, Mixup, Output, Rescaling, ShapeError, Standardize
-from skconvnet.layers.augmentation import RANDOM_LAYERS
-from skconvnet.layers.base import describe_shape
-from skconvnet.layers.sequence import Named, find_layers, name_layers
+from skconvnet.layers import Layer
+from skconvnet.layers.sequence import find_layers, name_layers
+
+if TYPE_CHECKING:
+    from skconvnet.kernels.engine import Dataset, Engine, Program, Samples, Targets, Workspace
 
 
 def _as_image(shape: Shape) -> Shape:
-    """A vector of features as channels of one pixel."""
+    """Return the shape of a vector as channels of one pixel."""
     return tuple(shape) if len(shape) == 3 else (shape[0], 1, 1)
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A layer in its place in a network."""
-
-    key: str  # what its parameters and its fields are searched by
-    layer: Layer
-    input_shape: Shape
-    output_shape: Shape
-    places: dict[str, int]  # parameter or statistic: where it starts in the flat vector
-    shapes: dict[str, Shape]  # parameter: its shape
-    statistics: dict[str, Shape]  # statistic: its shape
-    n_parameters: int  # trainable numbers
-    frozen: bool  # whether its parameters, moments and masks are those of prediction
-
-    @property
-    def label(self) -> str:
-        return f"{type(self.layer).__name__} {self.key!r}"
 
 
 class Network:
@@ -57,7 +38,7 @@ class Network:
         (channels, height, width), or (features,) for vectors.
     n_outputs : int, default=None
         Number of outputs: an `Output` is added or, if it is the last layer, resolved. None for a
-        stack that ends where it ends.
+        stack that has no output layer.
     dtype : dtype, default=np.float32
         float32 or float64.
     freeze : sequence of str or int, default=()
@@ -71,16 +52,16 @@ class Network:
     freeze : tuple of str
         The search keys of the frozen layers.
     n_params : int
-        Numbers that are trained.
+        Number of trained parameters.
     params : ndarray of shape (n_params + n_frozen + n_statistics,)
-        All parameters, one after the other, those of frozen layers behind the others, then the
+        All parameters, one after the other, those of frozen layers after the others, then the
         statistics of batch normalisation.
     weights : mapping of str to ndarray
 
     Raises
     ------
     ValueError
-        If a layer does not fit what it gets, or there is none that freeze names.
+        If a layer does not fit its input, or there is none that freeze names.
     TypeError
         If something in layers is not a layer.
     """
@@ -97,15 +78,15 @@ class Network:
         self.dtype = np.dtype(dtype)
         named = resolve_output(name_layers(layers), n_outputs)
         frozen = find_layers(named, freeze, "freeze")
-        self.stages = _arrange(named, self.input_shape, n_outputs, frozen)
+        self.stages = arrange_stages(named, self.input_shape, n_outputs, frozen)
         self.freeze = tuple(stage.key for stage in self.stages if stage.frozen)
         self.layers, self.n_outputs = tuple(layers), n_outputs
         self.output_shape = self.stages[-1].output_shape if self.stages else self.input_shape
-        self.n_params = _count(s.shapes for s in self.stages if not s.frozen)
-        self._n_gradients = _count(s.shapes for s in self.stages)  # that kernels write
-        n_statistics = _count(s.statistics for s in self.stages)
+        self.n_params = sum(count_elements(s.shapes.values()) for s in self.stages if not s.frozen)
+        self._n_gradients = sum(count_elements(s.shapes.values()) for s in self.stages)  # that kernels write
+        n_statistics = sum(count_elements(s.statistics.values()) for s in self.stages)
         self._params = np.zeros(self._n_gradients + n_statistics, self.dtype)
-        self._programs = {}
+        self._programs: dict[Any, Program | None] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_programs": {}}
@@ -140,70 +121,23 @@ class Network:
                 self._view(self.params, stage, name)[...] = value
 
     def learn(self, X: Array, rows: Array) -> None:
-        """Let layers learn what they learn from the training data itself.
+        """Let layers learn their statistics from the training data.
 
         Parameters
         ----------
         X : ndarray of shape (n, channels, height, width) or (n, features)
         rows : ndarray of intp of shape (k,)
-            Which of the samples.
+            Indices of the samples.
         """
         for stage in self.stages:
             for name, value in stage.layer.learn(X, rows).items():
                 self._view(self.params, stage, name)[...] = value
 
-    def draw_mixing(self, sizes: Array, rng: np.random.RandomState) -> tuple[Array, Array]:
-        """Draw how mini-batches are mixed in training.
-
-        Parameters
-        ----------
-        sizes : ndarray of int of shape (n_batches,)
-            Of the mini-batches.
-        rng : RandomState
-
-        Returns
-        -------
-        shares, shifts : ndarray of shape (n_batches,)
-            As `Mixup` draws them; without one, a share of 1.
-        """
-        for stage in self.stages:
-            if isinstance(stage.layer, Mixup) and not stage.frozen:
-                return stage.layer.draw(sizes, rng)
-        return np.ones(len(sizes)), np.zeros(len(sizes), np.intp)
-
-    def start_augmentation(
-        self, X: Array, data_format: str, rng: np.random.RandomState
-    ) -> Callable[[Array], Any] | None:
-        """Settle how the images of mini-batches are changed in training.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n, channels, height, width) or (n, features)
-        data_format : {"channels_last", "channels_first"}
-            Of the mini-batches that functions get.
-        rng : RandomState
-
-        Returns
-        -------
-        augment : callable (rows) -> Samples, or None
-            Gives the images of some samples, after all `Augment` layers; None if there are none.
-        """
-        layers = [s.layer for s in self.stages if isinstance(s.layer, Augment) and not s.frozen]
-        shown = np.asarray(show_images(X, data_format))
-
-        def augment(rows: Array) -> Any:
-            images = shown[rows].astype(self.dtype, order="C", copy=False)  # indexing has made a copy
-            for layer in layers:
-                images = layer.apply(images, rng)
-            return self.wrap(arrange_axes(np.require(images, requirements="A"), data_format))
-
-        return augment if layers else None
-
     @staticmethod
     def _view(vector: Array, stage: Stage, name: str) -> Array:
-        """A parameter's part of a flat vector, in its shape."""
-        start, shape = stage.places[name], {**stage.shapes, **stage.statistics}[name]
-        return vector[start : start + _size(shape)].reshape(shape)
+        """Return a parameter's part of a flat vector, in its shape."""
+        start, shape = stage.offsets[name], {**stage.shapes, **stage.statistics}[name]
+        return vector[start : start + count_elements([shape])].reshape(shape)
 
     def split(self, vector: Array) -> dict[str, Array]:
         """Name the parts of a flat vector.
@@ -223,8 +157,8 @@ class Network:
         return {
             f"{stage.key}.{name}": self._view(vector, stage, name)
             for stage in self.stages
-            for name in stage.places
-            if stage.places[name] < len(vector)
+            for name in stage.offsets
+            if stage.offsets[name] < len(vector)
         }
 
     @property
@@ -246,7 +180,7 @@ class Network:
         Raises
         ------
         ValueError
-            If a key is missing or unknown, a shape is wrong, a number is not finite, a weight is
+            If a key is missing or unknown, a shape is wrong, a value is not finite, a weight is
             not 0 where a connection table has False, or a running variance is negative. The parameters
             then stay as they were.
         """
@@ -265,26 +199,26 @@ class Network:
             with np.errstate(over="ignore"):
                 part[...] = value
             if not np.isfinite(part).all():
-                raise ValueError(f"set_weights: {key!r} has numbers that are not finite.")
+                raise ValueError(f"set_weights: {key!r} has values that are not finite.")
         for stage in self.stages:
             try:
                 stage.layer.check_parameters(
-                    stage.input_shape, {n: self._view(vector, stage, n) for n in stage.places}
+                    stage.input_shape, {n: self._view(vector, stage, n) for n in stage.offsets}
                 )
             except ValueError as error:
                 raise ValueError(f"set_weights: {stage.label}: {error}") from None
         self.params = vector
 
     def list_decaying(self) -> Array:
-        """List where the flat vector has numbers that weight decay acts on: kernels, no biases or scales.
+        """List the ranges of the flat vector that weight decay acts on: weights, no biases or scales.
 
         Returns
         -------
         ranges : ndarray of intp of shape (k, 2)
-            From where to where.
+            Start and end of each.
         """
         ranges = [
-            (stage.places[name], stage.places[name] + _size(stage.shapes[name]))
+            (stage.offsets[name], stage.offsets[name] + count_elements([stage.shapes[name]]))
             for stage in self.stages
             if not stage.frozen
             for name in stage.layer.list_decaying(stage.input_shape)
@@ -292,32 +226,12 @@ class Network:
         return np.array(ranges, np.intp).reshape(-1, 2)
 
     def summary(self) -> None:
-        """Print the plan: a row a layer, with the shape it makes, its parameters and its bytes.
+        """Print a table: a row per layer, with the shape of its output, its parameters and its bytes.
 
         Bytes are those of the layer's output for one sample; parameters count what is trained, so
-        not frozen layers, nor the weights that a connection table leaves out.
+        neither frozen layers, nor the weights that a connection table leaves out.
         """
-        size = self.dtype.itemsize
-        rows: list[tuple[str, ...]] = [("layer", "", "output", "parameters", "bytes")]
-        rows.append(("input", "", str(self.input_shape), "0", str(_size(self.input_shape) * size)))
-        for s in self.stages:
-            rows.append(
-                (
-                    s.key,
-                    repr(s.layer),
-                    str(s.output_shape),
-                    str(s.n_parameters),
-                    str(_size(s.output_shape) * size),
-                )
-            )
-        rows = [(key, shorten(layer, 44), *rest) for key, layer, *rest in rows]
-        widths = [max(len(row[k]) for row in rows) for k in range(5)]
-        for row in rows:
-            cells = [f"{cell:<{w}}" for cell, w in zip(row[:3], widths)]
-            cells += [f"{cell:>{w}}" for cell, w in zip(row[3:], widths[3:])]
-            print("  ".join(cells).rstrip())
-        total = self.n_parameters
-        print(f"{total} parameters, {total * size} bytes in {self.dtype.name}")
+        print(format_summary(self.stages, self.input_shape, self.dtype))
 
     @property
     def n_parameters(self) -> int:
@@ -325,13 +239,13 @@ class Network:
         return sum(stage.n_parameters for stage in self.stages)
 
     def find(self, layer: str | int) -> Stage:
-        """Give a layer in its place.
+        """Return the stage of a layer.
 
         Parameters
         ----------
         layer : str or int
-            Its search key, or its position, negative from the end; the output layer has none but goes
-            by "output".
+            Its search key, or its position, negative from the end; the output layer has no position, and its
+            key is "output".
 
         Returns
         -------
@@ -351,17 +265,17 @@ class Network:
         training: bool = False,
         input_gradient: bool = False,
         last: str | None = None,
-    ) -> Any:
-        """Give the program of this network for the chosen instruction set.
+    ) -> "Program":
+        """Return the program of this network for the chosen instruction set.
 
         Parameters
         ----------
         head : {None, "softmax", "log_softmax"}, default=None
             What follows the last layer.
         training : bool, default=False
-            Whether the program trains: then it has calls, such as dropout, that prediction has not.
+            Whether the program trains: then it has calls, such as dropout, that prediction does not need.
         input_gradient : bool, default=False
-            Whether `Program.backward` gives the gradient to the input.
+            Whether `Program.backward` computes the gradient to the input.
         last : str, default=None
             Search key of the layer that the program ends with; None for all layers.
 
@@ -370,14 +284,19 @@ class Network:
         program : Program
         """
         key = kernels.get_isa(), head, training, input_gradient, last
-        if key not in self._programs:
-            plan, image, _ = self._lower(head, training, input_gradient, last)
-            machine = kernels.get_machine(self.dtype)
-            self._programs[key] = plan.compile(machine, image, self._n_gradients)
-        return self._programs[key]
+        program = self._programs.get(key)
+        if program is None:
+            plan, output, _ = self._lower(head, training, input_gradient, last)
+            program = self._programs[key] = plan.compile(self._engine, output, self._n_gradients)
+        return program
 
-    def compile_for_pixels(self, head: str | None = None, last: str | None = None) -> Any:
-        """Give the program of this network that predicts single images.
+    @property
+    def _engine(self) -> "Engine":
+        """The compiled kernels for this precision and the chosen instruction set."""
+        return kernels.get_engine(self.dtype)
+
+    def compile_single_image(self, head: str | None = None, last: str | None = None) -> "Program | None":
+        """Return the program of this network that predicts single images.
 
         Parameters
         ----------
@@ -389,14 +308,14 @@ class Network:
         Returns
         -------
         program : Program or None
-            None for a network that has none: see `kernels.pixels`.
+            None for a network that has none: see `_lowering.single_image`.
         """
-        key = kernels.get_isa(), head, "pixels", last
+        key = kernels.get_isa(), head, "single image", last
         if key not in self._programs:
-            plan, image, _ = self._lower(head, last=last)
-            machine = kernels.get_machine(self.dtype)
-            ends = plan.input, image
-            self._programs[key] = compile_for_pixels(machine, plan.calls, *ends, self._n_gradients)
+            plan, output, _ = self._lower(head, last=last)
+            self._programs[key] = compile_single_image(
+                self._engine, plan.calls, plan.input, output, self._n_gradients
+            )
         return self._programs[key]
 
     def _lower(
@@ -405,25 +324,26 @@ class Network:
         training: bool = False,
         input_gradient: bool = False,
         last: str | None = None,
-    ) -> tuple[Plan, Image, list[str]]:
-        """Give a plan of layers and head, its last image, and the names of the layers' calls."""
-        plan, names = Plan(self.input_shape, input_gradient, training), []
-        image = plan.input
+    ) -> tuple[Plan, Tensor, list[str]]:
+        """Return a plan of layers and head, its output, and the names of the layers' calls."""
+        plan, keys = Plan(self.input_shape, input_gradient, training), []
+        tensor = plan.input
         for stage in self._list_stages(last):
             plan.frozen = stage.frozen
-            image = stage.layer.lower(plan, image, stage.places)
-            names += [f"{stage.key} {call.name}" for call in plan.calls[len(names) :]]
+            tensor = stage.layer.lower(plan, tensor, stage.offsets)
+            keys += [stage.key] * (len(plan.calls) - len(keys))
+        names = [f"{key} {call.name}" for key, call in zip(keys, plan.calls)]
         if head:
-            image = plan.activate(image, head)
-        return plan, image, names
+            tensor = plan.activate(tensor, head)
+        return plan, tensor, names
 
     def _list_stages(self, last: str | None) -> tuple[Stage, ...]:
-        """The stages up to the one of a search key, or all."""
+        """Return the stages up to the one of a search key, or all."""
         keys = [stage.key for stage in self.stages]
         return self.stages[: keys.index(last) + 1] if last is not None else self.stages
 
-    def wrap(self, X: Array) -> Any:
-        """Make images readable to the machine, without a copy.
+    def wrap(self, X: Array) -> "Samples":
+        """Make images readable to the engine, without a copy.
 
         Parameters
         ----------
@@ -443,15 +363,15 @@ class Network:
         """
         return self._wrap(X, self.input_shape, "X")
 
-    def _wrap(self, X: Array, shape: Shape, what: str) -> Any:
-        """Make an array of samples of this shape readable to the machine."""
+    def _wrap(self, X: Array, shape: Shape, what: str) -> "Samples":
+        """Make an array of samples of this shape readable to the engine."""
         if X.shape[1:] != shape:
             raise ValueError(f"{what} must have shape {('n', *shape)}, got {X.shape}.")
         strides = X.strides if X.ndim == 4 else (*X.strides, 0, 0)
-        return kernels.get_machine(self.dtype).Samples(X, _as_image(X.shape[1:]), strides)
+        return self._engine.Samples(X, _as_image(X.shape[1:]), strides)
 
-    def make_workspace(self, program: Any, n_threads: int, batch_size: int = 0) -> Any:
-        """Allocate what a program works in.
+    def make_workspace(self, program: "Program", n_threads: int, batch_size: int = 0) -> "Workspace":
+        """Allocate the memory that a program works in.
 
         Parameters
         ----------
@@ -471,7 +391,7 @@ class Network:
         """
         if n_threads < 1:
             raise ValueError(f"n_threads must be at least 1, got {n_threads}.")
-        return kernels.get_machine(self.dtype).Workspace(program, n_threads, batch_size)
+        return self._engine.Workspace(program, n_threads, batch_size)
 
     def forward(
         self, X: Array, n_threads: int = 1, head: str | None = None, last: str | None = None
@@ -502,18 +422,18 @@ class Network:
         ValueError
             As `wrap` does, or if there is no such layer, or n_threads is below 1.
         """
-        lanes = kernels.get_machine(self.dtype).lanes
-        program = self.compile_for_pixels(head, last) if len(X) <= lanes // 2 else None
+        lanes = self._engine.lanes
+        program = self.compile_single_image(head, last) if len(X) <= lanes // 2 else None
         if program is None:
             program = self.compile(head, last=last)
         y = np.empty((len(X), self.count_outputs(last)), self.dtype)
-        n_blocks = len(X) if program.pixels else -(-len(X) // lanes)
+        n_blocks = len(X) if program.single_image else -(-len(X) // lanes)
         workspace = self.make_workspace(program, min(n_threads, max(n_blocks, 1)))
         program.forward(self.wrap(X), np.arange(len(X)), self.params, y, workspace)
         return y
 
     def count_outputs(self, last: str | None = None) -> int:
-        """Count the numbers that a layer makes of a sample.
+        """Return the number of output values of a layer for a sample.
 
         Parameters
         ----------
@@ -525,10 +445,10 @@ class Network:
         n_outputs : int
         """
         stages = self._list_stages(last)
-        return _size(stages[-1].output_shape if stages else self.input_shape)
+        return count_elements([stages[-1].output_shape if stages else self.input_shape])
 
     def backward(self, X: Array, dy: Array, n_threads: int = 1) -> tuple[Array, Array]:
-        """Push a gradient to the outputs back through the network as it trains.
+        """Backpropagate a gradient to the outputs through the network as it trains.
 
         Parameters
         ----------
@@ -546,7 +466,7 @@ class Network:
         Raises
         ------
         ValueError
-            If X or dy has another shape than the network's, or another number of samples than the other.
+            If X or dy has another shape than the network's, or their numbers of samples differ.
         """
         if len(dy) != len(X):
             raise ValueError(f"dy must have the {len(X)} samples of X, got {len(dy)}.")
@@ -563,18 +483,20 @@ class Network:
         )
         return dx.reshape(X.shape), dparams
 
-    def wrap_target(self, target: Array, weight: Array, loss: Loss, precisions: Array | None = None) -> Any:
-        """Make targets readable to the machine, without a copy.
+    def wrap_target(
+        self, target: Array, weight: Array, loss: Loss, inverse_variances: Array | None = None
+    ) -> "Targets":
+        """Make targets readable to the engine, without a copy.
 
         Parameters
         ----------
         target : ndarray of intp of shape (n,), or of shape (n, n_outputs)
-            Class indices, or a number for every output, of one of the types that `wrap` takes.
+            Class indices, or a value for every output, of one of the types that `wrap` takes.
         weight : ndarray of float64 of shape (n,)
             Of the samples.
         loss : Loss
-        precisions : ndarray of float64 of shape (n_outputs,), default=None
-            What `measure_precisions` gives for the samples that these are some of; None measures these.
+        inverse_variances : ndarray of float64 of shape (n_outputs,), default=None
+            As `measure_inverse_variances` returns them for all samples, if these are a part; None measures these.
 
         Returns
         -------
@@ -583,22 +505,47 @@ class Network:
         Raises
         ------
         ValueError
-            If there are not as many targets as weights, or not as many numbers as outputs, or a class
-            index is out of range.
+            If the numbers of targets and weights differ, or those of values and outputs, or a class index is
+            out of range.
         """
         if len(target) != len(weight):
             raise ValueError(f"target must have {len(weight)} rows, as weight has, got {len(target)}.")
-        machine, n_outputs = kernels.get_machine(self.dtype), _size(self.output_shape)
-        fields = loss.fields(machine.loss_kinds, n_outputs)
+        n_outputs = count_elements([self.output_shape])
+        fields = loss.fields(self._engine.loss_kinds, n_outputs)
         if target.ndim == 1:
             smallest, largest = target.min(), target.max()
             if not 0 <= smallest <= largest < n_outputs:
                 raise ValueError(f"target must be from 0 to {n_outputs - 1}, got {smallest} to {largest}.")
-            return machine.Targets(fields, target, None, np.zeros(n_outputs))
+            return self._engine.Targets(fields, target, None, np.zeros(n_outputs))
         values = self._wrap(target, (n_outputs,), "target")
-        if precisions is None:
-            precisions = measure_precisions(target, weight)
-        return machine.Targets(fields, None, values, precisions)
+        if inverse_variances is None:
+            inverse_variances = measure_inverse_variances(target, weight)
+        return self._engine.Targets(fields, None, values, inverse_variances)
+
+    def wrap_data(self, X: Array, target: Array, weight: Array, loss: Loss) -> "Dataset":
+        """Make samples with targets and weights readable to the engine, without a copy.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, channels, height, width) or (n, features)
+            As `wrap` takes it.
+        target : ndarray of intp of shape (n,), or of shape (n, n_outputs)
+            As `wrap_target` takes it.
+        weight : ndarray of float64 of shape (n,)
+        loss : Loss
+
+        Returns
+        -------
+        data : Dataset
+
+        Raises
+        ------
+        TypeError
+            As `wrap` does.
+        ValueError
+            As `wrap` and `wrap_target` do.
+        """
+        return self._engine.Dataset(self.wrap(X), self.wrap_target(target, weight, loss), weight)
 
     def loss(
         self,
@@ -637,22 +584,18 @@ class Network:
         dx, dparams = self._make_gradients(X)
         weight = np.ones(len(X)) if weight is None else weight
         mean, _ = program.loss(
-            self.wrap(X),
+            self.wrap_data(X, target, weight, loss),
             np.arange(len(X)),
-            self.wrap_target(target, weight, loss),
-            weight,
-            weight.sum(),
-            0,  # the key and the step that random numbers are drawn with
-            0,
             self.params,
             dx,
             dparams,
             self.make_workspace(program, n_threads, len(X)),
+            total=weight.sum(),
         )
         return mean, dx.reshape(X.shape), dparams
 
     def list_calls(self) -> list[str]:
-        """Name the kernel calls of a forward pass in training.
+        """List the names of the kernel calls of a forward pass in training.
 
         Returns
         -------
@@ -678,10 +621,8 @@ class Network:
         program, weight = self.compile(training=True), np.ones(len(X))
         seconds = np.zeros(2 + 2 * len(self.list_calls()))
         program.profile(
-            self.wrap(X),
+            self.wrap_data(X, target, weight, CROSS_ENTROPY),
             np.arange(len(X)),
-            self.wrap_target(target, weight, CROSS_ENTROPY),
-            weight,
             self.params,
             seconds,
             self.make_workspace(program, 1, len(X)),
@@ -689,109 +630,6 @@ class Network:
         return seconds
 
     def _make_gradients(self, X: Array) -> tuple[Array, Array]:
-        """Room for the gradients to input and parameters."""
-        dx = np.empty((len(X), _size(self.input_shape)), self.dtype)
+        """Allocate the gradients to input and parameters."""
+        dx = np.empty((len(X), count_elements([self.input_shape])), self.dtype)
         return dx, np.zeros(self.n_params, self.dtype)
-
-
-def resolve_output(named: Named, n_outputs: int | None) -> Named:
-    """Put the output layer behind the others.
-
-    Parameters
-    ----------
-    named : list of (str, layer or None)
-        As `name_layers` gives them; the last layer may be an `Output`.
-    n_outputs : int or None
-        None for a stack that ends where it ends.
-
-    Returns
-    -------
-    named : list of (str, layer or None)
-        The output layer, resolved, is the last and called "output".
-
-    Raises
-    ------
-    ValueError
-        If another layer is called "output".
-    """
-    if n_outputs is None:
-        return named
-    last = max((k for k, (_, layer) in enumerate(named) if layer is not None), default=-1)
-    output: Any = Output()
-    if last >= 0 and isinstance(named[last][1], Output):
-        output = named[last][1]
-        named = named[:last] + named[last + 1 :]
-    if any(key == "output" for key, _ in named):
-        raise ValueError('the name "output" is taken by the output layer; choose another.')
-    return [*named, ("output", output.resolve(n_outputs))]
-
-
-# What acts on the training data before the network does: what may come before it.
-_LEADERS = {
-    Augment: (Augment,),
-    Standardize: (Augment, *RANDOM_LAYERS),
-    Mixup: (Augment, Standardize, Rescaling),
-}
-
-
-def _arrange(
-    named: Named, input_shape: Shape, n_outputs: int | None, frozen_keys: Sequence[str]
-) -> tuple[Stage, ...]:
-    """Check every layer against its input, and place its parameters."""
-    stages, shape, source = [], input_shape, "X"
-    for key, layer in named:
-        if layer is None:
-            continue
-        if isinstance(layer, Output):
-            raise ValueError("Output must be the last of the layers.")
-        for kind, leaders in _LEADERS.items():
-            others = [s.label for s in stages if not isinstance(s.layer, leaders)]
-            if isinstance(layer, kind) and others:
-                raise ValueError(
-                    f"{kind.__name__} must be the first of the layers; only "
-                    f"{', '.join(leader.__name__ for leader in leaders)} may come before it, got "
-                    f"{others[0]}. Put {kind.__name__} before it."
-                )
-        label = f"{type(layer).__name__} {key!r}"
-        try:
-            output_shape = layer.output_shape(shape)
-        except ShapeError as error:
-            raise ValueError(
-                f"{label} ({show(layer)}) needs {error.need}, got {describe_shape(shape)} from "
-                f"{source}. {error.remedy}"
-            ) from None
-        shapes = layer.parameter_shapes(shape)
-        statistics, frozen = layer.statistic_shapes(shape), key in frozen_keys
-        n_parameters = 0 if frozen else layer.count_parameters(shape)
-        stages.append(Stage(key, layer, shape, output_shape, {}, shapes, statistics, n_parameters, frozen))
-        shape, source = output_shape, label
-    start = 0
-    for stage, shapes in (
-        *((stage, stage.shapes) for stage in stages if not stage.frozen),
-        *((stage, stage.shapes) for stage in stages if stage.frozen),
-        *((stage, stage.statistics) for stage in stages),
-    ):
-        for name, part in shapes.items():
-            stage.places[name] = start
-            start += _size(part)
-    if n_outputs is not None and _size(shape) != n_outputs:
-        raise ValueError(
-            f"Output(dense=False): the last layer must give one value for each of the "
-            f"{n_outputs} outputs that y asks for, got {describe_shape(stages[-1].input_shape)}."
-        )
-    return tuple(stages)
-
-
-def shorten(text: str, width: int) -> str:
-    """Cut a text that is too long for its column."""
-    return text if len(text) <= width else text[: width - 3] + "..."
-
-
-def _count(stages: Iterable[dict[str, Shape]]) -> int:
-    """Number of elements in all shapes of some stages."""
-    return sum(_size(shape) for shapes in stages for shape in shapes.values())
-
-
-def _size(shape: Shape) -> int:
-    """Number of elements."""
-    return int(np.prod(shape))

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from skconvnet import layers
 from skconvnet._base import BaseConvNet
 from skconvnet._files import replace_file
-from skconvnet._plan import Plan
+from skconvnet._lowering.plan import Plan
 from skconvnet._types import Array, Path, Shape, Sides
 from skconvnet._versions import __version__
 from skconvnet.layers import Layer
@@ -338,13 +338,13 @@ def _write_gelu(graph: _Graph, layer: layers.GELU, x: str, shape: Shape) -> str:
 
 
 def _write_residual(graph: _Graph, layer: layers.Residual, x: str, shape: Shape) -> str:
-    ways = []
-    for chain in layer._arrange(shape)[:2]:
+    ends = []
+    for branch in layer.list_branches(shape):
         y = x
-        for inner_key, inner, inner_shape in chain:
+        for inner_key, inner, inner_shape in branch:
             y = _write_layer(graph.at(f"{graph.key}.{inner_key}"), inner, y, inner_shape)
-        ways.append(y)
-    return graph.add("Add", *ways)
+        ends.append(y)
+    return graph.add("Add", *ends)
 
 
 # What writes a layer, as `_write_layer` does.

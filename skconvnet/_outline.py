@@ -1,13 +1,15 @@
-"""The outline of a network: what pictures and notebooks show of each layer."""
+"""The outline of a network: what summaries, pictures and notebooks show of each layer."""
 
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from skconvnet._network import Stage
+import numpy as np
+
+from skconvnet._stages import Stage, count_elements
 from skconvnet._types import Shape
-from skconvnet.layers import Layer, Residual
+from skconvnet.layers import Layer
 from skconvnet.layers.sequence import name_layers
 
 
@@ -20,12 +22,11 @@ class Row:
     fields: str  # those that are not the default, as its repr has them
     output_shape: Any  # Shape
     n_parameters: Any  # int
-    branch: tuple[Self, ...] = ()  # the rows within a residual connection
-    shortcut: tuple[Self, ...] = ()  # those of its other way, none for the input itself
+    branches: tuple[tuple[Self, ...], ...] = ()  # the rows of the layers within it
 
 
 def outline_stages(stages: Sequence[Stage]) -> tuple[Row, ...]:
-    """Give the rows of a compiled network.
+    """Return the rows of a compiled network.
 
     Parameters
     ----------
@@ -35,11 +36,20 @@ def outline_stages(stages: Sequence[Stage]) -> tuple[Row, ...]:
     -------
     rows : tuple of Row
     """
-    return tuple(_outline(stage.key, stage.layer, stage.input_shape) for stage in stages)
+    return tuple(
+        Row(
+            stage.key,
+            *_describe(stage.layer),
+            stage.output_shape,
+            stage.layer.count_parameters(stage.input_shape),
+            tuple(outline_stages(branch) for branch in stage.branches),
+        )
+        for stage in stages
+    )
 
 
 def outline_layers(layers: Sequence[Layer | None]) -> tuple[Row, ...]:
-    """Give the rows of layers that no input shape is known for.
+    """Return the rows of layers whose input shape is not known.
 
     Parameters
     ----------
@@ -49,11 +59,11 @@ def outline_layers(layers: Sequence[Layer | None]) -> tuple[Row, ...]:
     -------
     rows : tuple of Row
     """
-    return tuple(_outline(key, layer, None) for key, layer in name_layers(layers) if layer is not None)
+    return tuple(_outline_layer(key, layer) for key, layer in name_layers(layers) if layer is not None)
 
 
 def format_table(rows: Sequence[Row]) -> str:
-    """Write rows as an HTML table under a heading that unfolds, those within residual connections indented.
+    """Write rows as an HTML table under a heading that unfolds; those of inner layers are indented.
 
     Parameters
     ----------
@@ -79,31 +89,63 @@ def format_table(rows: Sequence[Row]) -> str:
     )
 
 
+def format_summary(stages: Sequence[Stage], input_shape: Shape, dtype: np.dtype[Any]) -> str:
+    """Write stages as a table for a terminal: a line per layer, with output shape, parameters and bytes.
+
+    Parameters
+    ----------
+    stages : sequence of Stage
+    input_shape : tuple of int
+    dtype : dtype
+
+    Returns
+    -------
+    text : str
+        Bytes are those of the layer's output for one sample; parameters count what is trained.
+    """
+    size = dtype.itemsize
+    rows: list[tuple[str, ...]] = [("layer", "", "output", "parameters", "bytes")]
+    rows.append(("input", "", str(input_shape), "0", str(count_elements([input_shape]) * size)))
+    for stage in stages:
+        n_bytes = count_elements([stage.output_shape]) * size
+        cells = stage.key, repr(stage.layer), str(stage.output_shape), str(stage.n_parameters), str(n_bytes)
+        rows.append(cells)
+    rows = [(key, shorten(layer, 44), *rest) for key, layer, *rest in rows]
+    widths = [max(len(row[k]) for row in rows) for k in range(5)]
+    lines = []
+    for row in rows:
+        cells = [f"{cell:<{w}}" for cell, w in zip(row[:3], widths)]
+        cells += [f"{cell:>{w}}" for cell, w in zip(row[3:], widths[3:])]
+        lines.append("  ".join(cells).rstrip())
+    total = sum(stage.n_parameters for stage in stages)
+    lines.append(f"{total} parameters, {total * size} bytes in {dtype.name}")
+    return "\n".join(lines)
+
+
 def format_shape(shape: Shape) -> str:
-    """A shape as it is written beside a layer: "32 × 14 × 14"."""
+    """Write a shape as it stands beside a layer: "32 × 14 × 14"."""
     return " × ".join(map(str, shape))
 
 
-def _outline(key: str, layer: Layer, shape: Shape | None) -> Row:
-    """Give a layer's row, with rows within it."""
+def shorten(text: str, width: int) -> str:
+    """Cut a text that is too long for its column."""
+    return text if len(text) <= width else text[: width - 3] + "..."
+
+
+def _outline_layer(key: str, layer: Layer) -> Row:
+    """Return the row of a layer whose input shape is not known, with the rows within it."""
+    branches = tuple(
+        tuple(_outline_layer(inner_key, inner) for inner_key, inner, _ in branch)
+        for branch in layer.list_branches()
+    )
+    return Row(key, *_describe(layer), None, None, branches)
+
+
+def _describe(layer: Layer) -> tuple[str, str]:
+    """Return the name of a layer's class, and its fields, unless they are shown as rows."""
     kind, _, fields = repr(layer).removesuffix(")").partition("(")
     named = "" if layer.name is None else f"name={layer.name!r}"
-    fields = fields.removesuffix(named).removesuffix(", ")
-    known = (None, None) if shape is None else (layer.output_shape(shape), layer.count_parameters(shape))
-    ways = ((), ()) if not isinstance(layer, Residual) else _list_ways(layer, shape)
-    fields = "" if isinstance(layer, Residual) else fields
-    return Row(key, kind, fields, *known, *(tuple(_outline(*inner) for inner in way) for way in ways))
-
-
-def _list_ways(residual: Residual, shape: Shape | None) -> Sequence[Any]:
-    """Give (key, layer, input shape) of each layer of a residual connection's branch and shortcut."""
-    if shape is not None:
-        return residual._arrange(shape)[:2]
-    shortcut = () if residual.shortcut == "auto" else residual.shortcut
-    return [
-        [(prefix + key, inner, None) for key, inner in name_layers(layers) if inner is not None]
-        for prefix, layers in (("", residual.layers), ("shortcut.", shortcut))
-    ]
+    return kind, "" if layer.list_branches() else fields.removesuffix(named).removesuffix(", ")
 
 
 def _format_row(row: Row, depth: int) -> str:
@@ -113,9 +155,5 @@ def _format_row(row: Row, depth: int) -> str:
         cells += [format_shape(row.output_shape), f"{row.n_parameters:,}"]
     first = f'<td style="padding-left: {0.5 + 1.5 * depth}em">{html.escape(row.key)}</td>'
     rest = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-    return "\n".join(
-        [
-            f"<tr class='default'>{first}{rest}</tr>",
-            *(_format_row(inner, depth + 1) for inner in row.branch + row.shortcut),
-        ]
-    )
+    inner = [_format_row(one, depth + 1) for branch in row.branches for one in branch]
+    return "\n".join([f"<tr class='default'>{first}{rest}</tr>", *inner])

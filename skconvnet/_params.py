@@ -7,7 +7,7 @@ layers that a user passed in are never changed.
 from dataclasses import fields, replace
 from typing import Any, Self
 
-from skconvnet._advice import hint, show, suggest
+from skconvnet._advice import hint, short_repr, suggest
 from skconvnet._values import Value
 from skconvnet.layers.sequence import name_layers
 from skconvnet.optimizers import OPTIMIZERS, Optimizer, resolve_optimizer
@@ -120,7 +120,7 @@ def _change(name: str, value: Any, changes: dict[str, Any]) -> Any:
     first = next(iter(changes))
     if value is None:
         raise ValueError(f"Cannot set {name}__{first}: {name} is None; give it a value with fields first.")
-    raise ValueError(f"Cannot set {name}__{first}: {name} is {show(value)}, which has no such fields.")
+    raise ValueError(f"Cannot set {name}__{first}: {name} is {short_repr(value)}, which has no such fields.")
 
 
 def _regroup(name: str, known: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from skconvnet._types import Record, Show
+from skconvnet._types import ProgressCallback, Record
 
 # What a record may have, in this order, and how the table shows it: width, format.
 COLUMNS = {
@@ -34,26 +34,26 @@ def _format(value: float, width: int, form: str) -> str:
 
 
 @contextmanager
-def draw_bar(epoch: int, verbose: int) -> Iterator[Show]:
-    """Give a function that draws the share of an epoch that is done; its line is wiped off in the end.
+def draw_bar(epoch: int, verbose: int) -> Iterator[ProgressCallback]:
+    """Yield a function that draws the fraction of an epoch that is done; its line is erased at the end.
 
     It draws nothing unless verbose is above 1 and the output is a terminal, in whose files and notebooks
     a line that is written over would stay. It draws ten times a second, so that quick epochs do not flicker.
     """
     drawn, last = 0, time.perf_counter()
 
-    def draw(share: float) -> None:
+    def draw(fraction: float) -> None:
         nonlocal drawn, last
         now = time.perf_counter()
         if now - last >= 0.1:
-            line = f"{epoch:>5}  [{'#' * int(30 * share):<30}] {share:4.0%}"
+            line = f"{epoch:>5}  [{'#' * int(30 * fraction):<30}] {fraction:4.0%}"
             print(f"\r{line}", end="", flush=True)
             drawn, last = len(line), now
 
     # without a console, as under pythonw, there is no output at all
     terminal = verbose > 1 and sys.stdout is not None and sys.stdout.isatty()
     try:
-        yield draw if terminal else lambda share: None
+        yield draw if terminal else lambda fraction: None
     finally:
         if drawn:
             print(f"\r{' ' * drawn}\r", end="", flush=True)

@@ -247,8 +247,8 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
             it was, also when Ctrl-C comes, which goes through to the caller.
         """
         with self._change_model():
-            go_on = hasattr(self, "network_")
-            self._fit_one_epoch(X, y, sample_weight, go_on)
+            resume = hasattr(self, "network_")
+            self._fit_one_epoch(X, y, sample_weight, resume)
         return self
 
     def _make_loss(self) -> Loss:

@@ -1,21 +1,72 @@
-"""Epochs and batches: knows no layer."""
+"""Training: epochs and mini-batches."""
 
 import copy
+import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from skconvnet import kernels
+from skconvnet._images import arrange_axes, show_images
 from skconvnet._losses import CROSS_ENTROPY, Loss
 from skconvnet._network import Network
 from skconvnet._progress import COLUMNS, draw_bar, print_record
-from skconvnet._types import Array, Fields, Record, Show
+from skconvnet._types import Array, ProgressCallback, Record
 from skconvnet._warnings import warn
+from skconvnet.layers import Augment, Mixup
 from skconvnet.optimizers import Optimizer
 from skconvnet.schedules import Schedule, resolve_schedule
+
+if TYPE_CHECKING:
+    from skconvnet.kernels.engine import OptimizerState, Samples
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Samples to train or validate on.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, channels, height, width) or (n, features)
+    target : ndarray of intp of shape (n,), or of shape (n, n_outputs)
+        Class indices, or a value for every output.
+    weight : ndarray of float64 of shape (n,)
+        Samples of weight 0 are left out.
+    data_format : {"channels_last", "channels_first"}, default="channels_first"
+        Of the mini-batches that functions which augment them get.
+    """
+
+    X: Array
+    target: Array
+    weight: Array
+    data_format: str = "channels_first"
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    """How mini-batches are made, and how a step follows from the gradient of one.
+
+    Parameters
+    ----------
+    batch_size : int
+    learning_rate : float or schedule
+        A schedule that was given before continues with what it remembers.
+    shuffle : bool
+        Whether every epoch has an order of its own.
+    n_threads : int
+    weight_decay : float, default=0.0
+    clip_norm : float, default=None
+    """
+
+    batch_size: int
+    learning_rate: float | Schedule
+    shuffle: bool
+    n_threads: int
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
 
 
 class Trainer:
@@ -26,7 +77,7 @@ class Trainer:
     network : Network
     optimizer : Optimizer
     rng : RandomState
-        Draws the order of the samples, and for every epoch a key that all else random in it follows from.
+        Draws the order of the samples, and for every epoch a key that its other random numbers depend on.
     loss : Loss, default=CROSS_ENTROPY
 
     Attributes
@@ -35,7 +86,7 @@ class Trainer:
     loss : Loss
     rng : RandomState
     steps : ndarray of shape (1,)
-        Steps taken so far.
+        Number of steps taken so far.
     """
 
     def __init__(
@@ -51,21 +102,21 @@ class Trainer:
         self._memory: Any = None
 
     def copy(self) -> Self:
-        """Give a trainer that can go on while this one stays as it is."""
+        """Return a trainer that can continue while this one stays as it is."""
         return copy.deepcopy(self)
 
-    def note_state(self) -> Any:
-        """Give all that an epoch changes, for `restore`."""
+    def snapshot(self) -> Any:
+        """Return all that an epoch changes, for `restore`."""
         arrays = self.network.params, self._state, self.steps
         return self.rng.get_state(), [array.copy() for array in arrays]
 
     def restore(self, state: Any) -> None:
-        """Put everything back to where it was.
+        """Undo all changes since a snapshot.
 
         Parameters
         ----------
         state : tuple
-            What `note_state` gave.
+            As `snapshot` returned it.
         """
         rng_state, arrays = state
         self.rng.set_state(rng_state)
@@ -73,172 +124,124 @@ class Trainer:
             array[...] = before
 
     def use(self, optimizer: Optimizer, loss: Loss) -> None:
-        """Go on with another optimizer and loss.
+        """Continue with another optimizer and loss.
 
         Parameters
         ----------
         optimizer : Optimizer
-            One of another class starts with a fresh state.
+            One of another class starts with a new state.
         loss : Loss
         """
         if type(optimizer) is not type(self._optimizer):
             self._state[...] = 0
         self._optimizer, self.loss = optimizer, loss
 
-    def prepare(
-        self,
-        X: Array,
-        target: Array,
-        weight: Array,
-        batch_size: int,
-        learning_rate: float | Schedule,
-        shuffle: bool,
-        n_threads: int,
-        weight_decay: float = 0.0,
-        clip_norm: float | None = None,
-        data_format: str = "channels_first",
-    ) -> Callable[..., Record]:
-        """Settle what to train on.
+    def prepare(self, data: TrainingData, settings: StepSettings) -> Callable[..., Record]:
+        """Prepare epochs in this process.
 
         Parameters
         ----------
-        X : ndarray of shape (n, channels, height, width) or (n, features)
-        target : ndarray of intp of shape (n,), or of shape (n, n_outputs)
-            Class indices, or a number for every output.
-        weight : ndarray of float64 of shape (n,)
-            Samples of weight 0 are left out.
-        batch_size : int
-        learning_rate : float or schedule
-            A schedule that was given before goes on with what it remembers.
-        shuffle : bool
-            Whether every epoch has an order of its own.
-        n_threads : int
-        weight_decay : float, default=0.0
-        clip_norm : float, default=None
-        data_format : {"channels_last", "channels_first"}, default="channels_first"
-            Of the mini-batches that functions which augment them get.
+        data : TrainingData
+        settings : StepSettings
 
         Returns
         -------
-        run_epoch : callable (show=callable (float)) -> dict
-            Trains on all samples once and gives a record of the history; shows, now and then, the share of
-            the batches that are done.
+        run_epoch : callable (report=callable (float)) -> dict
+            Trains on all samples once and returns a record of the history; reports, now and then, the fraction
+            of the mini-batches that are done.
         """
         network = self.network
         program = network.compile(training=True)
-        samples = network.wrap(X)
-        targets = network.wrap_target(target, weight, self.loss)
-        batch_size = min(batch_size, int(np.count_nonzero(weight)))
-        workspace = network.make_workspace(program, n_threads, batch_size)
-        optimizer, decaying = self._describe_steps(weight_decay, clip_norm)
+        dataset = network.wrap_data(data.X, data.target, data.weight, self.loss)
+        batch_size = min(settings.batch_size, int(np.count_nonzero(data.weight)))
+        settings = dataclasses.replace(settings, batch_size=batch_size)
+        workspace = network.make_workspace(program, settings.n_threads, batch_size)
+        engine = kernels.get_engine(network.dtype)
 
-        def train_on(order: Array, rates: Array, key: int, show: Show) -> Array:
-            # what mixes and augments does not move the generator of orders
+        def train_on(order: Array, rates: Array, key: int, report: ProgressCallback) -> Array:
+            # mixing and augmentation do not advance the generator of orders
             mixing, augmenting = (np.random.RandomState([use, key >> 32, key & 0xFFFFFFFF]) for use in (0, 1))
             sizes = np.minimum(batch_size, len(order) - batch_size * np.arange(len(rates)))
-            shares, shifts = network.draw_mixing(sizes, mixing)
-            augment = network.start_augmentation(X, data_format, augmenting)
-            # An epoch is always cut into the same calls, because a sum of sums has other bits. A call takes
-            # 2 microseconds, a batch of a small network 20.
+            mixtures = draw_mixing(network, sizes, mixing)
+            augment = start_augmentation(network, data, augmenting)
+            epoch = engine.Epoch(order, batch_size, rates, *mixtures, key, augment)
+            state = self._make_state(settings)
+            # An epoch is always cut into the same calls, because sums of partial sums round differently. A call
+            # takes 2 microseconds, a mini-batch of a small network 20.
             part = max(4, -(-len(rates) // 50))
             sums = np.zeros(3)
             for first in range(0, len(rates), part):
                 end = first + part
-                sums += program.train(
-                    samples,
-                    order[first * batch_size : end * batch_size],
-                    targets,
-                    weight,
-                    batch_size,
-                    optimizer,
-                    decaying,
-                    rates[first:end],
-                    shares[first:end],
-                    shifts[first:end],
-                    augment,
-                    key,
-                    network.params,
-                    self._state,
-                    self.steps,
-                    workspace,
-                )
+                sums += program.train(dataset, epoch, first, end, state, workspace)
                 if not np.isfinite(sums[0]):
                     break
-                show(min(1, end / len(rates)))
+                report(min(1, end / len(rates)))
             return sums
 
-        return self.prepare_epochs(train_on, weight, batch_size, learning_rate, shuffle)
+        return self.prepare_epochs(train_on, data.weight, settings)
 
-    def _describe_steps(self, weight_decay: float, clip_norm: float | None) -> tuple[Fields, Array]:
-        """Give the numbers in the kernels' optimizer_t, and from where to where numbers decay."""
-        machine = kernels.get_machine(self.network.dtype)
-        optimizer = self._optimizer.fields(machine.optimizer_kinds, weight_decay, clip_norm)
-        return optimizer, self.network.list_decaying() if weight_decay else np.empty((0, 2), np.intp)
+    def _make_state(self, settings: StepSettings) -> "OptimizerState":
+        """Return the optimizer with the parameters that it moves and its state, for the engine."""
+        engine = kernels.get_engine(self.network.dtype)
+        fields = self._optimizer.fields(engine.optimizer_kinds, settings.weight_decay, settings.clip_norm)
+        decaying = self.network.list_decaying() if settings.weight_decay else np.empty((0, 2), np.intp)
+        return engine.OptimizerState(fields, decaying, self.network.params, self._state, self.steps)
 
-    def prepare_steps(
-        self, n_threads: int, weight_decay: float = 0.0, clip_norm: float | None = None
-    ) -> Callable[[Array, float], None]:
-        """Settle how to take steps with gradients from elsewhere.
+    def prepare_steps(self, settings: StepSettings) -> Callable[[Array, float], None]:
+        """Prepare steps with gradients that are computed elsewhere.
 
         Parameters
         ----------
-        n_threads : int
-        weight_decay : float, default=0.0
-        clip_norm : float, default=None
+        settings : StepSettings
 
         Returns
         -------
         take_step : callable (gradients, rate) -> None
-            Adds up gradients of shape (k, n_params), in order, and takes a step of this rate.
+            Adds up gradients of shape (k, n_params), in order, and takes a step of this learning rate.
         """
         network = self.network
         program = network.compile(training=True)
-        workspace = network.make_workspace(program, n_threads)
-        optimizer, decaying = self._describe_steps(weight_decay, clip_norm)
+        workspace = network.make_workspace(program, settings.n_threads)
 
         def take_step(gradients: Array, rate: float) -> None:
-            program.step(
-                gradients, optimizer, decaying, rate, network.params, self._state, self.steps, workspace
-            )
+            program.step(gradients, rate, self._make_state(settings), workspace)
 
         return take_step
 
     def prepare_epochs(
         self,
-        train_on: Callable[[Array, Array, int, Show], Array],
+        train_on: Callable[[Array, Array, int, ProgressCallback], Array],
         weight: Array,
-        batch_size: int,
-        learning_rate: float | Schedule,
-        shuffle: bool,
+        settings: StepSettings,
     ) -> Callable[..., Record]:
-        """Settle what an epoch is.
+        """Prepare epochs around a function that trains on samples in an order.
 
         Parameters
         ----------
-        train_on : callable (order, rates, key, show) -> (float, float, float)
-            Trains on samples in this order, with a learning rate for every batch and a key for random
-            numbers, and gives the sums of weighted loss, weighted score and weight; shows, now and then, the
-            share of the batches that are done.
-        weight, batch_size, learning_rate, shuffle
-            As for `prepare`.
+        train_on : callable (order, rates, key, report) -> (float, float, float)
+            Trains on samples in this order, with a learning rate for every mini-batch and a key for random
+            numbers, and returns the sums of weighted loss, weighted score and weight; reports, now and then, the
+            fraction of the mini-batches that are done.
+        weight : ndarray of float64 of shape (n,)
+        settings : StepSettings
 
         Returns
         -------
-        run_epoch : callable (show=callable (float)) -> dict
-            Trains on all samples once and gives a record of the history.
+        run_epoch : callable (report=callable (float)) -> dict
+            Trains on all samples once and returns a record of the history.
         """
         rows = np.flatnonzero(weight > 0)
-        batches = np.arange(-(-len(rows) // batch_size))
-        schedule = resolve_schedule(learning_rate)
+        batches = np.arange(-(-len(rows) // settings.batch_size))
+        schedule = resolve_schedule(settings.learning_rate)
         if schedule != self._schedule:
             self._schedule, self._memory = schedule, schedule.start()
 
-        def run_epoch(show: Show = lambda share: None) -> Record:
+        def run_epoch(report: ProgressCallback = lambda fraction: None) -> Record:
             start = time.perf_counter()
-            order = self.rng.permutation(rows) if shuffle else rows
+            order = self.rng.permutation(rows) if settings.shuffle else rows
             rates = schedule.rates(self.steps[0] + batches, self._memory)
             key = int(self.rng.randint(2**63, dtype=np.uint64))
-            loss, score, total = train_on(order, rates, key, show)
+            loss, score, total = train_on(order, rates, key, report)
             return {
                 "train_loss": float(loss / total),
                 "train_score": float(score / total),
@@ -248,42 +251,37 @@ class Trainer:
 
         return run_epoch
 
-    def prepare_validation(
-        self, X: Array, rows: Array, target: Array, weight: Array, n_threads: int
-    ) -> Callable[[], Record]:
-        """Settle what to validate on.
+    def prepare_validation(self, data: TrainingData, rows: Array, n_threads: int) -> Callable[[], Record]:
+        """Prepare the evaluation of some samples.
 
         Parameters
         ----------
-        X : ndarray of shape (n, channels, height, width) or (n, features)
+        data : TrainingData
         rows : ndarray of intp of shape (k,)
-            Which of the samples; those of weight 0 are left out.
-        target : ndarray of intp of shape (n,), or of shape (n, n_outputs)
-        weight : ndarray of float64 of shape (n,)
+            Indices of the samples; those of weight 0 are left out.
         n_threads : int
 
         Returns
         -------
         evaluate : callable () -> dict
-            Gives the loss and the score of the network as it is then.
+            Returns the loss and the score of the network in its present state.
         """
         network = self.network
         program = network.compile()
-        samples = network.wrap(X)
-        rows = rows[weight[rows] > 0]
-        used = np.zeros(len(weight))
-        used[rows] = weight[rows]
-        targets = network.wrap_target(target, used, self.loss)
+        rows = rows[data.weight[rows] > 0]
+        used = np.zeros(len(data.weight))
+        used[rows] = data.weight[rows]
+        dataset = network.wrap_data(data.X, data.target, used, self.loss)
         workspace = network.make_workspace(program, n_threads)
 
         def evaluate() -> Record:
-            loss, score, total = program.evaluate(samples, rows, targets, used, network.params, workspace)
+            loss, score, total = program.evaluate(dataset, rows, network.params, workspace)
             return {"valid_loss": loss / total, "valid_score": score / total}
 
         return evaluate
 
-    def follow(self, record: Record) -> None:
-        """Show the schedule a whole epoch.
+    def end_epoch(self, record: Record) -> None:
+        """Pass a whole epoch to the schedule.
 
         Parameters
         ----------
@@ -293,18 +291,67 @@ class Trainer:
         self._memory = self._schedule.follow(self._memory, record.get("valid_loss", record["train_loss"]))
 
 
+def draw_mixing(network: Network, sizes: Array, rng: np.random.RandomState) -> tuple[Array, Array]:
+    """Draw how mini-batches are mixed in training.
+
+    Parameters
+    ----------
+    network : Network
+    sizes : ndarray of int of shape (n_batches,)
+        Of the mini-batches.
+    rng : RandomState
+
+    Returns
+    -------
+    lambdas, partner_offsets : ndarray of shape (n_batches,)
+        As `Mixup` draws them; without one, a lambda of 1.
+    """
+    for stage in network.stages:
+        if isinstance(stage.layer, Mixup) and not stage.frozen:
+            return stage.layer.draw(sizes, rng)
+    return np.ones(len(sizes)), np.zeros(len(sizes), np.intp)
+
+
+def start_augmentation(
+    network: Network, data: TrainingData, rng: np.random.RandomState
+) -> "Callable[[Array], Samples] | None":
+    """Prepare the functions that change the images of mini-batches in training.
+
+    Parameters
+    ----------
+    network : Network
+    data : TrainingData
+    rng : RandomState
+
+    Returns
+    -------
+    augment : callable (rows) -> Samples, or None
+        Returns the images of some samples, after all `Augment` layers; None if there are none.
+    """
+    layers = [s.layer for s in network.stages if isinstance(s.layer, Augment) and not s.frozen]
+    shown = np.asarray(show_images(data.X, data.data_format))
+
+    def augment(rows: Array) -> "Samples":
+        images = shown[rows].astype(network.dtype, order="C", copy=False)  # indexing has made a copy
+        for layer in layers:
+            images = layer.apply(images, rng)
+        return network.wrap(arrange_axes(np.require(images, requirements="A"), data.data_format))
+
+    return augment if layers else None
+
+
 @dataclass
 class Patience:
-    """Early stopping: watches a value an epoch and keeps the weights of the best one.
+    """Early stopping: watches a value of every epoch and keeps the weights of the best one.
 
     Parameters
     ----------
     watch : callable (dict) -> float
-        What should grow, of an epoch's record.
+        The value that should grow, of an epoch's record.
     n_iter_no_change : int
         Epochs in a row without improvement that end the training.
     tol : float
-        By how much a value has to be above the best one to be an improvement.
+        By how much a value has to exceed the best one to be an improvement.
 
     References
     ----------
@@ -319,19 +366,19 @@ class Patience:
     best_params: Array | None = None
     waited: int = 0
 
-    def follow(self, record: Record, params: Array) -> bool:
-        """See an epoch's record and the weights then; say whether to stop."""
+    def end_epoch(self, record: Record, params: Array) -> bool:
+        """Take an epoch's record and the weights after it; return whether to stop."""
         value = self.watch(record)
         self.waited = 0 if value > self.best + self.tol else self.waited + 1
         if value > self.best or self.best_params is None:
-            # the maximum is the old one where value is no number
+            # the maximum is the old one if value is nan
             self.best, self.best_iter = max(self.best, value), record["epoch"]
             self.best_params = params.copy()
         return self.waited >= self.n_iter_no_change
 
 
 def pass_epoch() -> Callable[[], bool]:
-    """Begin an epoch that nobody watches, and whose end stops nothing."""
+    """Epoch hook that does nothing."""
     return lambda: False
 
 
@@ -349,11 +396,12 @@ def _warn_of_rest(trainer: Trainer, history: list[Record], n_epochs: int) -> Non
 
 def train(
     trainer: Trainer,
-    run_epoch: Callable[[Show], Record],
+    run_epoch: Callable[[ProgressCallback], Record],
     n_epochs: int,
     history: list[Record],
-    verbose: int,
-    interruptible: bool,
+    *,
+    verbose: int = 0,
+    interruptible: bool = False,
     evaluate: Callable[[], Record] | None = None,
     patience: Patience | None = None,
     begin_epoch: Callable[[], Callable[[], bool]] = pass_epoch,
@@ -364,21 +412,21 @@ def train(
     ----------
     trainer : Trainer
         Whose network's parameters must stay finite.
-    run_epoch : callable (show) -> dict
+    run_epoch : callable (report) -> dict
         Of the trainer.
     n_epochs : int
     history : list of dict
-        Gets a record an epoch, with its number.
-    verbose : int
-        Above 0, print a line an epoch; above 1, draw a bar while it runs, on a terminal.
-    interruptible : bool
-        Whether Ctrl-C ends the training with a warning; it goes through otherwise.
+        Gets a record of every epoch, with its number.
+    verbose : int, default=0
+        Above 0, print a line per epoch; above 1, draw a bar while it runs, on a terminal.
+    interruptible : bool, default=False
+        Whether Ctrl-C ends the training with a warning; it is raised otherwise.
     evaluate : callable () -> dict, default=None
-        What it gives after an epoch goes into the record.
+        Its result after an epoch becomes part of the record.
     patience : Patience, default=None
         When to stop early, with the best weights.
     begin_epoch : callable () -> callable () -> bool, default=pass_epoch
-        Called before each epoch; what it gives is called after it and says whether to stop.
+        Called before each epoch; the function that it returns is called after it and says whether to stop.
 
     Raises
     ------
@@ -395,22 +443,22 @@ def train(
     try:
         for _ in range(n_epochs):
             end_epoch, epoch = begin_epoch(), len(history) + 1
-            with draw_bar(epoch, verbose) as show:
-                record = {"epoch": epoch, **run_epoch(show)}
+            with draw_bar(epoch, verbose) as report:
+                record = {"epoch": epoch, **run_epoch(report)}
                 if not np.isfinite(record["train_loss"]) or not np.isfinite(network.params).all():
                     raise ValueError(
                         f"The training loss is no longer finite in epoch {epoch}. Use a smaller "
-                        f"learning_rate (it is {record['learning_rate']:g}), or scale X, and the numbers of "
-                        f"y if it has some, to about 1."
+                        f"learning_rate (it is {record['learning_rate']:g}), or scale X, and y if its values "
+                        f"are numeric, to about 1."
                     )
                 if evaluate is not None:
                     record |= evaluate()
             record = {name: record[name] for name in COLUMNS if name in record}
             history.append(record)
-            trainer.follow(record)
+            trainer.end_epoch(record)
             if verbose:
                 print_record(record, first=len(history) == 1 or history[-2].keys() != record.keys())
-            done = patience is not None and patience.follow(record, network.params)
+            done = patience is not None and patience.end_epoch(record, network.params)
             if end_epoch() or done:
                 break
     except KeyboardInterrupt:

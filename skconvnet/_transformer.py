@@ -15,9 +15,10 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
-from skconvnet._base import BaseConvNet, thaw
-from skconvnet._network import resolve_output
+from skconvnet._base import BaseConvNet
 from skconvnet._sklearn_compat import TooltipMixin, validate_params
+from skconvnet._stages import resolve_output
+from skconvnet._transfer import unwrap_frozen
 from skconvnet._types import Array
 from skconvnet._warnings import warn
 from skconvnet.layers.sequence import find_layers, name_layers
@@ -152,7 +153,7 @@ class ConvNetTransformer(
             If estimator is fitted, which its clone is not, and not frozen.
         """
         validate_params(self)
-        inner = thaw(self.estimator)
+        inner = unwrap_frozen(self.estimator)
         if not isinstance(inner, BaseConvNet):
             raise ValueError(
                 f"ConvNetTransformer: estimator must be a ConvNetClassifier or a ConvNetRegressor, frozen or "
@@ -206,7 +207,7 @@ class ConvNetTransformer(
             overflow.
         """
         check_is_fitted(self, msg=f"This %(name)s is not fitted: call fit first. {PREFIT}")
-        return thaw(self.estimator_)._run_network(X, last=self.layer_)
+        return unwrap_frozen(self.estimator_)._run_network(X, last=self.layer_)
 
     @property
     def _n_features_out(self) -> int:

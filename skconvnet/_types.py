@@ -15,5 +15,5 @@ Padding: TypeAlias = Literal["valid", "same"] | Size | Sides
 Initializer: TypeAlias = str | Callable[..., Any]  # (shape, fan_in, fan_out, rng) -> array
 Fields: TypeAlias = dict[str, Any]  # of a kernel's struct
 Record: TypeAlias = dict[str, Any]  # of an epoch, in the history
-Show: TypeAlias = Callable[[float], None]  # (share of an epoch that is done)
+ProgressCallback: TypeAlias = Callable[[float], None]  # (fraction of an epoch that is done)
 Path: TypeAlias = str | PathLike[str]

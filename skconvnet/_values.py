@@ -6,11 +6,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from skconvnet._advice import Checked
+from skconvnet._advice import StrictInit
 
 
 @dataclass(repr=False, eq=False)
-class Value(Checked):
+class Value(StrictInit):
     """An immutable, comparable and picklable object whose repr evaluates to an equal one.
 
     What all have in common is here, once, rather than generated for each of some sixty dataclasses,

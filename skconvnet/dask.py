@@ -14,13 +14,12 @@ import numpy as np
 
 from skconvnet import kernels
 from skconvnet._base import BaseConvNet
-from skconvnet._losses import Loss, measure_precisions
+from skconvnet._losses import Loss, measure_inverse_variances
 from skconvnet._sklearn_compat import ATTACHED, has_callbacks
-from skconvnet._training import Trainer
-from skconvnet._types import Array, Record, Show
+from skconvnet._training import StepSettings, Trainer, TrainingData
+from skconvnet._types import Array, ProgressCallback, Record
 from skconvnet._warnings import warn
 from skconvnet.layers import Augment, Mixup, Standardize
-from skconvnet.schedules import Schedule
 
 __all__ = ["fit"]
 
@@ -181,7 +180,7 @@ def _check_dask_array(estimator: Any, X: Any, X_val: Any) -> None:
         )
     if has_callbacks(estimator):
         raise ValueError("skconvnet.dask.fit: callbacks would get X here; set none to fit on a dask array.")
-    learns = not estimator._goes_on()
+    learns = not estimator._resumes()
     if learns and any(isinstance(layer, Standardize) for layer in estimator.layers or ()):
         raise ValueError(
             "skconvnet.dask.fit: Standardize would have to read the whole of a dask array here; scale X with "
@@ -190,44 +189,31 @@ def _check_dask_array(estimator: Any, X: Any, X_val: Any) -> None:
 
 
 def prepare_on_cluster(
-    client: Any,
-    estimator: Any,
-    X: Any,
-    trainer: Trainer,
-    images: Array,
-    target: Array,
-    weight: Array,
-    batch_size: int,
-    learning_rate: float | Schedule,
-    shuffle: bool,
-    n_threads: int,
-    weight_decay: float,
-    clip_norm: float | None,
-    data_format: str,
+    client: Any, estimator: Any, X: Any, trainer: Trainer, data: TrainingData, settings: StepSettings
 ) -> Callable[..., Record]:
-    """Settle what to train on, in the place of `Trainer.prepare`, with the samples of X on the workers.
+    """Prepare epochs in place of `Trainer.prepare`, with the samples of X on the workers.
 
     Returns
     -------
-    run_epoch : callable (show=callable (float)) -> dict
-        Trains on all samples once, as often as workers are lost, and gives a record of the history.
+    run_epoch : callable (report=callable (float)) -> dict
+        Trains on all samples once, again if workers are lost, and returns a record of the history.
     """
-    network = trainer.network
+    network, batch_size, weight = trainer.network, settings.batch_size, data.weight
     for stage in network.stages:
         if isinstance(stage.layer, (Augment, Mixup)) and not stage.frozen:
             raise ValueError(
-                f"skconvnet.dask.fit: {stage.label} changes whole mini-batches, and a worker has but a part "
+                f"skconvnet.dask.fit: {stage.label} changes whole mini-batches, and a worker has only a part "
                 f"of each; leave it out."
             )
-    take_step = trainer.prepare_steps(n_threads, weight_decay, clip_norm)
-    team = _Team(client, estimator, X, target, weight, batch_size)
+    take_step = trainer.prepare_steps(settings)
+    team = _Team(client, estimator, X, data.target, weight, batch_size)
 
-    def train_on(order: Array, rates: Array, key: int, show: Show) -> Array:
+    def train_on(order: Array, rates: Array, key: int, report: ProgressCallback) -> Array:
         sums = np.zeros(3)
         for k, rate in enumerate(rates):
             rows = order[k * batch_size : (k + 1) * batch_size]
             total = weight[rows].sum()
-            loss, score, vectors, shares = team.differentiate(
+            loss, score, vectors, fractions = team.differentiate(
                 rows, total, int(key), int(trainer.steps[0]), network.params
             )
             sums += loss * total, score, total
@@ -235,18 +221,20 @@ def prepare_on_cluster(
                 break
             take_step(np.ascontiguousarray(vectors[:, : network.n_params]), rate)
             statistics = network.params[network.n_params :]
-            statistics += shares @ (vectors[:, network.n_params :] - statistics)  # equal ones keep their bits
-            show((k + 1) / len(rates))
+            statistics += fractions @ (
+                vectors[:, network.n_params :] - statistics
+            )  # equal ones stay identical
+            report((k + 1) / len(rates))
         return sums
 
-    run = trainer.prepare_epochs(train_on, weight, batch_size, learning_rate, shuffle)
+    run = trainer.prepare_epochs(train_on, weight, settings)
 
-    def run_epoch(show: Show = lambda share: None) -> Record:
-        state = trainer.note_state()
+    def run_epoch(report: ProgressCallback = lambda fraction: None) -> Record:
+        state = trainer.snapshot()
         while True:
             try:
                 team.gather()
-                return run(show)
+                return run(report)
             except _list_losses() as error:
                 lost = team.dismiss_lost()
                 if not lost:
@@ -276,7 +264,7 @@ class _Team:
         self._client, self._estimator, self._X = client, estimator, X
         self._target, self._weight, self._batch_size = target, weight, batch_size
         self._loss = estimator._trainer.loss
-        self._precisions = None if target.ndim == 1 else measure_precisions(target, weight)
+        self._precisions = None if target.ndim == 1 else measure_inverse_variances(target, weight)
         self._addresses, self._bounds, self._futures, self._shards = [], [0], [], []
 
     def gather(self) -> None:
@@ -364,18 +352,19 @@ class _Shard:
         X: Any,
         target: Array,
         weight: Array,
-        precisions: Array | None,
+        inverse_variances: Array | None,
         loss: Loss,
         estimator: Any,
         batch_size: int,
     ) -> None:
         self._images, _ = estimator._check_images(X)
-        self._weight, self._network = weight, estimator.network_
+        self._network = estimator.network_
         _, distributed = import_dask()
         n_threads = kernels.count_threads(estimator.n_threads or distributed.get_worker().state.nthreads)
         self._program = self._network.compile(training=True)
-        self._samples = self._network.wrap(self._images)
-        self._targets = self._network.wrap_target(target, weight, loss, precisions)
+        targets = self._network.wrap_target(target, weight, loss, inverse_variances)
+        engine = kernels.get_engine(self._network.dtype)
+        self._data = engine.Dataset(self._network.wrap(self._images), targets, weight)
         self._workspace = self._network.make_workspace(self._program, n_threads, min(batch_size, len(weight)))
 
     def differentiate(
@@ -391,17 +380,15 @@ class _Shard:
         """
         n_params, vector = self._network.n_params, np.array(params)
         loss, score = self._program.loss(
-            self._samples,
+            self._data,
             rows,
-            self._targets,
-            self._weight,
-            total,
-            key ^ number,  # no two workers draw the same masks
-            step,
             params,
             None,
             vector[:n_params],
             self._workspace,
+            total=total,
+            key=key ^ number,  # no two workers draw the same masks
+            step=step,
         )
-        self._program.follow(self._workspace, len(rows), vector)
+        self._program.update_running_stats(self._workspace, len(rows), vector)
         return loss, score, vector

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from skconvnet._lowering.memory import Tensor
+from skconvnet._lowering.plan import Plan
 from skconvnet._network import Network
-from skconvnet._plan import Plan
 from skconvnet._types import Array, Padding, Shape, Size
 from skconvnet.kernels import count_threads
-from skconvnet.kernels.memory import Image
 from skconvnet.layers import (
     ELU,
     GELU,
@@ -316,7 +316,7 @@ def max_pool2d_backward(
 class _PaddedAverage(AvgPool2D):
     """An average over the window's whole area."""
 
-    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
+    def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
         return self._lower(plan, x, "avg_pool", count_padding=True)
 
 

@@ -18,7 +18,7 @@ of weights that one filter has, fan_out the kernel's area times the filters.
 import numpy as np
 from numpy.typing import NDArray
 
-from skconvnet._advice import check_function, hint, show
+from skconvnet._advice import check_function, hint, short_repr
 from skconvnet._types import Array, Initializer, Shape
 
 __all__ = ["INITIALIZERS", "draw"]
@@ -42,7 +42,7 @@ def check_initializer(owner: str, init: object) -> None:
         check_function(owner, "init", init, "shape, fan_in, fan_out, rng")
     elif init not in INITIALIZERS:
         raise ValueError(
-            f"{owner}: unknown init {show(init)}.{hint(init, INITIALIZERS)} Valid: {', '.join(INITIALIZERS)}"
+            f"{owner}: unknown init {short_repr(init)}.{hint(init, INITIALIZERS)} Valid: {', '.join(INITIALIZERS)}"
             f", or a callable (shape, fan_in, fan_out, rng) -> array; weights that there are go into "
             f"network_.set_weights of a fitted estimator."
         )

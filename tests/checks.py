@@ -58,7 +58,7 @@ def check_gradients(network, rng, X, dx, dparams, measure):
     check(dx, still[0], tilt(dx))
 
 
-def check_company(rng, X, predict, differentiate):
+def check_batch_invariance(rng, X, predict, differentiate):
     """The bits of predict(X, n_threads) depend on neither threads nor company, a gradient's not on threads.
 
     X: 37 samples; differentiate(n_threads) gives numbers and arrays.

@@ -22,5 +22,5 @@ def isa(request):
 
 @pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
 def dtype(request):
-    """Both precisions."""
+    """Both inverse_variances."""
     return request.param

@@ -4,12 +4,12 @@ from itertools import product
 
 import numpy as np
 import pytest
-from checks import build, check_company, check_gradients, check_value
+import reference
+from checks import build, check_batch_invariance, check_gradients, check_value
 from sklearn.base import clone
 
 from skconvnet import ConvNetClassifier
 from skconvnet import layers as all_layers
-from skconvnet.kernels import reference
 from skconvnet.layers import (
     ELU,
     GELU,
@@ -253,7 +253,7 @@ def run_noise(layer, x, draw):
 
 def run_residual(layer, x, p, draws):
     ways = []
-    for chain in layer._arrange(x.shape[1:])[:2]:
+    for chain in layer.list_branches(x.shape[1:]):
         y = x
         for key, inner, _ in chain:
             y = run_twin(inner, y, strip(p, key), draws)
@@ -382,7 +382,7 @@ def test_gradients_equal_central_differences(isa, layer, shape):
 @each_row
 def test_bits_do_not_depend_on_threads_or_company(isa, dtype, layer, shape):
     network, rng, X, dy = make(layer, shape, dtype, 37)
-    check_company(rng, X, network.forward, lambda n_threads: network.backward(X, dy, n_threads))
+    check_batch_invariance(rng, X, network.forward, lambda n_threads: network.backward(X, dy, n_threads))
 
 
 @each_row

@@ -17,7 +17,7 @@ import skconvnet
 from skconvnet import ConvNetClassifier, ConvNetRegressor
 from skconvnet._losses import CROSS_ENTROPY
 from skconvnet._network import Network
-from skconvnet._training import Trainer
+from skconvnet._training import StepSettings, Trainer, TrainingData
 from skconvnet.layers import (
     Augment,
     BatchNorm,
@@ -125,7 +125,7 @@ def test_steps_leave_frozen_layers_alone(middle, frozen, name):
         network = freeze(build((2, 6, 6), layers), *frozen)
         before = {key: part.copy() for key, part in network.weights.items()}
         trainer = Trainer(network, OPTIMIZERS[name](), np.random.RandomState(0), CROSS_ENTROPY)
-        trainer.prepare(X, y, np.ones(40), 16, 0.01, True, n_threads, 0.1, 0.5)()
+        trainer.prepare(TrainingData(X, y, np.ones(40)), StepSettings(16, 0.01, True, n_threads, 0.1, 0.5))()
         results.append(network.params)
         for key, part in network.weights.items():
             assert np.array_equal(part, before[key]) == (key.partition(".")[0] in frozen), key
@@ -138,7 +138,7 @@ def test_clipping_counts_no_frozen_gradient():
     network = freeze(build((1, 6, 6), [Conv2D(8, name="stem"), Dense(30, name="middle")]), "middle")
     X, y = rng.standard_normal((20, 1, 6, 6)), rng.randint(0, 3, 20)
     trainer, before = Trainer(network, OPTIMIZERS["sgd"](), rng), network.params.copy()
-    trainer.prepare(X, y, np.ones(20), 20, 0.5, False, 2, clip_norm=1e-3)()
+    trainer.prepare(TrainingData(X, y, np.ones(20)), StepSettings(20, 0.5, False, 2, clip_norm=1e-3))()
     assert np.linalg.norm(network.params - before) == pytest.approx(0.5e-3, rel=1e-6)
 
 

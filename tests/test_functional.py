@@ -4,9 +4,9 @@ import inspect
 
 import numpy as np
 import pytest
+import reference
 
 from skconvnet import functional as f
-from skconvnet.kernels import reference
 
 X = np.random.default_rng(0).standard_normal((2, 3, 6, 5))
 W = np.random.default_rng(1).standard_normal((4, 3, 3, 3))

@@ -4,13 +4,13 @@ import pickle
 
 import numpy as np
 import pytest
-from checks import build, check_company, check_gradients
+import reference
+from checks import build, check_batch_invariance, check_gradients
 
 from skconvnet import kernels
 from skconvnet._losses import CLASS_LOSSES, CROSS_ENTROPY, Loss
 from skconvnet._network import Network
-from skconvnet._training import Trainer
-from skconvnet.kernels import reference
+from skconvnet._training import StepSettings, Trainer, TrainingData
 from skconvnet.layers import (
     ELU,
     GELU,
@@ -272,7 +272,7 @@ def test_bits_do_not_depend_on_threads_or_company(isa, dtype, shape, layers):
     rng = np.random.RandomState(2)
     X = rng.standard_normal((37, *shape)).astype(dtype)
     target = rng.randint(0, 3, 37)
-    check_company(
+    check_batch_invariance(
         rng,
         X,
         lambda X, n_threads: network.forward(X, n_threads, "softmax"),
@@ -294,16 +294,18 @@ def test_gradients_of_large_batches_do_not_depend_on_threads(isa, dtype):
 
 def test_single_images_have_a_program_of_their_own_where_that_can_be():
     def find(shape, layers):
-        return build(shape, layers).compile_for_pixels()
+        return build(shape, layers).compile_single_image()
 
-    assert find((3, 7, 6), [Conv2D(4, padding="same"), MaxPool2D(), Dense(5)]).pixels
-    assert find((3, 7, 6), [BatchNorm(), Conv2D(4, 3, dilation=2), Tanh(), Flatten(), Dense(5)]).pixels
+    assert find((3, 7, 6), [Conv2D(4, padding="same"), MaxPool2D(), Dense(5)]).single_image
+    assert find((3, 7, 6), [BatchNorm(), Conv2D(4, 3, dilation=2), Tanh(), Flatten(), Dense(5)]).single_image
     assert find((3, 7, 6), [Conv2D(4, stride=2)]) is None
     assert find((5,), [Dense(5)]) is None
-    assert find((3, 7, 6), [Rescaling(2), Conv2D(6, groups=3), GELU(), GlobalAvgPool2D()]).pixels
-    assert find((3, 7, 6), [Softmax(), MaxPool2D(), LogSoftmax(), Flatten(), LayerNorm(), ELU()]).pixels
-    assert find((3, 7, 6), [Standardize(), Conv2D(4), Dropout(), MaxPool2D()]).pixels
-    assert find((3, 7, 6), [RandomFlip(), RandomCrop((7, 6), padding=2), Conv2D(4), GaussianNoise()]).pixels
+    assert find((3, 7, 6), [Rescaling(2), Conv2D(6, groups=3), GELU(), GlobalAvgPool2D()]).single_image
+    assert find((3, 7, 6), [Softmax(), MaxPool2D(), LogSoftmax(), Flatten(), LayerNorm(), ELU()]).single_image
+    assert find((3, 7, 6), [Standardize(), Conv2D(4), Dropout(), MaxPool2D()]).single_image
+    assert find(
+        (3, 7, 6), [RandomFlip(), RandomCrop((7, 6), padding=2), Conv2D(4), GaussianNoise()]
+    ).single_image
     for layer in (RandomCrop(4), ZeroPad2D(1), LayerNorm(), LocallyConnected2D(2), Residual([Tanh()])):
         assert find((3, 7, 6), [layer]) is None
 
@@ -314,7 +316,7 @@ def test_running_moments(isa, dtype):
     X = (rng.standard_normal((43, 2, 5, 4)) * 3 + 5).astype(dtype)
     trainer = Trainer(network, SGD(), rng)
     mean, variance = (network.weights[f"0.running_{name}"].copy() for name in ("mean", "var"))
-    trainer.prepare(X, rng.randint(0, 3, 43), np.ones(43), 20, 0.01, False, 2)()
+    trainer.prepare(TrainingData(X, rng.randint(0, 3, 43), np.ones(43)), StepSettings(20, 0.01, False, 2))()
     for batch in (X[:20], X[20:40], X[40:]):
         batch_mean, batch_variance = reference.moments(batch.astype(np.float64))
         n = len(batch) * 20
@@ -326,7 +328,9 @@ def test_running_moments(isa, dtype):
     flat = build((3,), [BatchNorm()], dtype=dtype)
     before = flat.params[flat.n_params :].copy()
     one = np.array([[1.0, 2.0, 3.0]], dtype)
-    Trainer(flat, SGD(), rng).prepare(one, np.zeros(1, np.intp), np.ones(1), 1, 0.01, False, 1)()
+    Trainer(flat, SGD(), rng).prepare(
+        TrainingData(one, np.zeros(1, np.intp), np.ones(1)), StepSettings(1, 0.01, False, 1)
+    )()
     np.testing.assert_array_equal(flat.params[flat.n_params :], before)
     assert np.isfinite(flat.params).all()
 

@@ -159,14 +159,14 @@ def test_the_file_holds_what_is_returned(tmp_path):
 class Doubling(Layer):
     """A layer that ONNX knows nothing of."""
 
-    def lower(self, plan, x, places):
+    def lower(self, plan, x, offsets):
         return plan.activate(x, "relu")
 
 
 class Watching(Layer):
     """A layer that does nothing in prediction."""
 
-    def lower(self, plan, x, places):
+    def lower(self, plan, x, offsets):
         return plan.activate(x, "relu") if plan.training else x
 
 

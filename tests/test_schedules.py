@@ -9,7 +9,7 @@ from sklearn.model_selection import GridSearchCV
 
 from skconvnet import ConvNetClassifier
 from skconvnet._network import Network
-from skconvnet._training import Trainer, train
+from skconvnet._training import StepSettings, Trainer, TrainingData, train
 from skconvnet.layers import Dense
 from skconvnet.optimizers import SGD, AdamW
 from skconvnet.schedules import (
@@ -140,15 +140,18 @@ def test_a_plateau_watches_the_validation_loss():
     network.initialize(np.random.RandomState(0))
     trainer = Trainer(network, SGD(), np.random.RandomState(0))
     schedule = ReduceOnPlateau(0.5, factor=0.5, patience=0)
-    run_epoch = trainer.prepare(X, Y, np.ones(40), 10, schedule, True, 1)
+    run_epoch = trainer.prepare(TrainingData(X, Y, np.ones(40)), StepSettings(10, schedule, True, 1))
     history = []
     losses = iter([{"train_loss": 4 - k, "valid_loss": loss} for k, loss in enumerate([3.0, 2.0, 2.0, 1.0])])
-    train(trainer, lambda show: {**run_epoch(), **next(losses)}, 4, history, 0, False)
+    train(trainer, lambda show: {**run_epoch(), **next(losses)}, 4, history, interruptible=False)
     assert [record["learning_rate"] for record in history] == [0.5, 0.5, 0.5, 0.25]
     copy = trainer.copy()
-    copy.follow({"train_loss": 5.0})
+    copy.end_epoch({"train_loss": 5.0})
     for t, rate in ((copy, 0.125), (trainer, 0.25)):
-        assert t.prepare(X, Y, np.ones(40), 10, schedule, True, 1)()["learning_rate"] == rate
+        assert (
+            t.prepare(TrainingData(X, Y, np.ones(40)), StepSettings(10, schedule, True, 1))()["learning_rate"]
+            == rate
+        )
 
 
 def test_nested_parameters():

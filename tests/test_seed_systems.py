@@ -17,7 +17,7 @@ from sklearn.metrics import classification_report
 from skconvnet import ConvNetClassifier, ConvNetRegressor, functional
 from skconvnet._losses import Loss
 from skconvnet._network import Network
-from skconvnet._training import Trainer
+from skconvnet._training import StepSettings, Trainer, TrainingData
 from skconvnet.architectures import (
     LENET_CONNECTIONS,
     annt_cifar10,
@@ -335,7 +335,9 @@ def test_gradients_of_earlier_batches_leave_nothing_behind():
     network.initialize(rng)
     twin.params = network.params.copy()
     X, y = rng.standard_normal((30, 3, 9, 9)), rng.randint(0, 3, 30)
-    run_epoch = Trainer(network, SGD(), rng).prepare(X, y, np.ones(30), 8, 0.1, False, 2)
+    run_epoch = Trainer(network, SGD(), rng).prepare(
+        TrainingData(X, y, np.ones(30)), StepSettings(8, 0.1, False, 2)
+    )
     for _ in range(2):
         run_epoch()  # in one workspace for all steps
         for start in range(0, 30, 8):
@@ -421,7 +423,7 @@ def test_adam_corrects_its_bias_keeps_its_state_and_adds_epsilon_to_the_root():
     X, y = np.array([[1.0], [0], [0]]), np.full((3, 1), 100.0)
     expected = 0
     for t in (1, 2, 3):  # the gradient is -1, then 0 twice
-        trainer.prepare(X[t - 1 : t], y[:1], np.ones(1), 1, 0.1, False, 1)()
+        trainer.prepare(TrainingData(X[t - 1 : t], y[:1], np.ones(1)), StepSettings(1, 0.1, False, 1))()
         mean = 0.95 ** (t - 1) * 0.05 / (1 - 0.95**t)
         square = 0.99 ** (t - 1) * 0.01 / (1 - 0.99**t)
         expected += 0.1 * mean / (np.sqrt(square) + 1)
@@ -435,7 +437,8 @@ def test_every_order_of_the_samples_is_as_likely():
     network = Network([Output(bias=False, init="zeros")], (n,), 1, np.float64)
     trainer = Trainer(network, SGD(), np.random.RandomState(0), Loss("absolute_error"))
     run_epoch = trainer.prepare(
-        np.eye(n), np.full((n, 1), 1e6), np.ones(n), 1, ExponentialDecay(1.0, 1, 0.5), True, 1
+        TrainingData(np.eye(n), np.full((n, 1), 1e6), np.ones(n)),
+        StepSettings(1, ExponentialDecay(1.0, 1, 0.5), True, 1),
     )
     counts = np.zeros((n, n))
     for _ in range(n_epochs):
@@ -462,7 +465,9 @@ def test_every_layer_is_trained_and_starts_with_weights_of_its_own():
     starts = [before[f"{k}.weight"] for k in range(3)]
     assert not any((a == b).any() for a, b in zip(starts, [*starts[1:], starts[0]]))
     X = rng.standard_normal((40, 4, 6, 6)).astype(np.float32)
-    Trainer(network, SGD(), rng).prepare(X, rng.randint(0, 3, 40), np.ones(40), 20, 0.1, True, 2)()
+    Trainer(network, SGD(), rng).prepare(
+        TrainingData(X, rng.randint(0, 3, 40), np.ones(40)), StepSettings(20, 0.1, True, 2)
+    )()
     # a bias before batch normalisation has no effect
     assert all((network.weights[name] != before[name]).all() for name in before if name != "2.bias")
 
@@ -474,7 +479,8 @@ def test_each_feature_is_normalised_by_itself_and_in_its_own_batch():
     trainer = Trainer(network, SGD(), np.random.RandomState(0))
     for batch in (X, X[:2], X[:3]):  # the sizes of batches leave nothing behind
         trainer.prepare(
-            batch, np.zeros(len(batch), np.intp), np.ones(len(batch)), len(batch), 0.1, False, 1
+            TrainingData(batch, np.zeros(len(batch), np.intp), np.ones(len(batch))),
+            StepSettings(len(batch), 0.1, False, 1),
         )()
         np.testing.assert_allclose(network.weights["0.running_mean"], batch.mean(axis=0), rtol=1e-12)
         np.testing.assert_allclose(network.weights["0.running_var"], batch.var(axis=0, ddof=1), rtol=1e-12)

@@ -7,7 +7,7 @@ from torch_twins import run_torch, torch
 from skconvnet import ConvNetClassifier
 from skconvnet._losses import Loss
 from skconvnet._network import Network
-from skconvnet._training import Trainer
+from skconvnet._training import StepSettings, Trainer, TrainingData
 from skconvnet.architectures import annt_mnist
 from skconvnet.layers import (
     ELU,
@@ -242,7 +242,7 @@ def test_three_epochs(pair, name):
     network, parameters, X, y = pair
     ours, theirs, options = OPTIMIZERS[name]
     run_epoch = Trainer(network, ours, np.random.RandomState(0)).prepare(
-        X, y, np.ones(70), 32, 0.01, False, 2
+        TrainingData(X, y, np.ones(70)), StepSettings(32, 0.01, False, 2)
     )
     for _ in range(3):
         run_epoch()
@@ -259,7 +259,9 @@ def test_fifty_steps(name, weight_decay):
     network, parameters, X, y = make_pair(shape, layers)
     ours, theirs, options = OPTIMIZERS[name]
     trainer = Trainer(network, ours, np.random.RandomState(0))
-    run_epoch = trainer.prepare(X[:64], y[:64], np.ones(64), 32, 0.01, False, 2, weight_decay)
+    run_epoch = trainer.prepare(
+        TrainingData(X[:64], y[:64], np.ones(64)), StepSettings(32, 0.01, False, 2, weight_decay)
+    )
     for _ in range(25):
         run_epoch()
     assert trainer.steps[0] == 50

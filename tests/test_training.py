@@ -9,7 +9,7 @@ import pytest
 from skconvnet import kernels
 from skconvnet._losses import CROSS_ENTROPY
 from skconvnet._network import Network
-from skconvnet._training import Trainer, train
+from skconvnet._training import StepSettings, Trainer, TrainingData, draw_mixing, train
 from skconvnet.layers import BatchNorm, Conv2D, Dense, Dropout, MaxPool2D, Mixup
 from skconvnet.optimizers import OPTIMIZERS, SGD, Adam
 from skconvnet.schedules import CosineDecay
@@ -26,7 +26,7 @@ def make_trainer(n=100, optimizer=None, dtype=np.float64):
 @pytest.mark.parametrize("batch_size, steps", [(1, 100), (32, 4), (100, 1), (500, 1)])
 def test_every_sample_once_with_a_short_last_batch(batch_size, steps):
     trainer, X, y = make_trainer(optimizer=SGD())
-    run_epoch = trainer.prepare(X, y, np.ones(100), batch_size, 1e-300, True, 2)
+    run_epoch = trainer.prepare(TrainingData(X, y, np.ones(100)), StepSettings(batch_size, 1e-300, True, 2))
     record = run_epoch()
     assert trainer.steps[0] == steps
     # at a learning rate of zero, so to speak, the running loss is the loss
@@ -41,29 +41,28 @@ def test_the_parts_of_an_epoch_are_the_whole(dtype, n, shown):
     trainer = Trainer(copy.deepcopy(whole), Adam(), np.random.RandomState(1))
     rng = np.random.RandomState(2)
     X, y, weight = rng.standard_normal((n, 1, 4, 4)).astype(dtype), rng.randint(0, 3, n), rng.random_sample(n)
-    schedule, shares = CosineDecay(0.1, n), []
-    record = trainer.prepare(X, y, weight, 3, schedule, True, 2)(shares.append)
-    assert len(shares) == shown and shares == sorted(shares) and shares[-1] == 1
-    program, machine = whole.compile(training=True), kernels.get_machine(dtype)
+    schedule, reported = CosineDecay(0.1, n), []
+    record = trainer.prepare(TrainingData(X, y, weight), StepSettings(3, schedule, True, 2))(reported.append)
+    assert len(reported) == shown and reported == sorted(reported) and reported[-1] == 1
+    program, engine = whole.compile(training=True), kernels.get_engine(dtype)
     rng, steps, batches = np.random.RandomState(1), np.zeros(1, np.intp), np.arange(-(-n // 3))
     order, key = rng.permutation(n), int(rng.randint(2**63, dtype=np.uint64))
     sizes = np.minimum(3, n - 3 * batches)
     mixing = np.random.RandomState([0, key >> 32, key & 0xFFFFFFFF])
     loss, score, total = program.train(
-        whole.wrap(X),
-        order,
-        whole.wrap_target(y, weight, CROSS_ENTROPY),
-        weight,
-        3,
-        Adam().fields(machine.optimizer_kinds, 0.0, None),
-        np.empty((0, 2), np.intp),
-        schedule.rates(batches, schedule.start()),
-        *whole.draw_mixing(sizes, mixing),
-        None,
-        key,
-        whole.params,
-        np.zeros((2, whole.n_params), dtype),
-        steps,
+        whole.wrap_data(X, y, weight, CROSS_ENTROPY),
+        engine.Epoch(
+            order, 3, schedule.rates(batches, schedule.start()), *draw_mixing(whole, sizes, mixing), key
+        ),
+        0,
+        len(batches),
+        engine.OptimizerState(
+            Adam().fields(engine.optimizer_kinds, 0.0, None),
+            np.empty((0, 2), np.intp),
+            whole.params,
+            np.zeros((2, whole.n_params), dtype),
+            steps,
+        ),
         whole.make_workspace(program, 2, 3),
     )
     np.testing.assert_array_equal(trainer.network.params, whole.params)
@@ -76,7 +75,7 @@ def test_running_loss_weighs_samples():
     trainer, X, y = make_trainer(optimizer=SGD())
     weight = np.random.default_rng(0).random(100)
     weight[::3] = 0
-    record = trainer.prepare(X, y, weight, 16, 1e-300, True, 2)()
+    record = trainer.prepare(TrainingData(X, y, weight), StepSettings(16, 1e-300, True, 2))()
     expected = trainer.network.loss(X, y, weight)[0]
     assert record["train_loss"] == pytest.approx(expected, rel=1e-12)
 
@@ -85,7 +84,7 @@ def test_a_step_is_the_gradient_of_its_batch():
     trainer, X, y = make_trainer(optimizer=SGD())
     before = trainer.network.params.copy()
     _, _, gradient = trainer.network.loss(X, y)
-    trainer.prepare(X, y, np.ones(100), 100, 0.5, False, 2)()
+    trainer.prepare(TrainingData(X, y, np.ones(100)), StepSettings(100, 0.5, False, 2))()
     np.testing.assert_allclose(trainer.network.params, before - 0.5 * gradient, rtol=1e-14)
 
 
@@ -97,7 +96,9 @@ def test_weights_left_out_by_a_connection_table_stay_zero():
     X = rng.standard_normal((50, 3, 6, 6)).astype(np.float32)
     for optimizer in (Adam(), SGD(momentum=0.9)):
         trainer = Trainer(network, optimizer, rng)
-        trainer.prepare(X, rng.randint(0, 3, 50), np.ones(50), 16, 0.01, True, 2)()
+        trainer.prepare(
+            TrainingData(X, rng.randint(0, 3, 50), np.ones(50)), StepSettings(16, 0.01, True, 2)
+        )()
     assert not network.weights["conv.weight"][~table].any()
     assert network.weights["conv.weight"][table].all()
 
@@ -105,24 +106,20 @@ def test_weights_left_out_by_a_connection_table_stay_zero():
 def test_nothing_is_allocated_in_a_training_step():
     trainer, X, y = make_trainer(n=2000, dtype=np.float32)
     network = trainer.network
-    program, machine = network.compile(training=True), kernels.get_machine(np.float32)
+    program, engine = network.compile(training=True), kernels.get_engine(np.float32)
     workspace = network.make_workspace(program, 2, 20)
     arguments = (
-        network.wrap(X),
-        np.arange(2000),
-        network.wrap_target(y, np.ones(2000), CROSS_ENTROPY),
-        np.ones(2000),
-        20,
-        Adam().fields(machine.optimizer_kinds, 0.1, 1e-3),
-        network.list_decaying(),
-        np.full(100, 1e-3),
-        np.full(100, 0.5),
-        np.full(100, 3),
-        None,
+        network.wrap_data(X, y, np.ones(2000), CROSS_ENTROPY),
+        engine.Epoch(np.arange(2000), 20, np.full(100, 1e-3), np.full(100, 0.5), np.full(100, 3), 0),
         0,
-        network.params,
-        np.zeros((2, network.n_params), np.float32),
-        np.zeros(1, np.intp),
+        100,
+        engine.OptimizerState(
+            Adam().fields(engine.optimizer_kinds, 0.1, 1e-3),
+            network.list_decaying(),
+            network.params,
+            np.zeros((2, network.n_params), np.float32),
+            np.zeros(1, np.intp),
+        ),
         workspace,
     )
     program.train(*arguments)
@@ -138,16 +135,16 @@ def test_targets_beyond_the_outputs(wrong):
     trainer, X, y = make_trainer()
     y[5] = wrong
     with pytest.raises(ValueError, match="target must be from 0 to 2, got"):
-        trainer.prepare(X, y, np.ones(100), 32, 0.01, True, 1)
+        trainer.prepare(TrainingData(X, y, np.ones(100)), StepSettings(32, 0.01, True, 1))
 
 
 def test_a_copy_goes_on_by_itself():
     trainer, X, y = make_trainer()
-    trainer.prepare(X, y, np.ones(100), 32, 0.01, True, 1)()
+    trainer.prepare(TrainingData(X, y, np.ones(100)), StepSettings(32, 0.01, True, 1))()
     before = trainer.network.params.copy()
     copies = [trainer.copy(), trainer.copy()]
     for other in copies:
-        other.prepare(X, y, np.ones(100), 32, 0.01, True, 1)()
+        other.prepare(TrainingData(X, y, np.ones(100)), StepSettings(32, 0.01, True, 1))()
     np.testing.assert_array_equal(trainer.network.params, before)
     np.testing.assert_array_equal(copies[0].network.params, copies[1].network.params)
     assert (copies[0].network.params != before).any()
@@ -158,7 +155,7 @@ def test_a_gradient_is_cut_to_its_largest_norm():
     before = trainer.network.params.copy()
     _, _, gradient = trainer.network.loss(X, y)
     norm = np.linalg.norm(gradient)
-    trainer.prepare(X, y, np.ones(100), 100, 0.5, False, 2, clip_norm=norm / 3)()
+    trainer.prepare(TrainingData(X, y, np.ones(100)), StepSettings(100, 0.5, False, 2, clip_norm=norm / 3))()
     np.testing.assert_allclose(trainer.network.params, before - gradient / 6, rtol=1e-13)
 
 
@@ -166,7 +163,9 @@ def test_a_norm_that_is_never_reached_changes_no_bit():
     params = []
     for clip_norm in (None, 1e9):
         trainer, X, y = make_trainer()
-        trainer.prepare(X, y, np.ones(100), 32, 0.01, True, 2, clip_norm=clip_norm)()
+        trainer.prepare(
+            TrainingData(X, y, np.ones(100)), StepSettings(32, 0.01, True, 2, clip_norm=clip_norm)
+        )()
         params.append(trainer.network.params)
     np.testing.assert_array_equal(*params)
 
@@ -180,7 +179,9 @@ def test_bits_do_not_depend_on_threads(optimizer, dtype):
     params = []
     for n_threads in (1, 2, 3, 4):
         trainer, X, y = make_trainer(optimizer=optimizer, dtype=dtype)
-        run_epoch = trainer.prepare(X, y, np.ones(100), 64, 0.01, True, n_threads, 0.1, 0.05)
+        run_epoch = trainer.prepare(
+            TrainingData(X, y, np.ones(100)), StepSettings(64, 0.01, True, n_threads, 0.1, 0.05)
+        )
         for _ in range(3):
             run_epoch()
         params.append(trainer.network.params)
@@ -196,7 +197,9 @@ def test_only_weights_decay(name):
         network = Network([Conv2D(3), BatchNorm(), Dense(4, activation="tanh")], (1, 4, 4), 2, np.float64)
         network.params = rng.random_sample(len(network.params)) + 0.5
         trainer, X = Trainer(network, OPTIMIZERS[name](), rng), rng.standard_normal((20, 1, 4, 4))
-        trainer.prepare(X, np.arange(20) % 2, np.ones(20), 20, 0.01, True, 1, weight_decay)()
+        trainer.prepare(
+            TrainingData(X, np.arange(20) % 2, np.ones(20)), StepSettings(20, 0.01, True, 1, weight_decay)
+        )()
         weights.append(network.weights)
     for key, weight in weights[0].items():
         assert (weight == weights[1][key]).all() == (weight.ndim == 1), key
@@ -211,9 +214,11 @@ def test_a_gradient_that_overflows_is_not_passed_over(name, clip_norm, dtype):
     network.params = np.array([0, large, -large, 0, 0])
     trainer = Trainer(network, OPTIMIZERS[name](), np.random.RandomState(0))
     X = np.full((8, 1), large, dtype)
-    run_epoch = trainer.prepare(X, np.zeros(8, int), np.ones(8), 8, 0.01, False, 1, clip_norm=clip_norm)
+    run_epoch = trainer.prepare(
+        TrainingData(X, np.zeros(8, int), np.ones(8)), StepSettings(8, 0.01, False, 1, clip_norm=clip_norm)
+    )
     with pytest.raises(ValueError, match="no longer finite in epoch 1"):
-        train(trainer, run_epoch, 1, [], 0, False)
+        train(trainer, run_epoch, 1, [], interruptible=False)
 
 
 @pytest.mark.parametrize("clip_norm", [None, 0.01])
@@ -221,29 +226,28 @@ def test_parts_of_a_batch_make_its_step(clip_norm, dtype):
     """Losses, scores and gradients of two halves add up to those of the batch, and so does the step."""
     trainer, X, y = make_trainer(optimizer=SGD(), dtype=dtype)
     network, weight = trainer.network, np.random.default_rng(0).random(100)
-    program, targets = network.compile(training=True), network.wrap_target(y, weight, CROSS_ENTROPY)
+    program, data = network.compile(training=True), network.wrap_data(X, y, weight, CROSS_ENTROPY)
     gradients, losses, scores = np.empty((2, network.n_params), dtype), [], []
     for rows, gradient in zip(np.split(np.arange(100), [30]), gradients):
         workspace = network.make_workspace(program, 1, len(rows))
-        part = network.wrap(X), rows, targets, weight, weight.sum(), 0, 0, network.params, None
-        loss, score = program.loss(*part, gradient, workspace)
+        loss, score = program.loss(data, rows, network.params, None, gradient, workspace, total=weight.sum())
         losses.append(loss)
         scores.append(score)
     tolerance = 100 * float(np.finfo(dtype).eps)
     assert sum(losses) == pytest.approx(network.loss(X, y, weight)[0], rel=tolerance)
     assert sum(scores) == pytest.approx(weight @ (network.forward(X).argmax(axis=1) == y))
     other = trainer.copy()
-    trainer.prepare_steps(2, 0.1, clip_norm)(gradients, 0.5)
-    other.prepare(X, y, weight, 100, 0.5, False, 2, 0.1, clip_norm)()
+    trainer.prepare_steps(StepSettings(100, 0.5, False, 2, 0.1, clip_norm))(gradients, 0.5)
+    other.prepare(TrainingData(X, y, weight), StepSettings(100, 0.5, False, 2, 0.1, clip_norm))()
     np.testing.assert_allclose(network.params, other.network.params, rtol=tolerance, atol=tolerance)
     assert trainer.steps[0] == other.steps[0] == 1
 
 
 def test_an_epoch_can_be_taken_back():
     trainer, X, y = make_trainer()
-    run_epoch = trainer.prepare(X, y, np.ones(100), 32, 0.01, True, 1)
+    run_epoch = trainer.prepare(TrainingData(X, y, np.ones(100)), StepSettings(32, 0.01, True, 1))
     run_epoch()
-    state, params = trainer.note_state(), []
+    state, params = trainer.snapshot(), []
     for _ in range(2):
         run_epoch()
         params.append(trainer.network.params.copy())

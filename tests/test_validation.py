@@ -17,6 +17,7 @@ from sklearn.metrics import (
 from sklearn.model_selection import train_test_split
 
 from skconvnet import ConvNetClassifier, ConvNetRegressor
+from skconvnet._validation import split_off
 from skconvnet.layers import BatchNorm, Conv2D, Dense, Dropout, MaxPool2D, Standardize
 from skconvnet.optimizers import SGD, Adam
 from skconvnet.schedules import ReduceOnPlateau
@@ -179,14 +180,20 @@ def test_interrupted_early_stopping_leaves_the_best_epoch(monkeypatch, n_epochs)
     assert clf.predict(X).shape == y.shape
 
 
+def spy_on_splits(monkeypatch):
+    """A list that gets the rows of every split."""
+    splits = []
+
+    def spy(*args):
+        splits.append(split_off(*args))
+        return splits[-1]
+
+    monkeypatch.setattr("skconvnet._base.split_off", spy)
+    return splits
+
+
 def test_going_on_validates_on_what_was_not_trained_on(monkeypatch):
-    splits, split_off = [], ConvNetClassifier._split_off
-
-    def spy(self, *args):
-        splits.append(split_off(self, *args).rows)
-        return split_off(self, *args)
-
-    monkeypatch.setattr(ConvNetClassifier, "_split_off", spy)
+    splits = spy_on_splits(monkeypatch)
     clf = make(early_stopping=True, warm_start=True, max_iter=1, random_state=None).fit(X, y)
     clf = pickle.loads(pickle.dumps(clf)).fit(X, y)
     np.testing.assert_array_equal(splits[0], splits[1])
@@ -195,17 +202,11 @@ def test_going_on_validates_on_what_was_not_trained_on(monkeypatch):
 
 
 def test_the_split_is_stratified_drawn_from_random_state_and_not_trained_on(monkeypatch):
-    splits, split_off = [], ConvNetClassifier._split_off
-
-    def spy(self, *args):
-        splits.append(split_off(self, *args))
-        return splits[-1]
-
-    monkeypatch.setattr(ConvNetClassifier, "_split_off", spy)
+    splits = spy_on_splits(monkeypatch)
     options = {"early_stopping": True, "validation_fraction": 0.25, "n_iter_no_change": 10}
     first, second = (make(**options).fit(X, y) for _ in range(2))
-    rows = splits[0].rows
-    np.testing.assert_array_equal(rows, splits[1].rows)
+    rows = splits[0]
+    np.testing.assert_array_equal(rows, splits[1])
     assert len(np.unique(rows)) == 100
     assert np.abs(np.bincount(y[rows]) - np.bincount(y) / 4).max() <= 1
     changed = X.copy()

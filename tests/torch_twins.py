@@ -74,7 +74,7 @@ def run_layer(key, layer, input_shape, parameters, x, training):
     """A layer, written with PyTorch's functions."""
     if isinstance(layer, Residual):
         total = 0
-        for chain in layer._arrange(input_shape)[:2]:
+        for chain in layer.list_branches(input_shape):
             y = x
             for inner_key, inner, inner_shape in chain:
                 y = run_layer(f"{key}.{inner_key}", inner, inner_shape, parameters, y, training)

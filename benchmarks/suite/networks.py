@@ -3,7 +3,7 @@
 import numpy as np
 
 from skconvnet import _network, architectures  # asv would take Network, with its time_parts, for a benchmark
-from skconvnet._training import Trainer
+from skconvnet._training import StepSettings, Trainer, TrainingData
 from skconvnet.kernels import count_threads
 from skconvnet.optimizers import Adam
 
@@ -22,7 +22,8 @@ class Architectures:
         self.X = rng.standard_normal((64, *shape)).astype(np.float32)
         self.n_threads = count_threads()
         self.run_step = Trainer(self.network, Adam(), rng).prepare(
-            self.X, rng.randint(0, 10, 64), np.ones(64), 64, 1e-3, True, self.n_threads
+            TrainingData(self.X, rng.randint(0, 10, 64), np.ones(64)),
+            StepSettings(64, 1e-3, True, self.n_threads),
         )
 
     def time_training_step(self, name):

@@ -1,7 +1,7 @@
 """Activations: elementwise, or over the channels at every pixel.
 
-They run as calls of their own, from x to y with dx in the place of dy, or row by row within the call
-that makes the values: in place then, which those whose slope needs x, or more than a number, cannot.
+They run as calls of their own, from x to y, with dx in the memory of dy; or row by row within the call
+that computes the values, in place.  Those whose derivative needs x, or more than one element, cannot do so.
 
     relu        y = max(x, 0)                       dy/dx = 1 if y > 0 else 0
     leaky_relu  y = x if x > 0 else slope * x       dy/dx = 1 if y > 0 else slope      (slope >= 0)
@@ -15,11 +15,11 @@ that makes the values: in place then, which those whose slope needs x, or more t
     log_softmax y = x - log(sum of e^x)             dx = dy - e^y sum of dy
 """
 
-from libc.math cimport log
-
-from skconvnet.kernels.lanes cimport (
-    LANES, arctan_lanes, block_t, buffer_t, exp_lanes, expm1_lanes, lanes_t, larger, locate,
-    normal_lanes, real_t, sigmoid_lanes, softplus_lanes, splat, tanh_lanes, where_positive
+from skconvnet.kernels.block cimport block_t, buffer_t, find_row
+from skconvnet.kernels.simd cimport lanes_t, larger, real_t, splat, where_positive
+from skconvnet.kernels.vecmath cimport (
+    arctan_lanes, exp_lanes, expm1_lanes, log_each_lane, normal_lanes, sigmoid_lanes, softplus_lanes,
+    tanh_lanes
 )
 
 cdef enum activation_kind:
@@ -46,7 +46,7 @@ ctypedef struct activation_t:
 cdef inline void activate_row(
     const lanes_t* x, lanes_t* y, Py_ssize_t n, int kind, double slope
 ) noexcept nogil:
-    """Write n values y, which may be in the place of x; for an identity they are already."""
+    """Write n values y, which may overwrite x; an identity in place has nothing to do."""
     cdef Py_ssize_t j
     cdef lanes_t unused
     cdef real_t leak = <real_t> slope
@@ -76,10 +76,10 @@ cdef inline void activate_row(
             y[j] = x[j] * normal_lanes(x[j], &unused)
 
 
-cdef inline void slope_row(
+cdef inline void activation_backward_row(
     const lanes_t* x, const lanes_t* y, lanes_t* dy, Py_ssize_t n, int kind, double slope
 ) noexcept nogil:
-    """Put n gradients dx in the place of dy; only arctan and gelu look at x."""
+    """Overwrite n gradients dy with dx; only arctan and gelu read x."""
     cdef Py_ssize_t j
     cdef lanes_t below, density
     cdef real_t leak = <real_t> slope, one = 1
@@ -110,20 +110,10 @@ cdef inline void slope_row(
             dy[j] = dy[j] * (below + x[j] * density)
 
 
-cdef inline lanes_t log_of_lanes(lanes_t x) noexcept nogil:
-    """The natural logarithm, a lane at a time."""
-    cdef lanes_t y = x
-    cdef real_t* lane = <real_t*> &y
-    cdef Py_ssize_t i
-    for i in range(LANES):
-        lane[i] = <real_t> log(<double> lane[i])
-    return y
-
-
 cdef inline lanes_t shift_by_largest(
     const lanes_t* x, Py_ssize_t x_plane, lanes_t* y, Py_ssize_t y_plane, Py_ssize_t channels
 ) noexcept nogil:
-    """Write y = x - the largest x, so that nothing overflows, and return the sum of e^y."""
+    """Write y = x - max(x), so that nothing overflows, and return the sum of e^y."""
     cdef Py_ssize_t k
     cdef lanes_t top = x[0], total = splat(0)
     for k in range(1, channels):
@@ -134,7 +124,7 @@ cdef inline lanes_t shift_by_largest(
     return total
 
 
-cdef inline void normalize_pixel(
+cdef inline void softmax_pixel(
     const activation_t* g, const lanes_t* x, lanes_t* y
 ) noexcept nogil:
     """Write y of all channels of a pixel."""
@@ -144,13 +134,13 @@ cdef inline void normalize_pixel(
         for k in range(g.channels):
             y[k * g.y.plane] = exp_lanes(y[k * g.y.plane]) / total
     else:
-        total = log_of_lanes(total)
+        total = log_each_lane(total)
         for k in range(g.channels):
             y[k * g.y.plane] = y[k * g.y.plane] - total
 
 
-cdef inline void slope_pixel(const activation_t* g, const lanes_t* y, lanes_t* dy) noexcept nogil:
-    """Put dx of all channels of a pixel in the place of dy."""
+cdef inline void softmax_backward_pixel(const activation_t* g, const lanes_t* y, lanes_t* dy) noexcept nogil:
+    """Overwrite dy of all channels of a pixel with dx."""
     cdef Py_ssize_t k
     cdef lanes_t total = splat(0), value
     for k in range(g.channels):
@@ -166,38 +156,32 @@ cdef inline void slope_pixel(const activation_t* g, const lanes_t* y, lanes_t* d
             dy[k * g.dy.plane] = dy[k * g.dy.plane] - exp_lanes(value) * total
 
 
-cdef inline void activation_forward(const activation_t* g, const block_t* b) noexcept nogil:
+cdef inline void activation_forward(const void* fields, const block_t* b) noexcept nogil:
     """Write y."""
+    cdef const activation_t* g = <const activation_t*> fields
     cdef Py_ssize_t c, i, j
-    cdef const lanes_t* x = locate(b, &g.x)
-    cdef lanes_t* y = locate(b, &g.y)
     for i in range(g.ho):
         if g.kind == SOFTMAX or g.kind == LOG_SOFTMAX:
             for j in range(g.wo):
-                normalize_pixel(g, x + i * g.x.row + j, y + i * g.y.row + j)
+                softmax_pixel(g, find_row(b, &g.x, 0, i) + j, find_row(b, &g.y, 0, i) + j)
         else:
             for c in range(g.channels):
-                activate_row(
-                    x + c * g.x.plane + i * g.x.row, y + c * g.y.plane + i * g.y.row, g.wo, g.kind,
-                    g.slope,
-                )
+                activate_row(find_row(b, &g.x, c, i), find_row(b, &g.y, c, i), g.wo, g.kind, g.slope)
 
 
-cdef inline void activation_backward(const activation_t* g, const block_t* b) noexcept nogil:
-    """Put dx in the place of dy, if anybody wants it."""
+cdef inline void activation_backward(const void* fields, const block_t* b) noexcept nogil:
+    """Overwrite dy with dx, if required."""
+    cdef const activation_t* g = <const activation_t*> fields
     cdef Py_ssize_t c, i, j
-    cdef const lanes_t* x = locate(b, &g.x)
-    cdef const lanes_t* y = locate(b, &g.y)
-    cdef lanes_t* dy = locate(b, &g.dy)
     if g.dx.offset < 0:
         return
     for i in range(g.ho):
         if g.kind == SOFTMAX or g.kind == LOG_SOFTMAX:
             for j in range(g.wo):
-                slope_pixel(g, y + i * g.y.row + j, dy + i * g.dy.row + j)
+                softmax_backward_pixel(g, find_row(b, &g.y, 0, i) + j, find_row(b, &g.dy, 0, i) + j)
         else:
             for c in range(g.channels):
-                slope_row(
-                    x + c * g.x.plane + i * g.x.row, y + c * g.y.plane + i * g.y.row,
-                    dy + c * g.dy.plane + i * g.dy.row, g.wo, g.kind, g.slope,
+                activation_backward_row(
+                    find_row(b, &g.x, c, i), find_row(b, &g.y, c, i), find_row(b, &g.dy, c, i), g.wo,
+                    g.kind, g.slope,
                 )

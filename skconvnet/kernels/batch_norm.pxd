@@ -4,29 +4,28 @@
     z = (x - mean) / sqrt(var + epsilon)                y = activation(gamma * z + beta)
     dx = gamma / sqrt(var + epsilon) * (dy - mean of dy - z * mean of dy * z)
 
-It is two kernels, because all blocks of a batch must meet between them: forward, `moments` looks at
-a block's x and `normalize` writes y with the moments of the whole batch; backward, `normalize` sums
-dy and dy * z over a block, and `moments` writes dx with those of the whole batch.  In prediction
-there is no `moments`, and `normalize` takes the running moments; so it does in training when it comes
-alone, and then writes dx itself.
+It is two kernels with a synchronization point of all blocks between them.  Forward, `moments` reads x
+of a block and `normalize` writes y with the moments of the whole batch; backward, `normalize` sums dy and
+dy * z over a block, and `moments` writes dx with the sums of the whole batch.  In prediction there is
+no `moments`, and `normalize` takes the running moments.  It does so in training, too, when it comes alone
+(a frozen layer), and then writes dx itself.
 """
 
 from libc.math cimport sqrt
 
-from skconvnet.kernels.activation cimport activate_row, slope_row
-from skconvnet.kernels.lanes cimport (
-    LANES, block_t, buffer_t, deposit, lanes_t, locate, real_t, splat, sum_lanes
-)
+from skconvnet.kernels.activation cimport activate_row, activation_backward_row
+from skconvnet.kernels.block cimport accumulate, block_t, buffer_t, find_row
+from skconvnet.kernels.simd cimport LANES, lanes_t, real_t, splat, sum_lanes
 
 
-# Of a block and of a batch, `moments` holds for each channel its mean, then its sum of squares around
-# it, the sum of dy and the sum of dy * z, each in a row of `channels` numbers.
+# Of a block and of a batch, `moments` holds for each channel its mean, then its sum of squared deviations,
+# the sum of dy and the sum of dy * z, each in a row of `channels` elements.
 ctypedef struct batch_norm_t:
     buffer_t x, y, dx, dy               # dx and dy are the same buffer
     Py_ssize_t channels, ho, wo
-    Py_ssize_t gamma, beta              # places in the parameter vector; < 0: none
-    Py_ssize_t running                  # place there of the running means, then variances
-    Py_ssize_t moments                  # place in a block's and in the batch's moments; < 0: none
+    Py_ssize_t gamma, beta              # offsets in the parameter vector; < 0: none
+    Py_ssize_t running                  # offset there of the running means, then variances
+    Py_ssize_t moments                  # offset in the moments of a block and of the batch; < 0: none
     double epsilon, momentum
     int activation
     double slope
@@ -38,7 +37,7 @@ ctypedef struct affine_t:
 
 
 cdef inline affine_t find_affine(const batch_norm_t* g, const block_t* b, Py_ssize_t c) noexcept nogil:
-    """What one channel is normalised with."""
+    """Return what one channel is normalised with."""
     cdef affine_t a
     cdef const double* batch
     cdef double variance
@@ -56,7 +55,7 @@ cdef inline affine_t find_affine(const batch_norm_t* g, const block_t* b, Py_ssi
 
 
 cdef inline double sum_samples(const block_t* b, lanes_t v) noexcept nogil:
-    """The sum over the lanes that hold a sample."""
+    """Return the sum over the lanes that hold a sample."""
     cdef Py_ssize_t lane
     cdef double total = 0
     for lane in range(b.n):
@@ -64,8 +63,9 @@ cdef inline double sum_samples(const block_t* b, lanes_t v) noexcept nogil:
     return total
 
 
-cdef inline void moments_forward(const batch_norm_t* g, const block_t* b) noexcept nogil:
-    """Write the moments of a block's x; sums run along rows first, so that they stay exact longer."""
+cdef inline void moments_forward(const void* fields, const block_t* b) noexcept nogil:
+    """Write the moments of x of a block; partial sums run along rows, which keeps rounding errors small."""
+    cdef const batch_norm_t* g = <const batch_norm_t*> fields
     cdef Py_ssize_t c, i, j
     cdef const lanes_t* x
     cdef lanes_t row, total
@@ -74,7 +74,7 @@ cdef inline void moments_forward(const batch_norm_t* g, const block_t* b) noexce
     for c in range(g.channels):
         total = splat(0)
         for i in range(g.ho):
-            x = locate(b, &g.x) + c * g.x.plane + i * g.x.row
+            x = find_row(b, &g.x, c, i)
             row = splat(0)
             for j in range(g.wo):
                 row = row + x[j]
@@ -82,7 +82,7 @@ cdef inline void moments_forward(const batch_norm_t* g, const block_t* b) noexce
         mean = <real_t> (sum_samples(b, total) / (<double> b.n * g.ho * g.wo))
         total = splat(0)
         for i in range(g.ho):
-            x = locate(b, &g.x) + c * g.x.plane + i * g.x.row
+            x = find_row(b, &g.x, c, i)
             row = splat(0)
             for j in range(g.wo):
                 row = row + (x[j] - mean) * (x[j] - mean)
@@ -99,7 +99,7 @@ cdef inline void merge_moments(
     Py_ssize_t n_batch,         # samples
     double* batch,              # OUT  (stride,)
 ) noexcept nogil:
-    """Put the blocks' moments together, in order (Chan, Golub and LeVeque 1979)."""
+    """Merge the moments of the blocks, in order (Chan, Golub and LeVeque 1979)."""
     cdef Py_ssize_t c, k
     cdef double n, n_block, mean, squares, shift
     cdef const double* block
@@ -116,22 +116,22 @@ cdef inline void merge_moments(
         batch[g.moments + g.channels + c] = squares
 
 
-cdef inline void merge_slopes(
+cdef inline void merge_gradient_sums(
     const batch_norm_t* g, const double* blocks, Py_ssize_t n_blocks, Py_ssize_t stride, double* batch
 ) noexcept nogil:
-    """Add up the blocks' sums of dy and dy * z, in order."""
-    cdef Py_ssize_t c, k, place
+    """Add up the sums of dy and dy * z of the blocks, in order."""
+    cdef Py_ssize_t c, k, index
     for c in range(2 * g.channels):
-        place = g.moments + 2 * g.channels + c
-        batch[place] = 0
+        index = g.moments + 2 * g.channels + c
+        batch[index] = 0
         for k in range(n_blocks):
-            batch[place] += blocks[k * stride + place]
+            batch[index] += blocks[k * stride + index]
 
 
-cdef inline void follow_moments(
+cdef inline void update_running_stats(
     const batch_norm_t* g, const double* batch, Py_ssize_t n_batch, real_t* params
 ) noexcept nogil:
-    """Move the running moments towards a batch's; its variance divides by n - 1, as for a sample."""
+    """Move the running moments towards those of a batch, whose variance divides by n - 1."""
     cdef Py_ssize_t c
     cdef double n = <double> n_batch * g.ho * g.wo
     cdef double keep = g.momentum, variance
@@ -144,8 +144,9 @@ cdef inline void follow_moments(
         running[g.channels + c] = <real_t> (keep * running[g.channels + c] + (1 - keep) * variance)
 
 
-cdef inline void normalize_forward(const batch_norm_t* g, const block_t* b) noexcept nogil:
+cdef inline void normalize_forward(const void* fields, const block_t* b) noexcept nogil:
     """Write y."""
+    cdef const batch_norm_t* g = <const batch_norm_t*> fields
     cdef Py_ssize_t c, i, j
     cdef const lanes_t* x
     cdef lanes_t* y
@@ -155,15 +156,15 @@ cdef inline void normalize_forward(const batch_norm_t* g, const block_t* b) noex
         a = find_affine(g, b, c)
         scale = a.scale * a.gamma
         for i in range(g.ho):
-            x = locate(b, &g.x) + c * g.x.plane + i * g.x.row
-            y = locate(b, &g.y) + c * g.y.plane + i * g.y.row
+            x = find_row(b, &g.x, c, i)
+            y = find_row(b, &g.y, c, i)
             for j in range(g.wo):
                 y[j] = (x[j] - a.mean) * scale + a.beta
             activate_row(y, y, g.wo, g.activation, g.slope)
 
 
-cdef inline void scale_slopes(const batch_norm_t* g, const block_t* b) noexcept nogil:
-    """Put dx in the place of dy for moments that do not depend on x."""
+cdef inline void scale_gradients(const batch_norm_t* g, const block_t* b) noexcept nogil:
+    """Overwrite dy with dx where the moments do not depend on x."""
     cdef Py_ssize_t c, i, j
     cdef const lanes_t* y
     cdef lanes_t* dy
@@ -173,15 +174,16 @@ cdef inline void scale_slopes(const batch_norm_t* g, const block_t* b) noexcept 
         a = find_affine(g, b, c)
         scale = a.scale * a.gamma
         for i in range(g.ho):
-            y = locate(b, &g.y) + c * g.y.plane + i * g.y.row
-            dy = locate(b, &g.dy) + c * g.dy.plane + i * g.dy.row
-            slope_row(y, y, dy, g.wo, g.activation, g.slope)
+            y = find_row(b, &g.y, c, i)
+            dy = find_row(b, &g.dy, c, i)
+            activation_backward_row(y, y, dy, g.wo, g.activation, g.slope)
             for j in range(g.wo):
                 dy[j] = scale * dy[j]
 
 
-cdef inline void normalize_backward(const batch_norm_t* g, const block_t* b) noexcept nogil:
-    """Bring dy before the activation, sum it, and give dgamma and dbeta their shares."""
+cdef inline void normalize_backward(const void* fields, const block_t* b) noexcept nogil:
+    """Backpropagate dy through the activation in place, sum it, and accumulate dgamma and dbeta."""
+    cdef const batch_norm_t* g = <const batch_norm_t*> fields
     cdef Py_ssize_t c, i, j
     cdef const lanes_t* x
     cdef const lanes_t* y
@@ -192,29 +194,30 @@ cdef inline void normalize_backward(const batch_norm_t* g, const block_t* b) noe
     if g.dy.offset < 0:
         return
     if g.moments < 0:
-        scale_slopes(g, b)
+        scale_gradients(g, b)
         return
     for c in range(g.channels):
         a = find_affine(g, b, c)
         total = product = splat(0)
         for i in range(g.ho):
-            x = locate(b, &g.x) + c * g.x.plane + i * g.x.row
-            dy = locate(b, &g.dy) + c * g.dy.plane + i * g.dy.row
-            y = locate(b, &g.y) + c * g.y.plane + i * g.y.row
-            slope_row(y, y, dy, g.wo, g.activation, g.slope)
+            x = find_row(b, &g.x, c, i)
+            dy = find_row(b, &g.dy, c, i)
+            y = find_row(b, &g.y, c, i)
+            activation_backward_row(y, y, dy, g.wo, g.activation, g.slope)
             for j in range(g.wo):
                 total = total + dy[j]
                 product = product + dy[j] * ((x[j] - a.mean) * a.scale)
         sums[c] = sum_lanes(total)
         sums[g.channels + c] = sum_lanes(product)
         if g.beta >= 0:
-            deposit(b, g.beta + c, <real_t> sums[c])
+            accumulate(b, g.beta + c, <real_t> sums[c])
         if g.gamma >= 0:
-            deposit(b, g.gamma + c, <real_t> sums[g.channels + c])
+            accumulate(b, g.gamma + c, <real_t> sums[g.channels + c])
 
 
-cdef inline void moments_backward(const batch_norm_t* g, const block_t* b) noexcept nogil:
-    """Put dx in the place of dy, if anybody wants it; lanes without a sample get none."""
+cdef inline void moments_backward(const void* fields, const block_t* b) noexcept nogil:
+    """Overwrite dy with dx, if required; lanes without a sample get 0."""
+    cdef const batch_norm_t* g = <const batch_norm_t*> fields
     cdef Py_ssize_t c, i, j
     cdef const lanes_t* x
     cdef lanes_t* dx
@@ -229,9 +232,9 @@ cdef inline void moments_backward(const batch_norm_t* g, const block_t* b) noexc
         a = find_affine(g, b, c)
         mean_dy = <real_t> (sums[c] / n)
         mean_product = <real_t> (sums[g.channels + c] / n)
-        scale = b.occupied * (a.gamma * a.scale)
+        scale = b.lane_mask * (a.gamma * a.scale)
         for i in range(g.ho):
-            x = locate(b, &g.x) + c * g.x.plane + i * g.x.row
-            dx = locate(b, &g.dx) + c * g.dx.plane + i * g.dx.row
+            x = find_row(b, &g.x, c, i)
+            dx = find_row(b, &g.dx, c, i)
             for j in range(g.wo):
                 dx[j] = scale * (dx[j] - mean_dy - (x[j] - a.mean) * a.scale * mean_product)

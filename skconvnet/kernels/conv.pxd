@@ -1,66 +1,121 @@
-"""Convolution (cross-correlation, as every framework has it): LeCun et al. 1998, section II.
+"""Convolution (cross-correlation, as in every framework): LeCun et al. 1998, section II.
 
     y[o, i, j] = bias[o] + sum_{c, u, v} weight[o, c, u, v] * x[c, i * sh + u - top, j * sw + v - left]
 
-With groups, c counts the channels of the filter's own group.  Forward and the gradient to the input
-are walks over tiles, the gradient to the weight is made of patches; each may go a way with fewer
-products.
+With groups, c counts the channels of the filter's own group.  The forward pass and the gradient to the
+input are made of output tiles, the gradient to the weight of weight tiles; each may use Winograd's algorithm.
 """
 
-from skconvnet.kernels.lanes cimport block_t, real_t
-from skconvnet.kernels.linear cimport linear_forward, linear_t, settle_dy, write_dx
-from skconvnet.kernels.patch cimport PATCH_FIELDS, correlate_patch, patches_t
-from skconvnet.kernels.pool cimport max_pool_backward, pool_t
+from skconvnet.kernels.activation cimport IDENTITY
+from skconvnet.kernels.block cimport block_t
+from skconvnet.kernels.linear cimport (
+    find_bias, gradients_t, linear_activation, linear_activation_backward, linear_forward,
+    linear_input_gradient, linear_t
+)
+from skconvnet.kernels.pool cimport max_pool_backward_channels, pool_t
+from skconvnet.kernels.simd cimport real_t
 from skconvnet.kernels.tile cimport TILE_HEIGHT
-from skconvnet.kernels.winograd cimport correlate_products, terms_t
+from skconvnet.kernels.weight_tiles cimport TILE_FIELDS, correlate_weight_tile, weight_tiles_t
+from skconvnet.kernels.winograd cimport correlate_transforms, winograd, winograd_t
 
 
 ctypedef struct conv_t:
     linear_t linear
-    patches_t patches
-    terms_t terms                       # of which the patches are made; n_outputs 0: of x and dy themselves
-    pool_t pool                         # what follows and leaves the way back to this; not deferred: nothing
+    gradients_t gradients
+    weight_tiles_t weight_tiles         # of x and dy or, with winograd_sums, of their transforms
+    Py_ssize_t winograd_forward, winograd_backward  # indices of the plans for training; < 0: plain sums
+    Py_ssize_t winograd_sums            # offset of the sums for the gradient to the weight; < 0: plain sums
+    Py_ssize_t winograd_stride          # vectors for the sums of one term
 
 
-cdef inline void conv_forward(const conv_t* g, const block_t* b) noexcept nogil:
+# With the maximum pooling that follows: they go backward channel by channel, so that each is read once.
+ctypedef struct pooled_conv_t:
+    conv_t conv
+    pool_t pool
+
+
+cdef inline const winograd_t* find_plan(const block_t* b, Py_ssize_t index) noexcept nogil:
+    """Point at a Winograd plan."""
+    return <const winograd_t*> b.winograd_plans + index
+
+
+cdef inline void conv_forward(const void* fields, const block_t* b) noexcept nogil:
     """Write y."""
-    linear_forward(&g.linear, b)
+    cdef const conv_t* g = <const conv_t*> fields
+    if not b.training or g.winograd_forward < 0:
+        linear_forward(&g.linear, b)
+        return
+    winograd(find_plan(b, g.winograd_forward), b, &g.linear.x, find_bias(&g.linear, b), &g.linear.y)
+    if g.linear.activation != IDENTITY:
+        linear_activation(&g.linear, b)
 
 
 cdef inline void receive_dy(
-    const conv_t* g, const block_t* b, Py_ssize_t first, Py_ssize_t end
+    const conv_t* g, const pool_t* pool, const block_t* b, Py_ssize_t first, Py_ssize_t end
 ) noexcept nogil:
-    """Bring the gradient of some output maps back to before pooling and activation, a map at a time."""
+    """Backpropagate dy of some channels through pooling, if any, and activation; accumulate dbias."""
     cdef Py_ssize_t o
     for o in range(first, end):
-        if g.pool.deferred:
-            max_pool_backward(&g.pool, b, o, o + 1)
-        settle_dy(&g.linear, b, o, o + 1)
+        if pool != NULL:
+            max_pool_backward_channels(pool, b, o, o + 1)
+        linear_activation_backward(&g.linear, &g.gradients.dy, b, o, o + 1)
 
 
-cdef inline void conv_backward(const conv_t* g, const block_t* b) noexcept nogil:
-    """Give dweight and dbias their share; write dx; nothing if nobody wants dy."""
-    cdef const linear_t* ends = &g.linear
-    cdef real_t* dweight = b.dparams + ends.weight
-    cdef patches_t patches = g.patches
-    cdef Py_ssize_t k, p, first, received
-    if ends.dy.offset < 0:
+cdef inline void correlate_groups(
+    const conv_t* g, const pool_t* pool, const block_t* b, real_t* dweight
+) noexcept nogil:
+    """Accumulate dweight by plain sums; a few channels of dy at a time are received and used in the cache."""
+    cdef const linear_t* linear = &g.linear
+    cdef weight_tiles_t tiles = g.weight_tiles
+    cdef Py_ssize_t k, n, first, received, end
+    for k in range(linear.groups):
+        received = k * linear.co
+        end = received + linear.co
+        for n in range(tiles.n_tiles):
+            first = k * linear.co + b.tables[tiles.tiles + TILE_FIELDS * n]
+            if first >= received:
+                receive_dy(g, pool, b, received, min(first + TILE_HEIGHT, end))
+                received = min(first + TILE_HEIGHT, end)
+            correlate_weight_tile(&tiles, b, n, dweight)
+        receive_dy(g, pool, b, received, end)
+        tiles.x.offset += linear.ci * linear.x.plane
+        tiles.dy.offset += linear.co * g.gradients.dy.plane
+        dweight += linear.group_weights
+
+
+cdef inline void propagate_back(const conv_t* g, const pool_t* pool, const block_t* b) noexcept nogil:
+    """Accumulate dweight and dbias; write dx, if required; do nothing if dy is not required."""
+    cdef const gradients_t* d = &g.gradients
+    cdef real_t* dweight = b.dparams + g.linear.weight
+    if d.dy.offset < 0:
         return
-    if g.terms.n_outputs > 0:
-        receive_dy(g, b, 0, ends.co)
-        correlate_products(&g.terms, &patches, b, &ends.x, &ends.dy, dweight)
+    if g.winograd_sums >= 0:
+        receive_dy(g, pool, b, 0, g.linear.co)
+        correlate_transforms(
+            find_plan(b, g.winograd_forward), &g.weight_tiles, b, &g.linear.x, &d.dy,
+            g.winograd_sums, g.winograd_stride, dweight,
+        )
     else:
-        for k in range(ends.groups):
-            # patches of a few maps at a time, while their gradients are in the cache
-            received = k * ends.co
-            for p in range(patches.n_patches):
-                first = k * ends.co + b.tables[patches.patches + PATCH_FIELDS * p]
-                if first >= received:
-                    receive_dy(g, b, received, min(first + TILE_HEIGHT, (k + 1) * ends.co))
-                    received = min(first + TILE_HEIGHT, (k + 1) * ends.co)
-                correlate_patch(&patches, b, p, dweight)
-            receive_dy(g, b, received, (k + 1) * ends.co)
-            patches.x.offset += ends.ci * ends.x.plane
-            patches.dy.offset += ends.co * ends.dy.plane
-            dweight += ends.group_weights
-    write_dx(&g.linear, b)
+        correlate_groups(g, pool, b, dweight)
+    if d.dx.offset < 0:
+        return
+    if g.winograd_backward >= 0:
+        winograd(find_plan(b, g.winograd_backward), b, &d.dy, NULL, &d.dx)
+    else:
+        linear_input_gradient(&g.linear, d, b)
+
+
+cdef inline void conv_backward(const void* fields, const block_t* b) noexcept nogil:
+    """Accumulate dweight and dbias; write dx, if required."""
+    propagate_back(<const conv_t*> fields, NULL, b)
+
+
+cdef inline void pooled_conv_forward(const void* fields, const block_t* b) noexcept nogil:
+    """Write y of the convolution; the pooling is a call of its own."""
+    conv_forward(&(<const pooled_conv_t*> fields).conv, b)
+
+
+cdef inline void pooled_conv_backward(const void* fields, const block_t* b) noexcept nogil:
+    """Take dy of the pooling; accumulate dweight and dbias; write dx of the convolution, if required."""
+    cdef const pooled_conv_t* g = <const pooled_conv_t*> fields
+    propagate_back(&g.conv, &g.pool, b)

@@ -1,19 +1,23 @@
-"""Dense layer, and a convolution whose kernel covers its whole input, which is the same thing.
+"""Dense layer, and a convolution whose kernel covers its whole input, which is the same operation.
 
     y[o] = bias[o] + sum_k weight[o, k] * x[k]
 
-With one position an output, adding up the lanes of every dweight[o, k] = sum_lanes dy[o] * x[k] would
-cost more than the products; so x is transposed once and lanes become inputs k.
+There is one position per output, so the sums over the lanes of every dweight[o, k] = sum_lanes dy[o] * x[k]
+would cost more than the multiplications; so x is transposed once, and lanes become inputs k.
 """
 
-from skconvnet.kernels.lanes cimport LANES, TILE_WIDTH, block_t, locate, locate_offset, real_t
-from skconvnet.kernels.linear cimport linear_forward, linear_t, settle_dy, write_dx
-from skconvnet.kernels.tile cimport TILE_HEIGHT, compute, count_parts, even_share, outer_t
+from skconvnet.kernels.block cimport block_t, count_parts, divide_evenly, locate, locate_offset
+from skconvnet.kernels.linear cimport (
+    gradients_t, linear_activation_backward, linear_forward, linear_input_gradient, linear_t
+)
+from skconvnet.kernels.simd cimport LANES, TILE_WIDTH, real_t
+from skconvnet.kernels.tile cimport TILE_HEIGHT, compute, dense_tile_t
 
 
 ctypedef struct dense_t:
     linear_t linear
-    Py_ssize_t scratch                  # place in the arena for ceil(ci / LANES) * LANES vectors
+    gradients_t gradients
+    Py_ssize_t scratch                  # offset in the arena for ceil(ci / LANES) * LANES vectors
 
 
 cdef inline void transpose(const real_t* x, real_t* x_lanes, Py_ssize_t n, Py_ssize_t stride) noexcept nogil:
@@ -24,23 +28,23 @@ cdef inline void transpose(const real_t* x, real_t* x_lanes, Py_ssize_t n, Py_ss
             x_lanes[lane * stride + k] = x[k * LANES + lane]
 
 
-cdef inline void add_products(
+cdef inline void accumulate_products(
     const block_t* b,
     const real_t* x_lanes,      # IN   (LANES, count_parts(n, LANES) * LANES)
     Py_ssize_t n,               # inputs
-    const real_t* dy,           # IN   vectors, dy_stride numbers apart
+    const real_t* dy,           # IN   vectors, dy_stride elements apart
     Py_ssize_t dy_stride,
     Py_ssize_t co,
-    Py_ssize_t weight,          # place of the first output's n weights
+    Py_ssize_t weight,          # offset of the first output's n weights
     Py_ssize_t w_out,           # from output to output
 ) noexcept nogil:
-    """Give the gradient of co x n weights their sums over the lanes of dy * x."""
+    """Accumulate the gradient of co x n weights: sums over the lanes of dy * x."""
     cdef Py_ssize_t n_vectors = count_parts(n, LANES)
-    cdef Py_ssize_t full_width = even_share(n_vectors, TILE_WIDTH)
+    cdef Py_ssize_t full_width = divide_evenly(n_vectors, TILE_WIDTH)
     cdef real_t* sums
     cdef real_t* dweight
     cdef Py_ssize_t s, o, p, q, r, k, height, width
-    cdef outer_t t
+    cdef dense_tile_t t
     t.x_stride = n_vectors * LANES
     t.dy_stride = dy_stride
     for s in range(count_parts(co, TILE_HEIGHT)):
@@ -63,23 +67,26 @@ cdef inline void add_products(
                         dweight[k] += sums[k]
 
 
-cdef inline void dense_forward(const dense_t* g, const block_t* b) noexcept nogil:
+cdef inline void dense_forward(const void* fields, const block_t* b) noexcept nogil:
     """Write y."""
-    linear_forward(&g.linear, b)
+    linear_forward(&(<const dense_t*> fields).linear, b)
 
 
-cdef inline void dense_backward(const dense_t* g, const block_t* b) noexcept nogil:
-    """Give dweight and dbias their share; write dx; nothing if nobody wants dy."""
-    cdef const linear_t* ends = &g.linear
+cdef inline void dense_backward(const void* fields, const block_t* b) noexcept nogil:
+    """Accumulate dweight and dbias; write dx, if required; do nothing if dy is not required."""
+    cdef const dense_t* g = <const dense_t*> fields
+    cdef const linear_t* linear = &g.linear
+    cdef const gradients_t* d = &g.gradients
     cdef real_t* x_lanes = <real_t*> locate_offset(b, g.scratch)
-    if ends.dy.offset < 0:
+    if d.dy.offset < 0:
         return
-    settle_dy(ends, b, 0, ends.co)
+    linear_activation_backward(linear, &d.dy, b, 0, linear.co)
     transpose(
-        <const real_t*> locate(b, &ends.x), x_lanes, ends.ci, count_parts(ends.ci, LANES) * LANES
+        <const real_t*> locate(b, &linear.x), x_lanes, linear.ci, count_parts(linear.ci, LANES) * LANES
     )
-    add_products(
-        b, x_lanes, ends.ci, <const real_t*> locate(b, &ends.dy), ends.dy.plane * LANES, ends.co,
-        ends.weight, ends.ci,
+    accumulate_products(
+        b, x_lanes, linear.ci, <const real_t*> locate(b, &d.dy), d.dy.plane * LANES, linear.co,
+        linear.weight, linear.ci,
     )
-    write_dx(ends, b)
+    if d.dx.offset >= 0:
+        linear_input_gradient(linear, d, b)

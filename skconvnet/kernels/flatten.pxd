@@ -1,6 +1,7 @@
-"""From images to vectors: the values are one already; gradients may have to make room for padding."""
+"""From images to vectors: they share their values; a gradient with columns of padding needs a copy."""
 
-from skconvnet.kernels.lanes cimport block_t, buffer_t, lanes_t, locate
+from skconvnet.kernels.block cimport block_t, buffer_t, find_row, locate
+from skconvnet.kernels.simd cimport lanes_t
 
 
 ctypedef struct flatten_t:
@@ -8,8 +9,9 @@ ctypedef struct flatten_t:
     Py_ssize_t channels, hi, wi
 
 
-cdef inline void flatten_backward(const flatten_t* g, const block_t* b) noexcept nogil:
-    """Write dx, if anybody wants it."""
+cdef inline void flatten_backward(const void* fields, const block_t* b) noexcept nogil:
+    """Write dx, if required."""
+    cdef const flatten_t* g = <const flatten_t*> fields
     cdef const lanes_t* dy = locate(b, &g.dy)
     cdef lanes_t* dx
     cdef Py_ssize_t c, i, j
@@ -17,7 +19,7 @@ cdef inline void flatten_backward(const flatten_t* g, const block_t* b) noexcept
         return
     for c in range(g.channels):
         for i in range(g.hi):
-            dx = locate(b, &g.dx) + c * g.dx.plane + i * g.dx.row
+            dx = find_row(b, &g.dx, c, i)
             for j in range(g.wi):
                 dx[j] = dy[j]
             dy = dy + g.wi

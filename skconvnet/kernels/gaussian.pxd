@@ -1,24 +1,26 @@
-"""Noise of the normal distribution: y = x + stddev * noise; dx is dy, in the same place.
+"""Noise of the normal distribution: y = x + stddev * noise; dx is dy, in the same memory.
 
-In prediction it is not called.
+Prediction does not call it.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from skconvnet.kernels.lanes cimport block_t, buffer_t, lanes_t, locate, real_t
+from skconvnet.kernels.block cimport block_t, buffer_t, find_row
 from skconvnet.kernels.noise cimport derive_key, draw_normal
+from skconvnet.kernels.simd cimport lanes_t, real_t
 
 
 ctypedef struct gaussian_t:
     buffer_t x, y, dx, dy
     Py_ssize_t channels, ho, wo
-    uint32_t number                     # of this layer among those that draw
+    uint32_t stream                     # of random numbers, one for each call that draws
     double stddev
 
 
-cdef inline void gaussian_forward(const gaussian_t* g, const block_t* b) noexcept nogil:
+cdef inline void gaussian_forward(const void* fields, const block_t* b) noexcept nogil:
     """Write y."""
-    cdef uint64_t key = derive_key(b.key, g.number)
+    cdef const gaussian_t* g = <const gaussian_t*> fields
+    cdef uint64_t key = derive_key(b.key, g.stream)
     cdef uint32_t element = 0
     cdef Py_ssize_t c, i, j
     cdef real_t stddev = <real_t> g.stddev
@@ -26,8 +28,8 @@ cdef inline void gaussian_forward(const gaussian_t* g, const block_t* b) noexcep
     cdef lanes_t* y
     for c in range(g.channels):
         for i in range(g.ho):
-            x = locate(b, &g.x) + c * g.x.plane + i * g.x.row
-            y = locate(b, &g.y) + c * g.y.plane + i * g.y.row
+            x = find_row(b, &g.x, c, i)
+            y = find_row(b, &g.y, c, i)
             for j in range(g.wo):
                 y[j] = x[j] + draw_normal(key, element, <uint32_t> b.start) * stddev
                 element += 1

@@ -1,38 +1,37 @@
 """Layer normalisation: Ba, Kiros and Hinton 2016.
 
-    mean, var = moments of a sample's numbers        z = (x - mean) / sqrt(var + epsilon)
-    y = gamma * z + beta                             gamma and beta one for each number
+    mean, var = moments of all elements of a sample  z = (x - mean) / sqrt(var + epsilon)
+    y = gamma * z + beta                             gamma and beta have an element for each of x
     g = gamma * dy, dx = (g - mean of g - z * mean of g * z) / sqrt(var + epsilon)
 
 All of it happens within a lane; only dgamma and dbeta are sums over lanes.
 """
 
-from skconvnet.kernels.lanes cimport (
-    LANES, MAX_LANES, block_t, buffer_t, deposit_sums, inverse_root, lanes_t, locate, real_t, splat
-)
+from skconvnet.kernels.block cimport accumulate_sums, block_t, buffer_t, find_row
+from skconvnet.kernels.simd cimport LANES, MAX_LANES, inverse_root, lanes_t, real_t, splat
 
 
 ctypedef struct layer_norm_t:
     buffer_t x, y, dx, dy               # dx and dy are the same buffer
     Py_ssize_t channels, ho, wo
-    Py_ssize_t gamma, beta              # places in the parameter vector; < 0: none
+    Py_ssize_t gamma, beta              # offsets in the parameter vector; < 0: none
     double epsilon
 
 
-ctypedef struct spread_moments_t:
+ctypedef struct lane_moments_t:
     lanes_t mean, scale                 # z = (x - mean) * scale
 
 
-cdef inline spread_moments_t find_moments(const layer_norm_t* g, const block_t* b) noexcept nogil:
-    """What every sample is normalised with; sums run along rows first, so that they stay exact longer."""
+cdef inline lane_moments_t find_moments(const layer_norm_t* g, const block_t* b) noexcept nogil:
+    """Return what every sample is normalised with; partial sums run along rows."""
     cdef Py_ssize_t c, i, j
     cdef const lanes_t* x
     cdef lanes_t row, total = splat(0)
     cdef lanes_t n = splat(<real_t> (g.channels * g.ho * g.wo))
-    cdef spread_moments_t m
+    cdef lane_moments_t m
     for c in range(g.channels):
         for i in range(g.ho):
-            x = locate(b, &g.x) + c * g.x.plane + i * g.x.row
+            x = find_row(b, &g.x, c, i)
             row = splat(0)
             for j in range(g.wo):
                 row = row + x[j]
@@ -41,7 +40,7 @@ cdef inline spread_moments_t find_moments(const layer_norm_t* g, const block_t* 
     total = splat(0)
     for c in range(g.channels):
         for i in range(g.ho):
-            x = locate(b, &g.x) + c * g.x.plane + i * g.x.row
+            x = find_row(b, &g.x, c, i)
             row = splat(0)
             for j in range(g.wo):
                 row = row + (x[j] - m.mean) * (x[j] - m.mean)
@@ -50,17 +49,18 @@ cdef inline spread_moments_t find_moments(const layer_norm_t* g, const block_t* 
     return m
 
 
-cdef inline void layer_norm_forward(const layer_norm_t* g, const block_t* b) noexcept nogil:
+cdef inline void layer_norm_forward(const void* fields, const block_t* b) noexcept nogil:
     """Write y."""
+    cdef const layer_norm_t* g = <const layer_norm_t*> fields
     cdef Py_ssize_t c, i, j, k = 0
     cdef const lanes_t* x
     cdef lanes_t* y
     cdef lanes_t value
-    cdef spread_moments_t m = find_moments(g, b)
+    cdef lane_moments_t m = find_moments(g, b)
     for c in range(g.channels):
         for i in range(g.ho):
-            x = locate(b, &g.x) + c * g.x.plane + i * g.x.row
-            y = locate(b, &g.y) + c * g.y.plane + i * g.y.row
+            x = find_row(b, &g.x, c, i)
+            y = find_row(b, &g.y, c, i)
             for j in range(g.wo):
                 value = (x[j] - m.mean) * m.scale
                 if g.gamma >= 0:
@@ -71,19 +71,20 @@ cdef inline void layer_norm_forward(const layer_norm_t* g, const block_t* b) noe
                 k += 1
 
 
-cdef inline void deposit_full(
+cdef inline void accumulate_affine(
     const block_t* b, const layer_norm_t* g, Py_ssize_t end, lanes_t* dgamma, lanes_t* dbeta,
     Py_ssize_t n
 ) noexcept nogil:
-    """Give the n numbers of gamma and beta before `end` their shares."""
+    """Accumulate the gradients of the n elements of gamma and beta before `end`."""
     if g.gamma >= 0:
-        deposit_sums(b, g.gamma + end - n, dgamma, n)
+        accumulate_sums(b, g.gamma + end - n, dgamma, n)
     if g.beta >= 0:
-        deposit_sums(b, g.beta + end - n, dbeta, n)
+        accumulate_sums(b, g.beta + end - n, dbeta, n)
 
 
-cdef inline void layer_norm_backward(const layer_norm_t* g, const block_t* b) noexcept nogil:
-    """Give dgamma and dbeta their shares; put dx in the place of dy, if anybody wants it."""
+cdef inline void layer_norm_backward(const void* fields, const block_t* b) noexcept nogil:
+    """Accumulate dgamma and dbeta; overwrite dy with dx, if required."""
+    cdef const layer_norm_t* g = <const layer_norm_t*> fields
     cdef Py_ssize_t c, i, j, k = 0, n = 0
     cdef const lanes_t* x
     cdef lanes_t* dy
@@ -91,14 +92,14 @@ cdef inline void layer_norm_backward(const layer_norm_t* g, const block_t* b) no
     cdef lanes_t[MAX_LANES] dbeta
     cdef lanes_t z, row, row_product, total = splat(0), product = splat(0)
     cdef lanes_t size = splat(<real_t> (g.channels * g.ho * g.wo))
-    cdef spread_moments_t m
+    cdef lane_moments_t m
     if g.dy.offset < 0:
         return
     m = find_moments(g, b)
     for c in range(g.channels):
         for i in range(g.ho):
-            x = locate(b, &g.x) + c * g.x.plane + i * g.x.row
-            dy = locate(b, &g.dy) + c * g.dy.plane + i * g.dy.row
+            x = find_row(b, &g.x, c, i)
+            dy = find_row(b, &g.dy, c, i)
             row = row_product = splat(0)
             for j in range(g.wo):
                 z = (x[j] - m.mean) * m.scale
@@ -111,20 +112,20 @@ cdef inline void layer_norm_backward(const layer_norm_t* g, const block_t* b) no
                 k += 1
                 n += 1
                 if n == LANES:
-                    deposit_full(b, g, k, dgamma, dbeta, n)
+                    accumulate_affine(b, g, k, dgamma, dbeta, n)
                     n = 0
             total = total + row
             product = product + row_product
     if n > 0:
-        deposit_full(b, g, k, dgamma, dbeta, n)
+        accumulate_affine(b, g, k, dgamma, dbeta, n)
     if g.dx.offset < 0:
         return
     total = total / size
     product = product / size
     for c in range(g.channels):
         for i in range(g.ho):
-            x = locate(b, &g.x) + c * g.x.plane + i * g.x.row
-            dy = locate(b, &g.dy) + c * g.dy.plane + i * g.dy.row
+            x = find_row(b, &g.x, c, i)
+            dy = find_row(b, &g.dy, c, i)
             for j in range(g.wo):
                 z = (x[j] - m.mean) * m.scale
                 dy[j] = m.scale * (dy[j] - total - z * product)

@@ -3,7 +3,7 @@
 #ifndef SKCONVNET_NOISE_H
 #define SKCONVNET_NOISE_H
 
-#include "lanes.h"
+#include "vecmath.h"
 
 /* A permutation of 32 bits in which every input bit flips about half the output bits
    (C. Wellons, "Prospecting for hash functions", 2018). */
@@ -19,7 +19,7 @@ static inline uint64_t derive_key(uint64_t key, uint32_t use) {
     return (uint64_t)mix_bits((uint32_t)(key >> 32) ^ low) << 32 | low;
 }
 
-/* Number `element` that a sample draws: 32 bits. */
+/* Element `element` of the stream of a sample: 32 bits. */
 static inline uint32_t draw_bits(uint64_t key, uint32_t element, uint32_t sample) {
     return mix_bits(mix_bits((uint32_t)key ^ element) + ((uint32_t)(key >> 32) ^ sample));
 }
@@ -29,8 +29,8 @@ static inline uint32_t draw_below(uint64_t key, uint32_t element, uint32_t sampl
     return (uint64_t)draw_bits(key, element, sample) * n >> 32;
 }
 
-/* A number between 0 and 1, neither of them. */
-static inline double draw_share(uint64_t key, uint32_t element, uint32_t sample) {
+/* A uniform number between 0 and 1, both excluded. */
+static inline double draw_uniform(uint64_t key, uint32_t element, uint32_t sample) {
     return (draw_bits(key, element, sample) + 0.5) * 0x1p-32;
 }
 
@@ -44,8 +44,8 @@ static inline lanes_t draw_mask(
     return mask;
 }
 
-/* For each of LANES samples from `sample` on: a number of the normal distribution of mean 0 and variance
-   1, of two shares u and v (Box and Muller 1958): sqrt(-2 log u) cos(2 pi v). */
+/* For each of LANES samples from `sample` on: a draw from the normal distribution of mean 0 and variance
+   1, from two uniform ones u and v (Box and Muller 1958): sqrt(-2 log u) cos(2 pi v). */
 static inline lanes_t draw_normal(uint64_t key, uint32_t element, uint32_t sample) {
     lanes_t u, v;
     for (int lane = 0; lane < LANES; lane++) {

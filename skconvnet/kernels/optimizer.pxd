@@ -1,7 +1,7 @@
-"""One pass over the flat parameter vector: add up the groups' gradients in order and take a step.
+"""The optimizers: one step on some elements of the flat parameter vector.
 
-With a first vector a, a second vector b, and keep_1, add_1, keep_2, add_2 what is kept of them and
-what of the new is added to them:
+With a first state vector a, a second one b, and the factors keep_1, add_1, keep_2, add_2 of their old values
+and of what is added to them:
 
     SGD         a = keep_1 * a + g                          p = p - rate * a
     NESTEROV    a = keep_1 * a + g                          p = p - rate * (g + keep_1 * a)
@@ -17,11 +17,11 @@ what of the new is added to them:
 
 from libc.math cimport pow, sqrt
 
-from skconvnet.kernels.lanes cimport real_t, square_root
+from skconvnet.kernels.simd cimport real_t, square_root
 
 cdef enum:
     CHUNK = 1024            # parameters that a thread updates at a time
-    N_SUMS = 8              # sums of squares in a chunk, which do not wait for each other
+    N_SUMS = 8              # sums of squares in a chunk, independent of each other
 
 
 cdef enum optimizer_kind:
@@ -37,15 +37,16 @@ ctypedef struct optimizer_t:
     int kind
     double keep_1, add_1, keep_2, add_2, epsilon
     double weight_decay
-    bint decoupled                  # weights decay by themselves, not through the gradient
-    double clip_norm                # the gradient's largest norm; infinity for any
+    bint decoupled                  # weight decay is not part of the gradient
+    double clip_norm                # the largest norm of the gradient; infinity for any
 
 
-# One step on all parameters.
+# One step on all trained parameters.
 ctypedef struct step_t:
     const optimizer_t* optimizer
-    const Py_ssize_t* decaying      # (n_decaying, 2): from where to where numbers decay
+    const Py_ssize_t* decaying      # (n_decaying, 2): ranges of parameters that decay
     Py_ssize_t n_decaying
+    Py_ssize_t n_trained            # parameters that move
     real_t* params                  # IN OUT
     real_t* first                   # IN OUT
     real_t* second                  # IN OUT
@@ -54,39 +55,11 @@ ctypedef struct step_t:
     Py_ssize_t t                    # which step this is, from 1
 
 
-cdef inline void sum_groups(
-    const real_t* partial,      # IN   (n_groups, stride)
-    Py_ssize_t n_groups,
-    bint paired,                # the groups of a pair are added to each other first
-    Py_ssize_t stride,
-    real_t* gradient,           # OUT  (n,)
-    Py_ssize_t n,
-) noexcept nogil:
-    """Add up the groups' gradients, in order."""
-    cdef Py_ssize_t k, g
-    cdef const real_t* one
-    cdef const real_t* other
-    for k in range(n):
-        gradient[k] = 0
-    for g in range(n_groups):
-        one = partial + g * stride
-        other = one + stride
-        if not paired:
-            for k in range(n):
-                gradient[k] += one[k]
-        elif g % 2 == 0 and g + 1 < n_groups:
-            for k in range(n):
-                gradient[k] += one[k] + other[k]
-        elif g % 2 == 0:
-            for k in range(n):
-                gradient[k] += one[k]
-
-
 cdef inline double sum_squares(
-    real_t* gradient,           # IN OUT (CHUNK,) of which n count; the others become 0
+    real_t* gradient,           # IN OUT (CHUNK,) of which n are used; the others become 0
     Py_ssize_t n,
 ) noexcept nogil:
-    """Add up the squares of a chunk, in one order."""
+    """Return the sum of the squares of a chunk, in one order."""
     cdef double[N_SUMS] sums
     cdef double total = 0
     cdef Py_ssize_t k, i
@@ -104,7 +77,7 @@ cdef inline double sum_squares(
 
 cdef inline void decay_weights(
     const step_t* s,
-    Py_ssize_t start,           # which parameter comes first
+    Py_ssize_t start,           # index of the first parameter
     Py_ssize_t n,
     double factor,
     const real_t* params,       # IN   (n,)
@@ -112,18 +85,18 @@ cdef inline void decay_weights(
 ) noexcept nogil:
     """Add factor times the weights among n parameters to out."""
     cdef Py_ssize_t r, k
-    cdef real_t share = <real_t> factor
+    cdef real_t scale = <real_t> factor
     for r in range(s.n_decaying):
         for k in range(
             max(s.decaying[2 * r] - start, <Py_ssize_t> 0), min(s.decaying[2 * r + 1] - start, n)
         ):
-            out[k] += share * params[k]
+            out[k] += scale * params[k]
 
 
 cdef inline void update(
     const step_t* s,
-    real_t* gradient,           # IN   (n,), spoilt
-    Py_ssize_t start,           # which parameter comes first
+    real_t* gradient,           # IN   (n,), clobbered
+    Py_ssize_t start,           # index of the first parameter
     Py_ssize_t n,
 ) noexcept nogil:
     """Take one step of the optimizer on n parameters."""
@@ -172,7 +145,7 @@ cdef inline void update(
     else:
         for k in range(n):
             move = keep_1 * first[k] + add_1 * gradient[k]
-            if move != 0:       # the sign; what is not a number stays so
+            if move != 0:       # the sign; NaN stays NaN
                 move = move / (move if move > 0 else -move)
             params[k] -= rate * move
             first[k] = keep_2 * first[k] + add_2 * gradient[k]

@@ -1,10 +1,11 @@
-"""Maximum and average over windows; a window that reaches beyond the image is cut to what is there.
+"""Maximum and average over windows; a window that extends beyond the image is cut to the image.
 
-Backward, a window's maximum hands its gradient to the first of its pixels that equals it; an average
-divides its gradient by the pixels that it really had.  Windows may overlap: gradients add up.
+Backward, the first of the pixels of a window that equals its maximum gets the gradient; an average
+divides its gradient by the number of pixels that it averaged.  Windows may overlap: gradients add up.
 """
 
-from skconvnet.kernels.lanes cimport block_t, buffer_t, claim, lanes_t, larger, locate, real_t, splat
+from skconvnet.kernels.block cimport block_t, buffer_t, locate
+from skconvnet.kernels.simd cimport lanes_t, larger, real_t, select_first_equal, splat
 
 
 ctypedef struct pool_t:
@@ -14,7 +15,6 @@ ctypedef struct pool_t:
     bint count_padding                  # averages divide by kh * kw, whatever was cut off
     bint disjoint                       # no pixel is in two windows
     bint covering                       # every pixel is in a window
-    bint deferred                       # the convolution before goes backward through this as well
 
 
 ctypedef struct window_t:
@@ -23,7 +23,7 @@ ctypedef struct window_t:
 
 
 cdef inline window_t cut_window(const pool_t* g, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
-    """The pixels that output (i, j) looks at."""
+    """Return the pixels that output (i, j) reads."""
     cdef window_t window
     cdef Py_ssize_t row = i * g.sh - g.top, column = j * g.sw - g.left
     window.first_row = max(row, 0)
@@ -40,7 +40,7 @@ cdef inline window_t cut_window(const pool_t* g, Py_ssize_t i, Py_ssize_t j) noe
 
 
 cdef inline void clear_image(const pool_t* g, lanes_t* dx) noexcept nogil:
-    """Set one channel of dx to zero, unless each of its pixels gets one gradient anyway."""
+    """Set one channel of dx to zero, unless each of its pixels gets exactly one gradient."""
     cdef Py_ssize_t i, j
     if g.disjoint and g.covering:
         return
@@ -49,8 +49,9 @@ cdef inline void clear_image(const pool_t* g, lanes_t* dx) noexcept nogil:
             dx[i * g.dx.row + j] = splat(0)
 
 
-cdef inline void max_pool_forward(const pool_t* g, const block_t* b) noexcept nogil:
+cdef inline void max_pool_forward(const void* fields, const block_t* b) noexcept nogil:
     """Write y."""
+    cdef const pool_t* g = <const pool_t*> fields
     cdef Py_ssize_t c, i, j, r, s
     cdef window_t w
     cdef const lanes_t* x
@@ -67,15 +68,15 @@ cdef inline void max_pool_forward(const pool_t* g, const block_t* b) noexcept no
                 locate(b, &g.y)[c * g.y.plane + i * g.y.row + j] = best
 
 
-cdef inline void max_pool_backward(
+cdef inline void max_pool_backward_channels(
     const pool_t* g, const block_t* b, Py_ssize_t first, Py_ssize_t end
 ) noexcept nogil:
-    """Write dx of some channels, if anybody wants it."""
+    """Write dx of the channels from first to end, if required."""
     cdef Py_ssize_t c, i, j, r, s
     cdef window_t w
     cdef const lanes_t* x
     cdef lanes_t* dx
-    cdef lanes_t best, slope, share, still_open
+    cdef lanes_t best, gradient, part, still_open
     if g.dx.offset < 0:
         return
     for c in range(first, end):
@@ -86,18 +87,25 @@ cdef inline void max_pool_backward(
             for j in range(g.wo):
                 w = cut_window(g, i, j)
                 best = locate(b, &g.y)[c * g.y.plane + i * g.y.row + j]
-                slope = locate(b, &g.dy)[c * g.dy.plane + i * g.dy.row + j]
+                gradient = locate(b, &g.dy)[c * g.dy.plane + i * g.dy.row + j]
                 still_open = splat(1)
                 for r in range(w.first_row, w.end_row):
                     for s in range(w.first_column, w.end_column):
-                        share = claim(x[r * g.x.row + s], best, slope, &still_open)
+                        part = select_first_equal(x[r * g.x.row + s], best, gradient, &still_open)
                         if not g.disjoint:
-                            share = share + dx[r * g.dx.row + s]
-                        dx[r * g.dx.row + s] = share
+                            part = part + dx[r * g.dx.row + s]
+                        dx[r * g.dx.row + s] = part
 
 
-cdef inline void avg_pool_forward(const pool_t* g, const block_t* b) noexcept nogil:
+cdef inline void max_pool_backward(const void* fields, const block_t* b) noexcept nogil:
+    """Write dx, if required."""
+    cdef const pool_t* g = <const pool_t*> fields
+    max_pool_backward_channels(g, b, 0, g.channels)
+
+
+cdef inline void avg_pool_forward(const void* fields, const block_t* b) noexcept nogil:
     """Write y."""
+    cdef const pool_t* g = <const pool_t*> fields
     cdef Py_ssize_t c, i, j, r, s
     cdef window_t w
     cdef const lanes_t* x
@@ -114,12 +122,13 @@ cdef inline void avg_pool_forward(const pool_t* g, const block_t* b) noexcept no
                 locate(b, &g.y)[c * g.y.plane + i * g.y.row + j] = total / splat(<real_t> w.area)
 
 
-cdef inline void avg_pool_backward(const pool_t* g, const block_t* b) noexcept nogil:
-    """Write dx, if anybody wants it."""
+cdef inline void avg_pool_backward(const void* fields, const block_t* b) noexcept nogil:
+    """Write dx, if required."""
+    cdef const pool_t* g = <const pool_t*> fields
     cdef Py_ssize_t c, i, j, r, s
     cdef window_t w
     cdef lanes_t* dx
-    cdef lanes_t share
+    cdef lanes_t part
     if g.dx.offset < 0:
         return
     for c in range(g.channels):
@@ -128,10 +137,10 @@ cdef inline void avg_pool_backward(const pool_t* g, const block_t* b) noexcept n
         for i in range(g.ho):
             for j in range(g.wo):
                 w = cut_window(g, i, j)
-                share = locate(b, &g.dy)[c * g.dy.plane + i * g.dy.row + j] / splat(<real_t> w.area)
+                part = locate(b, &g.dy)[c * g.dy.plane + i * g.dy.row + j] / splat(<real_t> w.area)
                 for r in range(w.first_row, w.end_row):
                     for s in range(w.first_column, w.end_column):
                         if g.disjoint:
-                            dx[r * g.dx.row + s] = share
+                            dx[r * g.dx.row + s] = part
                         else:
-                            dx[r * g.dx.row + s] = dx[r * g.dx.row + s] + share
+                            dx[r * g.dx.row + s] = dx[r * g.dx.row + s] + part

@@ -1,34 +1,37 @@
-"""A line through every number, into an image that may be larger: y = scale * x + offset, dx = scale * dy.
+"""An affine map of every element, into an image that may be larger: y = scale * x + offset, dx = scale * dy.
 
-What a larger y has around x stays as it was when its memory was made: zero.
+The elements of a larger y around x keep the value that its memory was allocated with: zero.
 """
 
-from skconvnet.kernels.lanes cimport block_t, buffer_t, lanes_t, locate, real_t
+from skconvnet.kernels.block cimport block_t, buffer_t, find_row
+from skconvnet.kernels.simd cimport lanes_t, real_t
 
 
 ctypedef struct rescale_t:
     buffer_t x, dx
-    buffer_t y, dy                      # from where x's first element comes to lie
+    buffer_t y, dy                      # from the element that the first one of x becomes
     Py_ssize_t channels, ho, wo         # of x
     double scale, offset
 
 
-cdef inline void rescale_forward(const rescale_t* g, const block_t* b) noexcept nogil:
+cdef inline void rescale_forward(const void* fields, const block_t* b) noexcept nogil:
     """Write y."""
+    cdef const rescale_t* g = <const rescale_t*> fields
     cdef Py_ssize_t c, i, j
     cdef const lanes_t* x
     cdef lanes_t* y
     cdef real_t scale = <real_t> g.scale, offset = <real_t> g.offset
     for c in range(g.channels):
         for i in range(g.ho):
-            x = locate(b, &g.x) + c * g.x.plane + i * g.x.row
-            y = locate(b, &g.y) + c * g.y.plane + i * g.y.row
+            x = find_row(b, &g.x, c, i)
+            y = find_row(b, &g.y, c, i)
             for j in range(g.wo):
                 y[j] = x[j] * scale + offset
 
 
-cdef inline void rescale_backward(const rescale_t* g, const block_t* b) noexcept nogil:
-    """Write dx, if anybody wants it."""
+cdef inline void rescale_backward(const void* fields, const block_t* b) noexcept nogil:
+    """Write dx, if required."""
+    cdef const rescale_t* g = <const rescale_t*> fields
     cdef Py_ssize_t c, i, j
     cdef const lanes_t* dy
     cdef lanes_t* dx
@@ -37,7 +40,7 @@ cdef inline void rescale_backward(const rescale_t* g, const block_t* b) noexcept
         return
     for c in range(g.channels):
         for i in range(g.ho):
-            dy = locate(b, &g.dy) + c * g.dy.plane + i * g.dy.row
-            dx = locate(b, &g.dx) + c * g.dx.plane + i * g.dx.row
+            dy = find_row(b, &g.dy, c, i)
+            dx = find_row(b, &g.dx, c, i)
             for j in range(g.wo):
                 dx[j] = dy[j] * scale

@@ -1,6 +1,7 @@
 """Between the user's rows and the lanes of a block: one gather in, one scatter out."""
 
-from skconvnet.kernels.lanes cimport LANES, block_t, buffer_t, locate, real_t
+from skconvnet.kernels.block cimport block_t, buffer_t, locate
+from skconvnet.kernels.simd cimport LANES, real_t
 
 
 # The user's X: any strides, one of three number formats, elements (sample, channel, row, column).
@@ -19,26 +20,26 @@ ctypedef fused pixel_t:
 
 cdef inline void gather_pixels(
     const samples_t* s, pixel_t* unused, const Py_ssize_t* rows, Py_ssize_t n, real_t* x,
-    const buffer_t* place, real_t share,
+    const buffer_t* buffer, real_t fraction,
 ) noexcept nogil:
-    """Write n samples to the lanes of x, or with a share below 1 blend them in; zero to the other lanes."""
+    """Write n samples to the lanes of x, or mix them in if the fraction is below 1; zero the other lanes."""
     cdef const char* sample
     cdef real_t* x_row
     cdef Py_ssize_t lane, c, i, j
-    # row by row, so that the lines which all lanes write to stay in the cache
+    # row by row, so that the cache lines which all lanes write to stay in the cache
     for c in range(s.channels):
         for i in range(s.hi):
-            x_row = x + (c * place.plane + i * place.row) * LANES
+            x_row = x + (c * buffer.plane + i * buffer.row) * LANES
             for lane in range(n):
                 sample = s.data + rows[lane] * s.n_strides + c * s.c_strides + i * s.h_strides
-                if share == 1:
+                if fraction == 1:
                     for j in range(s.wi):
                         x_row[j * LANES + lane] = <real_t> (<pixel_t*> (sample + j * s.w_strides))[0]
                 else:
                     for j in range(s.wi):
                         x_row[j * LANES + lane] = (
-                            (1 - share) * x_row[j * LANES + lane]
-                            + share * <real_t> (<pixel_t*> (sample + j * s.w_strides))[0]
+                            (1 - fraction) * x_row[j * LANES + lane]
+                            + fraction * <real_t> (<pixel_t*> (sample + j * s.w_strides))[0]
                         )
             for lane in range(n, LANES):
                 for j in range(s.wi):
@@ -46,42 +47,42 @@ cdef inline void gather_pixels(
 
 
 cdef inline void gather_samples(
-    const samples_t* s, const Py_ssize_t* rows, Py_ssize_t n, double share, const buffer_t* place,
+    const samples_t* s, const Py_ssize_t* rows, Py_ssize_t n, double fraction, const buffer_t* buffer,
     const block_t* b
 ) noexcept nogil:
-    """Write the samples with these row numbers to a buffer's lanes, zero to the lanes beyond n.
+    """Write the samples with these row indices to the lanes of a buffer; zero the lanes from n on.
 
-    With a share below 1, the lanes become (1 - share) of what they were and share of these samples.
+    With a fraction below 1, x becomes (1 - fraction) * x + fraction * sample.
     """
-    cdef real_t* x = <real_t*> locate(b, place)
+    cdef real_t* x = <real_t*> locate(b, buffer)
     if s.format == b"B":
-        gather_pixels(s, <const unsigned char*> s.data, rows, n, x, place, <real_t> share)
+        gather_pixels(s, <const unsigned char*> s.data, rows, n, x, buffer, <real_t> fraction)
     elif s.format == b"f":
-        gather_pixels(s, <const float*> s.data, rows, n, x, place, <real_t> share)
+        gather_pixels(s, <const float*> s.data, rows, n, x, buffer, <real_t> fraction)
     else:
-        gather_pixels(s, <const double*> s.data, rows, n, x, place, <real_t> share)
+        gather_pixels(s, <const double*> s.data, rows, n, x, buffer, <real_t> fraction)
 
 
-cdef inline double read_number(const samples_t* s, Py_ssize_t row, Py_ssize_t channel) noexcept nogil:
-    """A sample's number in a channel of one pixel."""
-    cdef const char* place = s.data + row * s.n_strides + channel * s.c_strides
+cdef inline double read_value(const samples_t* s, Py_ssize_t row, Py_ssize_t channel) noexcept nogil:
+    """Return the value of a sample of one pixel in a channel."""
+    cdef const char* value = s.data + row * s.n_strides + channel * s.c_strides
     if s.format == b"B":
-        return (<const unsigned char*> place)[0]
+        return (<const unsigned char*> value)[0]
     if s.format == b"f":
-        return (<const float*> place)[0]
-    return (<const double*> place)[0]
+        return (<const float*> value)[0]
+    return (<const double*> value)[0]
 
 
 cdef inline void scatter_samples(
-    const block_t* b, const buffer_t* place, Py_ssize_t channels, Py_ssize_t height,
+    const block_t* b, const buffer_t* buffer, Py_ssize_t channels, Py_ssize_t height,
     Py_ssize_t width, Py_ssize_t n, real_t* out
 ) noexcept nogil:
     """Write the first n lanes of a buffer to out (n, channels * height * width)."""
-    cdef const real_t* x = <const real_t*> locate(b, place)
+    cdef const real_t* x = <const real_t*> locate(b, buffer)
     cdef Py_ssize_t lane, c, i, j
     for lane in range(n):
         for c in range(channels):
             for i in range(height):
                 for j in range(width):
-                    out[0] = x[(c * place.plane + i * place.row + j) * LANES + lane]
+                    out[0] = x[(c * buffer.plane + i * buffer.row + j) * LANES + lane]
                     out += 1

@@ -1,58 +1,56 @@
-"""The three register tiles, of which convolutions and dense layers are made.
+"""The three register tiles that convolutions and dense layers are made of.
 
-Each keeps height x width sums in registers, so that loads stay well below multiply-adds:
+Each keeps height x width sums in registers, so that there are far fewer loads than multiply-adds:
 
-    tile_t    outputs:        sum over channels and taps   of w * x     forward and input gradient
-    patch_t   weights:        sum over positions and lanes of dy * x    a convolution's weights
-    outer_t   weights:        sum over lanes               of dy * x    a dense layer's weights
+    output_tile_t   outputs:  sum over channels and taps   of w * x     forward and input gradient
+    weight_tile_t   weights:  sum over positions and lanes of dy * x    a convolution's weights
+    dense_tile_t    weights:  sum over lanes               of dy * x    a dense layer's weights
 
-A sum always runs in the same order, whatever the tile's shape, so that a sample's bits depend
-neither on the tile nor on what stands beside it.
+A sum always runs in the same order, whatever the shape of the tile, so that a sample's outputs depend
+neither on the tile nor on its neighbours in the batch.
 """
 
-from skconvnet.kernels.lanes cimport (
-    LANES, TILE_WIDTH, inlined_t, lanes_t, larger, load_lanes, real_t, splat
-)
+from skconvnet.kernels.simd cimport LANES, TILE_WIDTH, inlined_t, lanes_t, larger, load_lanes, real_t, splat
 
 cdef enum:
     TILE_HEIGHT = 4         # rows of a tile, at most
-    COLUMN_HEIGHT = 12      # rows of a tile_t of one column, at most
+    COLUMN_HEIGHT = 12      # rows of an output tile of one column, at most
 
 
-ctypedef struct tile_t:
-    const real_t* x             # IN   where a tap at place 0 reads for the first column
+ctypedef struct output_tile_t:
+    const real_t* x             # IN   where a tap of offset 0 reads for the first column
     const real_t* w             # IN   the first output channel's weights
     const real_t* bias          # IN   one for each output channel, or NULL
     lanes_t* y                  # OUT  rows of columns
     const Py_ssize_t* channels  # n_channels: which input channels
-    const Py_ssize_t* x_tap     # n_taps: a tap's place in x
-    const Py_ssize_t* w_tap     # n_taps: its place in w
+    const Py_ssize_t* x_tap     # n_taps: offset of a tap in x
+    const Py_ssize_t* w_tap     # n_taps: its offset in w
     Py_ssize_t n_channels, n_taps
     Py_ssize_t x_plane, x_step  # from channel to channel, from column to column
     Py_ssize_t w_in, w_out      # from input to input and from output to output channel
     Py_ssize_t y_plane, y_step
     bint rectify                # y = max(sum, 0)
-    const real_t* blend         # n_blend: if any, every sum times these is added to that many columns
-    Py_ssize_t n_blend
+    const real_t* coefficients  # n_coefficients: if any, every sum times these is added to that many columns
+    Py_ssize_t n_coefficients
 
 
-cdef inline inlined_t add_blend(
-    const tile_t* t, const lanes_t* acc, const int height, const int width, const int n
+cdef inline inlined_t add_scaled(
+    const output_tile_t* t, const lanes_t* acc, const int height, const int width, const int n
 ) noexcept nogil:
-    """Add every sum, times the blend, to n neighbouring columns."""
+    """Add every sum, times the n coefficients, to n neighbouring columns."""
     cdef lanes_t* y
     cdef int o, j, s
     for o in range(height):
         for j in range(width):
             y = t.y + o * t.y_plane + j * t.y_step
             for s in range(n):
-                y[s] = y[s] + t.blend[s] * acc[o * width + j]
+                y[s] = y[s] + t.coefficients[s] * acc[o * width + j]
 
 
-cdef inline inlined_t accumulate(
-    const tile_t* t, const int height, const int width, const Py_ssize_t x_step
+cdef inline inlined_t compute_outputs(
+    const output_tile_t* t, const int height, const int width, const Py_ssize_t x_step
 ) noexcept nogil:
-    """Compute height x width outputs; both are literals at the call, so the accumulators are registers."""
+    """Compute height x width outputs; both are literals at the call, so the sums are registers."""
     cdef lanes_t[TILE_HEIGHT * TILE_WIDTH + COLUMN_HEIGHT] acc
     cdef lanes_t[TILE_WIDTH] pixel
     cdef const real_t* x
@@ -80,11 +78,11 @@ cdef inline inlined_t accumulate(
                 weight = w_q[o * w_out]
                 for j in range(width):
                     acc[o * width + j] = acc[o * width + j] + weight * pixel[j]
-    if t.n_blend == 4:
-        add_blend(t, acc, height, width, 4)
+    if t.n_coefficients == 4:
+        add_scaled(t, acc, height, width, 4)
         return 0
-    if t.n_blend == 2:
-        add_blend(t, acc, height, width, 2)
+    if t.n_coefficients == 2:
+        add_scaled(t, acc, height, width, 2)
         return 0
     if t.rectify:
         for o in range(height * width):
@@ -95,27 +93,27 @@ cdef inline inlined_t accumulate(
 
 
 # A few filters by a few weights of the same kernel row.
-ctypedef struct patch_t:
+ctypedef struct weight_tile_t:
     const lanes_t* x                    # IN
     const lanes_t* dy                   # IN
-    Py_ssize_t[TILE_WIDTH] x_tap        # places in x
+    Py_ssize_t[TILE_WIDTH] x_tap        # offsets in x
     Py_ssize_t n_rows, n_columns
     Py_ssize_t x_row_step, x_step, dy_row, dy_plane
-    bint begun                          # add to sums; else write them
+    bint accumulate                     # add to sums; else write them
     lanes_t* sums                       # IN OUT  (height, width), still to be summed over the lanes
 
 
-cdef inline inlined_t correlate(patch_t* t, const int height, const int width) noexcept nogil:
-    """Give sums dy * x, summed over positions; height and width are literals at the call."""
+cdef inline inlined_t correlate(weight_tile_t* t, const int height, const int width) noexcept nogil:
+    """Sum dy * x over positions; height and width are literals at the call."""
     cdef lanes_t[TILE_HEIGHT * TILE_WIDTH] acc
     cdef lanes_t[TILE_WIDTH] pixel
     cdef const lanes_t* x
     cdef const lanes_t* dy
-    cdef lanes_t slope
+    cdef lanes_t gradient
     cdef Py_ssize_t i, _j
     cdef int o, q
     for o in range(height * width):
-        acc[o] = t.sums[o] if t.begun else splat(0)
+        acc[o] = t.sums[o] if t.accumulate else splat(0)
     for i in range(t.n_rows):
         x = t.x + i * t.x_row_step
         dy = t.dy + i * t.dy_row
@@ -123,9 +121,9 @@ cdef inline inlined_t correlate(patch_t* t, const int height, const int width) n
             for q in range(width):
                 pixel[q] = x[t.x_tap[q]]
             for o in range(height):
-                slope = dy[o * t.dy_plane]
+                gradient = dy[o * t.dy_plane]
                 for q in range(width):
-                    acc[o * width + q] = acc[o * width + q] + slope * pixel[q]
+                    acc[o * width + q] = acc[o * width + q] + gradient * pixel[q]
             x = x + t.x_step
             dy = dy + 1
     for o in range(height * width):
@@ -133,19 +131,19 @@ cdef inline inlined_t correlate(patch_t* t, const int height, const int width) n
 
 
 # A few units by a few vectors of their weights; x is transposed: its vectors are over inputs.
-ctypedef struct outer_t:
+ctypedef struct dense_tile_t:
     const real_t* x                     # IN   (LANES, x_stride)
     const real_t* dy                    # IN   (height, dy_stride), of which LANES
     Py_ssize_t x_stride, dy_stride
     lanes_t[TILE_HEIGHT * TILE_WIDTH] sums  # OUT  (height, width)
 
 
-cdef inline inlined_t multiply(outer_t* t, const int height, const int width) noexcept nogil:
+cdef inline inlined_t multiply(dense_tile_t* t, const int height, const int width) noexcept nogil:
     """Sum dy x over the lanes; height and width are literals at the call."""
     cdef lanes_t[TILE_HEIGHT * TILE_WIDTH] acc
     cdef lanes_t[TILE_WIDTH] inputs
     cdef Py_ssize_t lane
-    cdef real_t slope
+    cdef real_t gradient
     cdef int o, q
     for o in range(height * width):
         acc[o] = splat(0)
@@ -153,33 +151,33 @@ cdef inline inlined_t multiply(outer_t* t, const int height, const int width) no
         for q in range(width):
             inputs[q] = load_lanes(t.x + lane * t.x_stride + q * LANES)
         for o in range(height):
-            slope = t.dy[o * t.dy_stride + lane]
+            gradient = t.dy[o * t.dy_stride + lane]
             for q in range(width):
-                acc[o * width + q] = acc[o * width + q] + slope * inputs[q]
+                acc[o * width + q] = acc[o * width + q] + gradient * inputs[q]
     for o in range(height * width):
         t.sums[o] = acc[o]
 
 
-ctypedef fused work_t:
-    tile_t
-    patch_t
-    outer_t
+ctypedef fused any_tile_t:
+    output_tile_t
+    weight_tile_t
+    dense_tile_t
 
 
-cdef inline inlined_t compute_sized(work_t* t, const int height, const int width) noexcept nogil:
-    """Run the tile's body; height and width are literals at the call."""
-    if work_t is tile_t:
+cdef inline inlined_t compute_sized(any_tile_t* t, const int height, const int width) noexcept nogil:
+    """Run the body of the tile; height and width are literals at the call."""
+    if any_tile_t is output_tile_t:
         if t.x_step == LANES:
-            accumulate(t, height, width, LANES)
+            compute_outputs(t, height, width, LANES)
         else:
-            accumulate(t, height, width, t.x_step)
-    elif work_t is patch_t:
+            compute_outputs(t, height, width, t.x_step)
+    elif any_tile_t is weight_tile_t:
         correlate(t, height, width)
     else:
         multiply(t, height, width)
 
 
-cdef inline inlined_t compute_wide(work_t* t, int height, const int width) noexcept nogil:
+cdef inline inlined_t compute_wide(any_tile_t* t, int height, const int width) noexcept nogil:
     """Name the height to the compiler; width is a literal already."""
     if height == 4:
         compute_sized(t, 4, width)
@@ -191,32 +189,32 @@ cdef inline inlined_t compute_wide(work_t* t, int height, const int width) noexc
         compute_sized(t, 1, width)
 
 
-cdef inline void compute_column(tile_t* t, int height) noexcept nogil:
-    """Name the height of a tile of one column to the compiler."""
+cdef inline void compute_column(output_tile_t* t, int height) noexcept nogil:
+    """Name the height of an output tile of one column to the compiler."""
     if height == 12:
-        accumulate(t, 12, 1, 0)
+        compute_outputs(t, 12, 1, 0)
     elif height == 11:
-        accumulate(t, 11, 1, 0)
+        compute_outputs(t, 11, 1, 0)
     elif height == 10:
-        accumulate(t, 10, 1, 0)
+        compute_outputs(t, 10, 1, 0)
     elif height == 9:
-        accumulate(t, 9, 1, 0)
+        compute_outputs(t, 9, 1, 0)
     elif height == 8:
-        accumulate(t, 8, 1, 0)
+        compute_outputs(t, 8, 1, 0)
     elif height == 7:
-        accumulate(t, 7, 1, 0)
+        compute_outputs(t, 7, 1, 0)
     elif height == 6:
-        accumulate(t, 6, 1, 0)
+        compute_outputs(t, 6, 1, 0)
     elif height == 5:
-        accumulate(t, 5, 1, 0)
+        compute_outputs(t, 5, 1, 0)
     else:
         compute_wide(t, height, 1)
 
 
-cdef inline void compute(work_t* t, int height, int width) noexcept nogil:
-    """Compute at most TILE_HEIGHT x TILE_WIDTH sums, or COLUMN_HEIGHT x 1 of a tile_t."""
+cdef inline void compute(any_tile_t* t, int height, int width) noexcept nogil:
+    """Compute at most TILE_HEIGHT x TILE_WIDTH sums, or COLUMN_HEIGHT x 1 of an output tile."""
     if width == 1:
-        if work_t is tile_t:
+        if any_tile_t is output_tile_t:
             compute_column(t, height)
         else:
             compute_wide(t, height, 1)
@@ -231,13 +229,3 @@ cdef inline void compute(work_t* t, int height, int width) noexcept nogil:
             compute_wide(t, height, 5)
         else:
             compute_wide(t, height, 6)
-
-
-cdef inline Py_ssize_t count_parts(Py_ssize_t total, Py_ssize_t size) noexcept nogil:
-    """How many parts of at most this size make up the total."""
-    return (total + size - 1) // size
-
-
-cdef inline Py_ssize_t even_share(Py_ssize_t total, Py_ssize_t most) noexcept nogil:
-    """The smallest part that cuts total into as few parts of at most `most` as can be."""
-    return count_parts(total, count_parts(total, most))

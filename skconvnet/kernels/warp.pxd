@@ -1,4 +1,4 @@
-"""Flip, shift, crop and rotation of each sample by numbers of its own: one affine map, bilinear.
+"""Flip, shift, crop and rotation of each sample, drawn for it alone: one affine map, bilinear.
 
 Output (i, j) is read from x at
 
@@ -6,15 +6,16 @@ Output (i, j) is read from x at
     column  left + middle_column + up * sin a * (i - middle_row) + along * cos a * (j - middle_column)
 
 with the middle of the output, up and along from {1, -1}, and the pixels at the border repeated.  Where
-the largest angle is 0, all of this is exact in floating point, and pixels are copied.  In prediction only
-a crop is called, that of the middle: with one choice for everything nothing is drawn.
+the largest angle is 0, all of this is exact in floating point, and pixels are copied.  Prediction calls
+only crops, of the middle: with one choice for everything nothing is random.
 """
 
 from libc.math cimport cos, sin
 from libc.stdint cimport uint32_t, uint64_t
 
-from skconvnet.kernels.lanes cimport LANES, block_t, buffer_t, lanes_t, locate, real_t, splat
-from skconvnet.kernels.noise cimport derive_key, draw_below, draw_share
+from skconvnet.kernels.block cimport block_t, buffer_t, find_row, locate
+from skconvnet.kernels.noise cimport derive_key, draw_below, draw_uniform
+from skconvnet.kernels.simd cimport LANES, lanes_t, real_t, splat
 
 
 cdef extern from "warp.h" nogil:
@@ -25,13 +26,13 @@ cdef extern from "warp.h" nogil:
     )
     lanes_t mix_pixels(const lanes_t* x, const source_t* s)
     lanes_t copy_pixel(const lanes_t* x, const source_t* s)
-    void add_shares(lanes_t* x, const source_t* s, int n, lanes_t y)
+    void add_fractions(lanes_t* x, const source_t* s, int n, lanes_t y)
 
 
 ctypedef struct warp_t:
     buffer_t x, y, dx, dy
     Py_ssize_t channels, hi, wi, ho, wo
-    uint32_t number                     # of this layer among those that draw
+    uint32_t stream                     # of random numbers, one for each call that draws
     uint32_t flips, mirrors             # choices of up and along: 1 or 2
     Py_ssize_t top, left                # the least
     uint32_t tops, lefts                # how many there are
@@ -45,8 +46,8 @@ ctypedef struct map_t:
 
 
 cdef inline void draw_map(const warp_t* g, const block_t* b, map_t* m) noexcept nogil:
-    """Draw the map of every lane's sample."""
-    cdef uint64_t key = derive_key(b.key, g.number)
+    """Draw the map of the sample of every lane."""
+    cdef uint64_t key = derive_key(b.key, g.stream)
     cdef uint32_t sample
     cdef Py_ssize_t lane
     cdef double up, along, angle
@@ -56,7 +57,7 @@ cdef inline void draw_map(const warp_t* g, const block_t* b, map_t* m) noexcept 
         sample = <uint32_t> (b.start + lane)
         up = 1 - 2 * <double> draw_below(key, 0, sample, g.flips)
         along = 1 - 2 * <double> draw_below(key, 1, sample, g.mirrors)
-        angle = g.angle * (2 * draw_share(key, 4, sample) - 1)
+        angle = g.angle * (2 * draw_uniform(key, 4, sample) - 1)
         row[0], row[1] = up * cos(angle), -along * sin(angle)
         column[0], column[1] = up * sin(angle), along * cos(angle)
         (<real_t*> &m.row)[lane] = <real_t> (
@@ -76,7 +77,7 @@ cdef inline void draw_map(const warp_t* g, const block_t* b, map_t* m) noexcept 
 cdef inline void find_pixels(
     const warp_t* g, const map_t* m, Py_ssize_t i, Py_ssize_t j, Py_ssize_t pitch, source_t* s
 ) noexcept nogil:
-    """Find what output (i, j) is made of."""
+    """Find the pixels that output (i, j) is made of."""
     find_source(
         m.row + m.row_i * <real_t> i + m.row_j * <real_t> j,
         m.column + m.column_i * <real_t> i + m.column_j * <real_t> j,
@@ -84,8 +85,9 @@ cdef inline void find_pixels(
     )
 
 
-cdef inline void warp_forward(const warp_t* g, const block_t* b) noexcept nogil:
+cdef inline void warp_forward(const void* fields, const block_t* b) noexcept nogil:
     """Write y."""
+    cdef const warp_t* g = <const warp_t*> fields
     cdef Py_ssize_t c, i, j
     cdef const lanes_t* x = locate(b, &g.x)
     cdef lanes_t* y
@@ -95,7 +97,7 @@ cdef inline void warp_forward(const warp_t* g, const block_t* b) noexcept nogil:
     for i in range(g.ho):
         for j in range(g.wo):
             find_pixels(g, &m, i, j, g.x.row, &s)
-            y = locate(b, &g.y) + i * g.y.row + j
+            y = find_row(b, &g.y, 0, i) + j
             for c in range(g.channels):
                 if g.angle > 0:
                     y[c * g.y.plane] = mix_pixels(x + c * g.x.plane, &s)
@@ -103,8 +105,9 @@ cdef inline void warp_forward(const warp_t* g, const block_t* b) noexcept nogil:
                     y[c * g.y.plane] = copy_pixel(x + c * g.x.plane, &s)
 
 
-cdef inline void warp_backward(const warp_t* g, const block_t* b) noexcept nogil:
-    """Write dx, if anybody wants it."""
+cdef inline void warp_backward(const void* fields, const block_t* b) noexcept nogil:
+    """Write dx, if required."""
+    cdef const warp_t* g = <const warp_t*> fields
     cdef Py_ssize_t c, i, j
     cdef lanes_t* dx
     cdef const lanes_t* dy
@@ -121,6 +124,6 @@ cdef inline void warp_backward(const warp_t* g, const block_t* b) noexcept nogil
     for i in range(g.ho):
         for j in range(g.wo):
             find_pixels(g, &m, i, j, g.dx.row, &s)
-            dy = locate(b, &g.dy) + i * g.dy.row + j
+            dy = find_row(b, &g.dy, 0, i) + j
             for c in range(g.channels):
-                add_shares(dx + c * g.dx.plane, &s, 4 if g.angle > 0 else 1, dy[c * g.dy.plane])
+                add_fractions(dx + c * g.dx.plane, &s, 4 if g.angle > 0 else 1, dy[c * g.dy.plane])

@@ -1,55 +1,54 @@
-"""Convolution along the rows with fewer products: Winograd 1980; Lavin and Gray 2016, section 4.
+"""Winograd's convolution along the rows: Winograd 1980; Lavin and Gray 2016, section 4.
 
-Of m neighbouring outputs of a kernel row of r weights, six products make all if m + r = 7, instead
-of m r: F(4, 3) needs half of them, F(2, 5) six tenths.
+For m neighbouring outputs of a kernel row of r weights, m + r = 7, six multiplications suffice instead of
+m r: F(4, 3) needs half of them, F(2, 5) six tenths.
 
-    y = A [(G w) * (B x)]           products k = 0 .. 5, summed over channels and kernel rows
+    y = A [(G w) * (B x)]           terms k = 0 .. 5, each summed over channels and kernel rows
 
-For each k in turn, B x of the whole image goes to scratch; then the walk of a convolution with one
-kernel column runs over it, and every sum enters m outputs.  The gradient to the weight is
+For each k in turn, B x of the whole image goes to scratch; then the output tiles of a convolution with one
+kernel column run over it, and every sum enters m outputs.  The gradient to the weight is
 
     dw = G' [sum of (A' dy) * (B x)]        primes: transposed; summed over lanes and positions
 
-whose sums are the patches of a convolution with one kernel column.  Used in training alone: rounding
-errors are some times those of the plain sum, and a prediction must not depend on its company.
+whose sums are the weight tiles of a convolution with one kernel column.  It is used in training alone: its
+rounding errors are larger than those of plain sums, and predictions must be batch-invariant.
 """
 
 from libc.string cimport memcpy
 
-from skconvnet.kernels.lanes cimport (
-    LANES, block_t, buffer_t, inlined_t, lanes_t, locate, locate_offset, real_t, splat
+from skconvnet.kernels.block cimport block_t, buffer_t, count_parts, find_row, locate, locate_offset
+from skconvnet.kernels.output_tiles cimport bind, compute_output_tiles, operands_t, output_tiles_t
+from skconvnet.kernels.simd cimport LANES, inlined_t, lanes_t, real_t, splat
+from skconvnet.kernels.weight_tiles cimport (
+    SUMS_SIZE, SUMS_VECTORS, TILE_FIELDS, accumulate_weight_tile, count_vectors, sum_weight_tile,
+    weight_tiles_t
 )
-from skconvnet.kernels.patch cimport (
-    PATCH_FIELDS, PATCH_SIZE, PATCH_VECTORS, count_vectors, deposit_patch, patches_t, sum_patch
-)
-from skconvnet.kernels.tile cimport count_parts
-from skconvnet.kernels.walk cimport walk, walk_t
 
 
 cdef extern from "winograd.h" nogil:
-    enum: N_PRODUCTS
+    enum: N_POINTS
     ctypedef struct input_term_t "typeof(INPUT_TERMS[0])":
-        int[4] place
+        int[4] offset
         real_t[4] factor
     const input_term_t[6] INPUT_TERMS
     real_t weight_factor(int k, int v, int r)
     real_t output_factor(int k, int s, int m)
 
 
-# How one convolution, or the gradient to its input, goes about it.
+# The plan of one convolution, or of the gradient to its input.
 ctypedef struct winograd_t:
-    Py_ssize_t n_outputs                # m: columns that a product enters
+    Py_ssize_t n_outputs                # m: columns that a term enters
     Py_ssize_t before                   # columns of the source left of the first output's first tap
     Py_ssize_t channels, rows           # of the source
     Py_ssize_t tiles                    # of m columns in a row
     Py_ssize_t targets, kh, kw          # output channels, kernel rows and columns
-    Py_ssize_t weight                   # place in the parameter vector
+    Py_ssize_t weight                   # offset in the parameter vector
     Py_ssize_t w_in, w_out              # from input to input and from output to output channel there
     bint flip                           # kernel columns run backwards
-    Py_ssize_t products                 # place of the transformed weights (6, targets, channels, kh)
-    Py_ssize_t scratch                  # place in the arena for channels * rows * tiles vectors
+    Py_ssize_t transformed_weights      # offset of the transformed weights (6, targets, channels, kh)
+    Py_ssize_t scratch                  # offset in the arena for channels * rows * tiles vectors
     Py_ssize_t height, width            # of the target
-    walk_t walk
+    output_tiles_t output_tiles
 
 
 cdef inline inlined_t transform_filter(
@@ -59,7 +58,7 @@ cdef inline inlined_t transform_filter(
     cdef Py_ssize_t q, i, n, size = g.channels * g.kh
     cdef lanes_t[5] taps
     cdef lanes_t total
-    cdef real_t* number = <real_t*> &taps[0]
+    cdef real_t* tap = <real_t*> &taps[0]
     cdef const real_t* row
     cdef int k, v
     for v in range(5):
@@ -69,8 +68,8 @@ cdef inline inlined_t transform_filter(
         for i in range(n):
             row = w + (q * LANES + i) // g.kh * g.w_in + (q * LANES + i) % g.kh * r
             for v in range(r):
-                number[(r - 1 - v if g.flip else v) * LANES + i] = row[v]
-        for k in range(N_PRODUCTS):
+                tap[(r - 1 - v if g.flip else v) * LANES + i] = row[v]
+        for k in range(N_POINTS):
             total = splat(0)
             for v in range(r):
                 total = total + weight_factor(k, v, r) * taps[v]
@@ -79,11 +78,11 @@ cdef inline inlined_t transform_filter(
 
 
 cdef inline void transform_weights(
-    const winograd_t* g, const real_t* params, Py_ssize_t o, real_t* products
+    const winograd_t* g, const real_t* params, Py_ssize_t o, real_t* transformed_weights
 ) noexcept nogil:
     """Write G w of one output channel."""
     cdef const real_t* w = params + g.weight + o * g.w_out
-    cdef real_t* out = products + g.products + o * g.channels * g.kh
+    cdef real_t* out = transformed_weights + g.transformed_weights + o * g.channels * g.kh
     if g.kw == 3:
         transform_filter(g, w, 3, out)
     else:
@@ -91,28 +90,21 @@ cdef inline void transform_weights(
 
 
 cdef inline void transform_rows(
-    int k,
-    const lanes_t* x,           # IN   where the first output's first tap reads
-    const buffer_t* place,      # of x
-    Py_ssize_t channels,
-    Py_ssize_t rows,
-    Py_ssize_t tiles,
-    Py_ssize_t m,               # columns from tile to tile
-    lanes_t* out,               # OUT  (channels, rows, tiles)
+    const winograd_t* g, int k, const block_t* b, const buffer_t* source, lanes_t* out
 ) noexcept nogil:
-    """Write term k of B x for every row and tile."""
+    """Write term k of B x for every row and tile: out (channels, rows, tiles)."""
     cdef Py_ssize_t c, i, _t
     cdef const input_term_t* term = &INPUT_TERMS[k]
     cdef const lanes_t* row
-    cdef Py_ssize_t p0 = term.place[0], p1 = term.place[1], p2 = term.place[2], p3 = term.place[3]
+    cdef Py_ssize_t p0 = term.offset[0], p1 = term.offset[1], p2 = term.offset[2], p3 = term.offset[3]
     cdef real_t f0 = term.factor[0], f1 = term.factor[1], f2 = term.factor[2], f3 = term.factor[3]
-    for c in range(channels):
-        for i in range(rows):
-            row = x + c * place.plane + i * place.row
-            for _t in range(tiles):
+    for c in range(g.channels):
+        for i in range(g.rows):
+            row = find_row(b, source, c, i) - g.before
+            for _t in range(g.tiles):
                 out[0] = f0 * row[p0] + f1 * row[p1] + f2 * row[p2] + f3 * row[p3]
                 out += 1
-                row += m
+                row += g.n_outputs
 
 
 cdef inline void winograd(
@@ -126,33 +118,28 @@ cdef inline void winograd(
     cdef lanes_t* scratch = locate_offset(b, g.scratch)
     cdef lanes_t* y
     cdef Py_ssize_t o, i, j, size = g.targets * g.channels * g.kh
-    cdef real_t[4] blend
+    cdef real_t[4] coefficients
+    cdef operands_t p
     cdef int k, s
     for o in range(g.targets):
         for i in range(g.height):
-            y = locate(b, target) + o * target.plane + i * target.row
+            y = find_row(b, target, o, i)
             for j in range(g.width):
                 y[j] = splat(bias[o] if bias != NULL else 0)
-    for k in range(N_PRODUCTS):
-        transform_rows(
-            k, locate(b, source) - g.before, source, g.channels, g.rows, g.tiles, g.n_outputs, scratch
-        )
+    for k in range(N_POINTS):
+        transform_rows(g, k, b, source, scratch)
         for s in range(<int> g.n_outputs):
-            blend[s] = output_factor(k, s, <int> g.n_outputs)
-        walk(
-            &g.walk, b, scratch, g.rows * g.tiles, b.products + g.products + k * size, NULL,
-            locate(b, target), target.plane, False, blend, g.n_outputs,
+            coefficients[s] = output_factor(k, s, <int> g.n_outputs)
+        p = bind(
+            scratch, g.rows * g.tiles, b.transformed_weights + g.transformed_weights + k * size,
+            locate(b, target), target.plane,
         )
+        p.coefficients, p.n_coefficients = coefficients, g.n_outputs
+        compute_output_tiles(&g.output_tiles, b, &p)
 
 
-# The terms that the gradient to a convolution's weight is made of.
-ctypedef struct terms_t:
-    Py_ssize_t n_outputs, before, rows, tiles, kw   # as in winograd_t, forward
-    Py_ssize_t sums, stride             # place in the arena for (6, stride) vectors: patch by patch
-
-
-cdef inline inlined_t mix_slopes(
-    int k, const lanes_t* dy, const buffer_t* place, const patches_t* p, Py_ssize_t tiles,
+cdef inline inlined_t transform_gradients(
+    int k, const block_t* b, const buffer_t* dy, const weight_tiles_t* t, Py_ssize_t tiles,
     const int m, lanes_t* out
 ) noexcept nogil:
     """Write term k of A' dy for every row and tile; m is a literal at the call."""
@@ -162,9 +149,9 @@ cdef inline inlined_t mix_slopes(
     cdef int s
     for s in range(m):
         factor[s] = output_factor(k, s, m)
-    for o in range(p.co):
-        for i in range(p.ho):
-            row = dy + o * place.plane + i * place.row
+    for o in range(t.co):
+        for i in range(t.ho):
+            row = find_row(b, dy, o, i)
             for _t in range(tiles):
                 out[0] = factor[0] * row[0] + factor[1] * row[1]
                 if m == 4:
@@ -173,58 +160,58 @@ cdef inline inlined_t mix_slopes(
                 row += m
 
 
-cdef inline inlined_t deposit_products(
-    const patches_t* p, const block_t* b, const lanes_t* sums, Py_ssize_t stride, const int r,
+cdef inline inlined_t accumulate_transforms(
+    const weight_tiles_t* t, const block_t* b, const lanes_t* sums, Py_ssize_t stride, const int r,
     real_t* dweight
 ) noexcept nogil:
-    """Give dweight G' sums; r, the weights in a kernel row, is a literal at the call."""
-    cdef lanes_t[5 * PATCH_VECTORS] shares
+    """Add G' sums to dweight; r, the weights in a kernel row, is a literal at the call."""
+    cdef lanes_t[5 * SUMS_VECTORS] parts
     cdef lanes_t total
-    cdef const Py_ssize_t* patch
-    cdef Py_ssize_t m, q, n_vectors
+    cdef const Py_ssize_t* tile
+    cdef Py_ssize_t n, q, n_vectors
     cdef int k, v
-    for m in range(p.n_patches):
-        patch = b.tables + p.patches + PATCH_FIELDS * m
-        n_vectors = count_vectors(p, patch)
+    for n in range(t.n_tiles):
+        tile = b.tables + t.tiles + TILE_FIELDS * n
+        n_vectors = count_vectors(t, tile)
         for q in range(n_vectors):
             for v in range(r):
                 total = splat(0)
-                for k in range(N_PRODUCTS):
+                for k in range(N_POINTS):
                     total = total + weight_factor(k, v, r) * sums[k * stride + q]
-                shares[v * PATCH_VECTORS + q] = total
-        deposit_patch(
-            p, b, patch, <const real_t*> &shares[0], PATCH_VECTORS * LANES, r, dweight
+                parts[v * SUMS_VECTORS + q] = total
+        accumulate_weight_tile(
+            t, b, tile, <const real_t*> &parts[0], SUMS_VECTORS * LANES, r, dweight
         )
         sums += n_vectors
 
 
-cdef inline void correlate_products(
-    const terms_t* g,
-    const patches_t* p,         # of A' dy (co, ho, tiles) and B x (ci, rows, tiles)
+cdef inline void correlate_transforms(
+    const winograd_t* g,        # the plan of the forward pass
+    const weight_tiles_t* t,    # of A' dy (co, ho, tiles) and B x (ci, rows, tiles)
     const block_t* b,
     const buffer_t* x,          # IN
     const buffer_t* dy,         # IN
-    real_t* dweight,            # IN OUT, or OUT in a group's first block
+    Py_ssize_t sums_offset,     # in the arena, for (6, stride) vectors: tile by tile
+    Py_ssize_t stride,
+    real_t* dweight,            # IN OUT, or OUT in the first block of a shard
 ) noexcept nogil:
-    """Give the gradient of every weight this block's share."""
-    cdef lanes_t[PATCH_SIZE] sums
-    cdef lanes_t* place
-    cdef Py_ssize_t m, n_vectors
+    """Add the contribution of this block to the gradient of every weight."""
+    cdef lanes_t[SUMS_SIZE] some
+    cdef lanes_t* sums
+    cdef Py_ssize_t n, n_vectors
     cdef int k
-    for k in range(N_PRODUCTS):
-        transform_rows(
-            k, locate(b, x) - g.before, x, p.ci, g.rows, g.tiles, g.n_outputs, locate(b, &p.x)
-        )
+    for k in range(N_POINTS):
+        transform_rows(g, k, b, x, locate(b, &t.x))
         if g.kw == 3:
-            mix_slopes(k, locate(b, dy), dy, p, g.tiles, 4, locate(b, &p.dy))
+            transform_gradients(k, b, dy, t, g.tiles, 4, locate(b, &t.dy))
         else:
-            mix_slopes(k, locate(b, dy), dy, p, g.tiles, 2, locate(b, &p.dy))
-        place = locate_offset(b, g.sums) + k * g.stride
-        for m in range(p.n_patches):
-            n_vectors = sum_patch(p, b, b.tables + p.patches + PATCH_FIELDS * m, sums)
-            memcpy(place, sums, n_vectors * sizeof(lanes_t))
-            place += n_vectors
+            transform_gradients(k, b, dy, t, g.tiles, 2, locate(b, &t.dy))
+        sums = locate_offset(b, sums_offset) + k * stride
+        for n in range(t.n_tiles):
+            n_vectors = sum_weight_tile(t, b, b.tables + t.tiles + TILE_FIELDS * n, some)
+            memcpy(sums, some, n_vectors * sizeof(lanes_t))
+            sums += n_vectors
     if g.kw == 3:
-        deposit_products(p, b, locate_offset(b, g.sums), g.stride, 3, dweight)
+        accumulate_transforms(t, b, locate_offset(b, sums_offset), stride, 3, dweight)
     else:
-        deposit_products(p, b, locate_offset(b, g.sums), g.stride, 5, dweight)
+        accumulate_transforms(t, b, locate_offset(b, sums_offset), stride, 5, dweight)

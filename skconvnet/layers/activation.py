@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from skconvnet._advice import suggest
-from skconvnet._plan import Plan
+from skconvnet._lowering.memory import Tensor
+from skconvnet._lowering.plan import Plan
 from skconvnet._values import check_numbers
-from skconvnet.kernels.memory import Image
 from skconvnet.layers.base import Layer
 
 
@@ -20,7 +20,7 @@ class _Activation(Layer):
     def _slope(self) -> float:
         return 0.0
 
-    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
+    def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
         return plan.activate(x, self._kind, float(self._slope))
 
 
@@ -288,7 +288,7 @@ class Identity(Layer):
     60
     """
 
-    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
+    def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
         return x
 
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
-from skconvnet._plan import Plan
+from skconvnet._lowering.augmentation import ErasingCall, GaussianNoiseCall, WarpCall
+from skconvnet._lowering.memory import Tensor
+from skconvnet._lowering.plan import Plan
 from skconvnet._types import Shape, Size
 from skconvnet._values import check_numbers
-from skconvnet.kernels.augmentation import Erasing, Noise, Warp
-from skconvnet.kernels.memory import Image
 from skconvnet.layers.base import Layer, check_flag, check_image, check_pair
 from skconvnet.layers.window import slide
 
@@ -21,18 +21,18 @@ class _Augmentation(Layer):
         check_image(shape)
         return shape
 
-    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
+    def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
         return self._change(plan, x) if plan.training else x
 
-    def _change(self, plan: Plan, x: Image) -> Image:
+    def _change(self, plan: Plan, x: Tensor) -> Tensor:
         """Make the kernel calls of training."""
         raise NotImplementedError
 
 
-def _warp(plan: Plan, x: Image, shape: Shape, **choices: Any) -> Image:
+def _warp(plan: Plan, x: Tensor, shape: Shape, **choices: Any) -> Tensor:
     """Make the call of an affine map, and give what it makes of x, of a shape."""
-    y = plan.add_image(shape, x)
-    plan.add_call(Warp(x, y, plan.number_draw(), **choices))
+    y = plan.add_tensor(shape, x)
+    plan.add_call(WarpCall(x, y, plan.allocate_stream(), **choices))
     return y
 
 
@@ -80,7 +80,7 @@ class RandomFlip(_Augmentation):
         check_flag("RandomFlip", "horizontal", self.horizontal)
         check_flag("RandomFlip", "vertical", self.vertical)
 
-    def _change(self, plan: Plan, x: Image) -> Image:
+    def _change(self, plan: Plan, x: Tensor) -> Tensor:
         return _warp(plan, x, x.shape, flip=self.vertical, mirror=self.horizontal)
 
 
@@ -116,7 +116,7 @@ class RandomShift(_Augmentation):
         super().__post_init__()
         check_pair("RandomShift", "pixels", self.pixels, 0)
 
-    def _change(self, plan: Plan, x: Image) -> Image:
+    def _change(self, plan: Plan, x: Tensor) -> Tensor:
         rows, columns = check_pair("RandomShift", "pixels", self.pixels, 0)
         return _warp(plan, x, x.shape, tops=range(-rows, rows + 1), lefts=range(-columns, columns + 1))
 
@@ -183,7 +183,7 @@ class RandomCrop(Layer):
         self._list_starts(shape)
         return shape[0], *check_pair("RandomCrop", "size", self.size, 1)
 
-    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
+    def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
         shape = self.output_shape(x.shape)
         if shape == x.shape and not plan.training:
             return x
@@ -227,7 +227,7 @@ class RandomRotation(_Augmentation):
         super().__post_init__()
         check_numbers(self, degrees="[0, 180]")
 
-    def _change(self, plan: Plan, x: Image) -> Image:
+    def _change(self, plan: Plan, x: Tensor) -> Tensor:
         return _warp(plan, x, x.shape, degrees=float(self.degrees))
 
 
@@ -285,10 +285,10 @@ class RandomErasing(_Augmentation):
                 f"share of the image's area, got {self.size!r}."
             )
 
-    def _change(self, plan: Plan, x: Image) -> Image:
-        y = plan.add_twin(x)
+    def _change(self, plan: Plan, x: Tensor) -> Tensor:
+        y = plan.add_like(x)
         size = float(self.size[0]), float(self.size[1])
-        plan.add_call(Erasing(x, y, plan.number_draw(), size, self._aspect, float(self.probability)))
+        plan.add_call(ErasingCall(x, y, plan.allocate_stream(), size, self._aspect, float(self.probability)))
         return y
 
 
@@ -329,11 +329,11 @@ class GaussianNoise(Layer):
         super().__post_init__()
         check_numbers(self, stddev="[0, inf)")
 
-    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
+    def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
         if not plan.training:
             return x
-        y = plan.add_twin(x)
-        plan.add_call(Noise(x, y, plan.number_draw(), float(self.stddev)))
+        y = plan.add_like(x)
+        plan.add_call(GaussianNoiseCall(x, y, plan.allocate_stream(), float(self.stddev)))
         return y
 
 

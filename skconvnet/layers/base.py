@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass, field
 from numbers import Integral
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from skconvnet._advice import show
-from skconvnet._plan import Plan
+from skconvnet._advice import short_repr
+from skconvnet._lowering.memory import Tensor
+from skconvnet._lowering.plan import Plan
 from skconvnet._types import Array, Pair, Shape
 from skconvnet._values import Value
-from skconvnet.kernels.memory import Image
 
 
 class ShapeError(ValueError):
@@ -37,6 +37,9 @@ class ShapeError(ValueError):
         super().__init__(need, remedy)
         self.need = need
         self.remedy = remedy
+
+
+Chain: TypeAlias = list[tuple[str, "Layer", Any]]  # keys, layers, their input shapes or None
 
 
 @dataclass(repr=False, eq=False)
@@ -71,7 +74,7 @@ class Layer(Value):
             )
 
     def output_shape(self, shape: Shape) -> Shape:
-        """Give the shape that an input shape becomes.
+        """Return the shape of the output, for an input shape.
 
         Parameters
         ----------
@@ -190,25 +193,45 @@ class Layer(Value):
             If there are such.
         """
 
-    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
+    def list_branches(self, shape: Shape | None = None) -> tuple[Chain, ...]:
+        """List the layers within this one, branch by branch.
+
+        Parameters
+        ----------
+        shape : tuple of int, default=None
+            Of the input; None if it is not known yet.
+
+        Returns
+        -------
+        branches : tuple of list of (str, layer, tuple of int or None)
+            Key, layer and input shape of each inner layer; no branches for a layer that has none within.
+
+        Raises
+        ------
+        ShapeError
+            If an inner layer cannot take its input.
+        """
+        return ()
+
+    def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
         """Make the layer's kernel calls.
 
         Parameters
         ----------
         plan : Plan
             Takes the calls.
-        x : Image
+        x : Tensor
             The input.
-        places : dict of str to int
+        offsets : dict of str to int
             Where the parameters and statistics start in the flat vector.
 
         Returns
         -------
-        y : Image
+        y : Tensor
             The output.
         """
         raise NotImplementedError(
-            f"{type(self).__name__} must define lower(self, plan, x, places), which makes kernel calls: "
+            f"{type(self).__name__} must define lower(self, plan, x, offsets), which makes kernel calls: "
             f"layers cannot be written in Python alone. A function that changes images goes into "
             f"Augment(function), for training, or into a FunctionTransformer before the estimator."
         )
@@ -230,7 +253,7 @@ def check_pair(owner: str, what: str, value: Any, smallest: int) -> Pair:
         )
         raise ValueError(
             f"{owner}: {what} must be an int of at least {smallest} or a pair (height, width) of them "
-            f"(and at most {LARGEST}), got {show(value)}.{hint}"
+            f"(and at most {LARGEST}), got {short_repr(value)}.{hint}"
         )
     return int(pair[0]), int(pair[1])
 

@@ -6,12 +6,13 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skconvnet._plan import Plan
+from skconvnet._lowering.calls import Window
+from skconvnet._lowering.conv import ConvCall, DenseCall
+from skconvnet._lowering.local import LocallyConnectedCall
+from skconvnet._lowering.memory import Tensor
+from skconvnet._lowering.plan import Plan
 from skconvnet._types import Array, Initializer, Padding, Pair, Shape, Size
 from skconvnet.initializers import check_initializer, draw
-from skconvnet.kernels.calls import Convolution, Product
-from skconvnet.kernels.local import LocalConvolution
-from skconvnet.kernels.memory import Image
 from skconvnet.layers.activation import resolve_activation
 from skconvnet.layers.base import Layer, ShapeError, check_count, check_flag, check_image, check_pair
 from skconvnet.layers.window import check_padding, pad_image, slide
@@ -194,19 +195,19 @@ class Conv2D(_Convolution2D):
                 "its weight has numbers other than 0 where its connections table has False; set those to 0."
             )
 
-    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
-        y = plan.add_image(self.output_shape(x.shape), x, trains=True)
+    def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
+        y = plan.add_tensor(self.output_shape(x.shape), x, trains=True)
         kernel, stride, dilation = self._pairs()
         padding = pad_image(x.shape, self._span(), stride, self.padding)
-        weight, bias = places["weight"], places.get("bias", -1)
+        weight, bias = offsets["weight"], offsets.get("bias", -1)
         everything = self.connections is None and self.groups == 1
         if kernel == x.shape[1:] and not np.any(padding) and everything:
-            plan.add_call(
-                Product(plan.flatten(x), y, weight, bias)
-            )  # it covers its whole input: a dense layer
+            # it covers its whole input: a dense layer
+            plan.add_call(DenseCall(plan.flatten(x), y, weight, bias))
         else:
+            window = Window(kernel, stride, padding, dilation)
             connected = self._connect(x.shape[0])[: self.filters // self.groups]  # all groups have the same
-            plan.add_call(Convolution(x, y, weight, bias, kernel, stride, dilation, padding, connected))
+            plan.add_call(ConvCall(x, y, weight, bias, window, connected))
         return resolve_activation("Conv2D", self.activation).lower(plan, y, {})
 
 
@@ -276,11 +277,9 @@ class LocallyConnected2D(_Convolution2D):
         parameters = {"weight": draw(self.init, shapes["weight"], fan_in, fan_out, rng)}
         return {**parameters, "bias": np.zeros(shapes["bias"])} if self.bias else parameters
 
-    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
-        y = plan.add_image(self.output_shape(x.shape), x, trains=True)
+    def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
+        y = plan.add_tensor(self.output_shape(x.shape), x, trains=True)
         kernel, stride = self._pairs()
-        padding = pad_image(x.shape, kernel, stride, self.padding)
-        plan.add_call(
-            LocalConvolution(x, y, places["weight"], places.get("bias", -1), kernel, stride, padding)
-        )
+        window = Window(kernel, stride, pad_image(x.shape, kernel, stride, self.padding))
+        plan.add_call(LocallyConnectedCall(x, y, offsets["weight"], offsets.get("bias", -1), window))
         return resolve_activation("LocallyConnected2D", self.activation).lower(plan, y, {})

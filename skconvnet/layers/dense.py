@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from skconvnet._plan import Plan
+from skconvnet._lowering.conv import DenseCall
+from skconvnet._lowering.memory import Tensor
+from skconvnet._lowering.plan import Plan
 from skconvnet._types import Array, Initializer, Shape
 from skconvnet.initializers import check_initializer, draw
-from skconvnet.kernels.calls import Product
-from skconvnet.kernels.memory import Image
 from skconvnet.layers.activation import resolve_activation
 from skconvnet.layers.base import Layer, check_count, check_flag
 
@@ -34,7 +34,7 @@ class Flatten(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         return (int(np.prod(shape)),)
 
-    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
+    def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
         return plan.flatten(x)
 
 
@@ -93,9 +93,9 @@ class Dense(Layer):
         parameters = {"weight": draw(self.init, (self.units, inputs), inputs, self.units, rng)}
         return {**parameters, "bias": np.zeros(self.units)} if self.bias else parameters
 
-    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
-        y = plan.add_image((self.units,), x, trains=True)
-        plan.add_call(Product(plan.flatten(x), y, places["weight"], places.get("bias", -1)))
+    def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
+        y = plan.add_tensor((self.units,), x, trains=True)
+        plan.add_call(DenseCall(plan.flatten(x), y, offsets["weight"], offsets.get("bias", -1)))
         return resolve_activation("Dense", self.activation).lower(plan, y, {})
 
 

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from skconvnet._plan import Plan
+from skconvnet._lowering.calls import DropoutCall
+from skconvnet._lowering.memory import Tensor
+from skconvnet._lowering.plan import Plan
 from skconvnet._values import check_numbers
-from skconvnet.kernels.calls import Masking
-from skconvnet.kernels.memory import Image
 from skconvnet.layers.base import Layer
 
 
@@ -50,9 +50,9 @@ class Dropout(Layer):
         super().__post_init__()
         check_numbers(self, rate="[0, 1)")
 
-    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
+    def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
         if not plan.training:
             return x
-        y = plan.add_twin(x)
-        plan.add_call(Masking(x, y, float(self.rate), plan.number_draw()))
+        y = plan.add_like(x)
+        plan.add_call(DropoutCall(x, y, float(self.rate), plan.allocate_stream()))
         return y

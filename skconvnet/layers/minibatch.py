@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skconvnet._advice import check_function
-from skconvnet._plan import Plan
+from skconvnet._lowering.memory import Tensor
+from skconvnet._lowering.plan import Plan
 from skconvnet._types import Array
 from skconvnet._values import check_numbers
-from skconvnet.kernels.memory import Image
 from skconvnet.layers.base import Layer
 
 
@@ -79,15 +79,15 @@ class Mixup(Layer):
 
         Returns
         -------
-        shares : ndarray of float64 of shape (n_batches,)
-            What samples have of themselves, lam; 1 in a mini-batch of one sample.
-        shifts : ndarray of intp of shape (n_batches,)
-            How many places behind a sample its partner lies.
+        lambdas : ndarray of float64 of shape (n_batches,)
+            Fraction of the samples themselves in the mixtures; 1 in a mini-batch of one sample.
+        partner_offsets : ndarray of intp of shape (n_batches,)
+            From the position of a sample to that of its partner.
         """
-        shares = np.where(sizes > 1, rng.beta(self.alpha, self.alpha, len(sizes)), 1.0)
-        return shares, rng.randint(np.minimum(sizes - 1, 1), sizes, dtype=np.intp)
+        lambdas = np.where(sizes > 1, rng.beta(self.alpha, self.alpha, len(sizes)), 1.0)
+        return lambdas, rng.randint(np.minimum(sizes - 1, 1), sizes, dtype=np.intp)
 
-    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
+    def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
         return x
 
 
@@ -178,5 +178,5 @@ class Augment(Layer):
             f"{self.function!r} returned {found}."
         )
 
-    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
+    def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
         return x

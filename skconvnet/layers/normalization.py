@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from skconvnet._plan import Plan
+from skconvnet._lowering.memory import Tensor
+from skconvnet._lowering.norm import BatchNormCall, LayerNormCall
+from skconvnet._lowering.plan import Plan
 from skconvnet._types import Array, Shape
 from skconvnet._values import check_numbers
-from skconvnet.kernels.calls import BatchNormalization, LayerNormalization
-from skconvnet.kernels.memory import Image
 from skconvnet.layers.base import Layer, check_flag
 
 # Numbers that are converted to float64 at a time, 8 MB.
@@ -99,19 +99,12 @@ class BatchNorm(Layer):
         if (parameters["running_var"] < 0).any():
             raise ValueError("its running_var has negative numbers; a variance has none.")
 
-    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
-        y = plan.add_twin(x, trains=self.scale or self.center)
-        channels = x.shape[0]
-        settings = (
-            places.get("weight", -1),
-            places.get("bias", -1),
-            places["running_mean"],
-            -1 if plan.frozen else plan.add_moments(4 * channels),
-            float(self.epsilon),
-            float(self.momentum),
-        )
+    def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
+        y = plan.add_like(x, trains=self.scale or self.center)
+        moments = -1 if plan.frozen else plan.allocate_moments(4 * x.shape[0])
+        settings = offsets, moments, float(self.epsilon), float(self.momentum)
         for name in ("moments", "normalize") if plan.training else ("normalize",):
-            plan.add_call(BatchNormalization(name, x, y, *settings))
+            plan.add_call(BatchNormCall(name, x, y, *settings))
         return y
 
 
@@ -172,9 +165,9 @@ class Standardize(Layer):
         if (parameters["running_var"] <= 0).any():
             raise ValueError("its running_var must be above 0.")
 
-    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
-        y = plan.add_twin(x)
-        plan.add_call(BatchNormalization("normalize", x, y, -1, -1, places["running_mean"], -1, 0.0, 0.0))
+    def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
+        y = plan.add_like(x)
+        plan.add_call(BatchNormCall("normalize", x, y, offsets))
         return y
 
 
@@ -237,8 +230,7 @@ class LayerNorm(Layer):
         values = {"weight": 1.0, "bias": 0.0}
         return {name: np.full(shape, values[name]) for name in self.parameter_shapes(shape)}
 
-    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
-        y = plan.add_twin(x, trains=self.scale or self.center)
-        gamma, beta = places.get("weight", -1), places.get("bias", -1)
-        plan.add_call(LayerNormalization(x, y, gamma, beta, float(self.epsilon)))
+    def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
+        y = plan.add_like(x, trains=self.scale or self.center)
+        plan.add_call(LayerNormCall(x, y, offsets, float(self.epsilon)))
         return y

@@ -3,10 +3,11 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from skconvnet._plan import Plan
+from skconvnet._lowering.calls import Window
+from skconvnet._lowering.memory import Tensor
+from skconvnet._lowering.plan import Plan
+from skconvnet._lowering.pool import PoolCall
 from skconvnet._types import Padding, Pair, Shape, Size
-from skconvnet.kernels.calls import Pooling
-from skconvnet.kernels.memory import Image
 from skconvnet.layers.base import Layer, ShapeError, check_image, check_pair
 from skconvnet.layers.window import check_padding, pad_image, slide
 
@@ -46,12 +47,12 @@ class _Pool2D(Layer):
         remedy = 'Use a smaller pool_size, padding="same", or pool less often.'
         return (shape[0], *slide(shape, window, stride, self.padding, remedy))
 
-    def _lower(self, plan: Plan, x: Image, kernel_name: str, **options: bool) -> Image:
+    def _lower(self, plan: Plan, x: Tensor, kernel_name: str, **options: bool) -> Tensor:
         """Make the call of one of the two kernels."""
-        y = plan.add_image(self.output_shape(x.shape), x)
+        y = plan.add_tensor(self.output_shape(x.shape), x)
         window, stride = self._pairs()
         padding = pad_image(x.shape, window, stride, self.padding)
-        plan.add_call(Pooling(kernel_name, x, y, window, stride, padding, **options))
+        plan.add_call(PoolCall(kernel_name, x, y, Window(window, stride, padding), **options))
         return y
 
 
@@ -85,7 +86,7 @@ class MaxPool2D(_Pool2D):
     (32, 13, 13)
     """
 
-    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
+    def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
         return self._lower(plan, x, "max_pool")
 
 
@@ -116,13 +117,13 @@ class AvgPool2D(_Pool2D):
     (32, 13, 13)
     """
 
-    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
+    def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
         return self._lower(plan, x, "avg_pool")
 
 
 @dataclass(repr=False, eq=False)
 class _GlobalPool2D(Layer):
-    """What the poolings over whole images share: `_kernel` is the machine's word."""
+    """What the poolings over whole images share: `_kernel` is the engine's name of the kernel."""
 
     _kernel: ClassVar[str]
 
@@ -130,10 +131,11 @@ class _GlobalPool2D(Layer):
         check_image(shape)
         return shape[:1]
 
-    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
-        y = plan.add_image(self.output_shape(x.shape), x)
+    def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
+        y = plan.add_tensor(self.output_shape(x.shape), x)
         _, height, width = x.shape
-        plan.add_call(Pooling(self._kernel, x, y, (height, width), (1, 1), ((0, 0), (0, 0))))
+        window = Window((height, width), (1, 1), ((0, 0), (0, 0)))
+        plan.add_call(PoolCall(self._kernel, x, y, window))
         return y
 
 

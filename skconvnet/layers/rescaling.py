@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from skconvnet._plan import Plan
+from skconvnet._lowering.calls import RescalingCall
+from skconvnet._lowering.memory import Tensor
+from skconvnet._lowering.plan import Plan
 from skconvnet._types import Shape, Sides, Size
 from skconvnet._values import check_numbers
-from skconvnet.kernels import calls
-from skconvnet.kernels.memory import Image
 from skconvnet.layers.base import Layer, check_image
 from skconvnet.layers.window import check_padding, pad_image, slide
 
@@ -41,9 +41,9 @@ class Rescaling(Layer):
         super().__post_init__()
         check_numbers(self, scale="(-inf, inf)", offset="(-inf, inf)")
 
-    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
-        y = plan.add_twin(x)
-        plan.add_call(calls.Rescaling(x, y, float(self.scale), float(self.offset)))
+    def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
+        y = plan.add_like(x)
+        plan.add_call(RescalingCall(x, y, float(self.scale), float(self.offset)))
         return y
 
 
@@ -89,8 +89,8 @@ class ZeroPad2D(Layer):
         check_image(shape)
         return (shape[0], *slide(shape, (1, 1), (1, 1), self.padding, "Use less padding."))
 
-    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
-        y = plan.add_image(self.output_shape(x.shape), x)
+    def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
+        y = plan.add_tensor(self.output_shape(x.shape), x)
         (top, _), (left, _) = pad_image(x.shape, (1, 1), (1, 1), self.padding)
-        plan.add_call(calls.Rescaling(x, y, top=top, left=left))
+        plan.add_call(RescalingCall(x, y, top=top, left=left))
         return y

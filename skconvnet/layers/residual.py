@@ -2,23 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
 
 from skconvnet._advice import ask_for_list
-from skconvnet._plan import Plan
+from skconvnet._lowering.memory import Tensor
+from skconvnet._lowering.plan import Plan
+from skconvnet._lowering.residual import AdditionCall, SplitCall
 from skconvnet._types import Array, Shape
-from skconvnet.kernels.branch import Addition, Fork
-from skconvnet.kernels.memory import Image
-from skconvnet.layers.base import Layer, ShapeError, describe_shape
+from skconvnet.layers.base import Chain, Layer, ShapeError, describe_shape
 from skconvnet.layers.conv import Conv2D
 from skconvnet.layers.dense import Dense, Output
 from skconvnet.layers.minibatch import Augment, Mixup
 from skconvnet.layers.normalization import Standardize
 from skconvnet.layers.sequence import name_layers
-
-Chain: TypeAlias = list[tuple[str, Layer, Shape]]  # search keys, layers, their input shapes
 
 
 @dataclass(repr=False, eq=False)
@@ -32,7 +30,7 @@ class Residual(Layer):
     layers : list of layer
         The branch. Names must differ within it; a None is left out.
     shortcut : "auto" or list of layer, default="auto"
-        The other way from input to sum. "auto" is the input itself if the branch keeps its shape, and
+        The layers between the input and the sum beside the branch. "auto" is the input itself if the branch keeps its shape, and
         else a projection without bias: ``Conv2D(filters, 1, stride=..., bias=False)`` with the stride
         that gives the branch's size, or ``Dense(units, bias=False)`` for vectors. An empty list is the
         input itself.
@@ -86,8 +84,18 @@ class Residual(Layer):
                         f"residual connection."
                     )
 
+    def list_branches(self, shape: Shape | None = None) -> tuple[Chain, ...]:
+        if shape is not None:
+            branch, shortcut, _ = self._arrange(shape)
+            return branch, shortcut
+        shortcut = () if self.shortcut == "auto" else self.shortcut
+        return tuple(
+            [(prefix + key, layer, None) for key, layer in name_layers(layers) if layer is not None]
+            for prefix, layers in (("", self.layers), ("shortcut.", shortcut))
+        )
+
     def _arrange(self, shape: Shape) -> tuple[Chain, Chain, Shape]:
-        """Give the branch's and the shortcut's layers as (key, layer, input shape), and the output shape."""
+        """Return the layers of branch and shortcut, and the output shape."""
         branch, output_shape = _chain("", self.layers, shape)
         layers = self.shortcut
         if layers == "auto":
@@ -105,11 +113,11 @@ class Residual(Layer):
         return self._arrange(shape)[2]
 
     def _collect(self, method: str, shape: Shape, *args: Any) -> dict[str, Any]:
-        """Call a method of every inner layer and name what it gives by the layer's key."""
-        branch, shortcut, _ = self._arrange(shape)
+        """Call a method of every inner layer and name what it returns by the layer's key."""
         return {
             f"{key}.{name}": value
-            for key, layer, inner_shape in branch + shortcut
+            for branch in self.list_branches(shape)
+            for key, layer, inner_shape in branch
             for name, value in getattr(layer, method)(inner_shape, *args).items()
         }
 
@@ -117,10 +125,10 @@ class Residual(Layer):
         return self._collect("parameter_shapes", shape)
 
     def list_decaying(self, shape: Shape) -> list[str]:
-        branch, shortcut, _ = self._arrange(shape)
         return [
             f"{key}.{name}"
-            for key, layer, inner_shape in branch + shortcut
+            for branch in self.list_branches(shape)
+            for key, layer, inner_shape in branch
             for name in layer.list_decaying(inner_shape)
         ]
 
@@ -131,31 +139,34 @@ class Residual(Layer):
         return self._collect("initialize", shape, rng)
 
     def count_parameters(self, shape: Shape) -> int:
-        branch, shortcut, _ = self._arrange(shape)
-        return sum(layer.count_parameters(inner_shape) for _, layer, inner_shape in branch + shortcut)
+        return sum(
+            layer.count_parameters(inner_shape)
+            for branch in self.list_branches(shape)
+            for _, layer, inner_shape in branch
+        )
 
     def check_parameters(self, shape: Shape, parameters: dict[str, Array]) -> None:
-        branch, shortcut, _ = self._arrange(shape)
-        for key, layer, inner_shape in branch + shortcut:
-            layer.check_parameters(inner_shape, _select(parameters, key))
+        for branch in self.list_branches(shape):
+            for key, layer, inner_shape in branch:
+                layer.check_parameters(inner_shape, _select(parameters, key))
 
-    def lower(self, plan: Plan, x: Image, places: dict[str, int]) -> Image:
+    def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
         branch, shortcut, output_shape = self._arrange(x.layer_shape)
-        fork = plan.add_image(x.layer_shape, x)
-        plan.add_call(Fork(x, fork))
+        split = plan.add_tensor(x.layer_shape, x)
+        plan.add_call(SplitCall(x, split))
         last, other = (
-            _lower_chain(plan, start, chain, places) for start, chain in ((fork, branch), (x, shortcut))
+            _lower_chain(plan, start, chain, offsets) for start, chain in ((split, branch), (x, shortcut))
         )
-        y = plan.add_image(output_shape, last, trains=other.needs_gradient)
+        y = plan.add_tensor(output_shape, last, trains=other.needs_gradient)
         y.gradient = last.gradient
-        plan.add_call(Addition(last, other, y))
-        for image in (x, y):  # the other way's blocks may meet in between
-            plan.keep_gradient(image)
+        plan.add_call(AdditionCall(last, other, y))
+        for tensor in (x, y):  # blocks may synchronize within the branch or the shortcut
+            plan.persist_gradient(tensor)
         return y
 
 
 def _chain(prefix: str, layers: Sequence[Layer | None], shape: Shape) -> tuple[Chain, Shape]:
-    """Give (key, layer, input shape) of each of some layers, and the shape that the last one makes."""
+    """Return (key, layer, input shape) of each of some layers, and the output shape of the last one."""
     chain = []
     for key, layer in name_layers(layers):
         if layer is None:
@@ -169,22 +180,22 @@ def _chain(prefix: str, layers: Sequence[Layer | None], shape: Shape) -> tuple[C
     return chain, shape
 
 
-def _lower_chain(plan: Plan, x: Image, chain: Chain, places: dict[str, int]) -> Image:
-    """Make the calls of some layers, and give the last one's output."""
+def _lower_chain(plan: Plan, x: Tensor, chain: Chain, offsets: dict[str, int]) -> Tensor:
+    """Make the calls of some layers, and return the output of the last one."""
     for key, layer, _ in chain:
-        x = layer.lower(plan, x, _select(places, key))
+        x = layer.lower(plan, x, _select(offsets, key))
     return x
 
 
 def _select(named: dict[str, Any], key: str) -> dict[str, Any]:
-    """Give what belongs to one inner layer, by its own names."""
+    """Return what belongs to one inner layer, by its own names."""
     return {
         name.removeprefix(f"{key}."): value for name, value in named.items() if name.startswith(f"{key}.")
     }
 
 
 def _project(shape: Shape, output_shape: Shape) -> Layer:
-    """Give the layer that turns one shape into another with as few weights as can be."""
+    """Return the layer with the fewest weights that turns one shape into another."""
     if len(output_shape) == 1 and len(shape) == 1:
         return Dense(output_shape[0], bias=False)
     if len(output_shape) == len(shape) == 3:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from numbers import Integral
 from typing import TypeAlias
 
-from skconvnet._advice import show, suggest
+from skconvnet._advice import short_repr, suggest
 from skconvnet.layers.activation import ACTIVATIONS
 from skconvnet.layers.base import Layer
 
@@ -32,13 +32,13 @@ def name_layers(layers: Sequence[Layer | None]) -> Named:
     """
     if not isinstance(layers, (list, tuple)):
         raise TypeError(
-            f"layers must be a list of layers, such as [Conv2D(8), Dense(10)], got {show(layers)}."
+            f"layers must be a list of layers, such as [Conv2D(8), Dense(10)], got {short_repr(layers)}."
         )
     named, positions = [], {}
     for position, layer in enumerate(layers):
         if layer is not None and not isinstance(layer, Layer):
             raise TypeError(
-                f"layers[{position}] must be a layer or None, got {show(layer)}{_correct(layer)}."
+                f"layers[{position}] must be a layer or None, got {short_repr(layer)}{_correct(layer)}."
             )
         key = str(position) if layer is None or layer.name is None else layer.name
         if key in positions:
@@ -67,17 +67,17 @@ def _correct(wrong: object) -> str:
     return ""
 
 
-def find_layers(named: Named, places: Sequence[str | int], what: str) -> list[str]:
-    """Give the search keys of layers that are given by search key or position.
+def find_layers(named: Named, selected: Sequence[str | int], what: str) -> list[str]:
+    """Return the search keys of layers that are selected by search key or position.
 
     Parameters
     ----------
     named : list of (str, layer or None)
-        As `name_layers` gives them, with or without the output layer, which goes by "output" alone.
-    places : sequence of str or int
+        As `name_layers` returns them, with or without the output layer, which is selected by "output" alone.
+    selected : sequence of str or int
         Search keys and positions, negative from the end.
     what : str
-        The parameter that has them, for the error.
+        The parameter that selects them, for the error.
 
     Returns
     -------
@@ -86,18 +86,18 @@ def find_layers(named: Named, places: Sequence[str | int], what: str) -> list[st
     Raises
     ------
     ValueError
-        If there is no such layer, or None in its place.
+        If there is no such layer, or None at its position.
     """
     stack, known = [pair for pair in named if pair[0] != "output"], dict(named)
     keys = []
-    for place in places:
-        key, n = place, len(stack)
-        if isinstance(place, Integral) and not isinstance(place, bool) and -n <= place < n:
-            key = stack[place][0]
+    for one in selected:
+        key, n = one, len(stack)
+        if isinstance(one, Integral) and not isinstance(one, bool) and -n <= one < n:
+            key = stack[one][0]
         if not isinstance(key, str) or known.get(key) is None:
             names = [name for name, layer in known.items() if layer is not None and not name.isdecimal()]
             raise ValueError(
-                f"{what}: there is no layer {place!r}. {suggest(place, names)} Or a position, an int from "
+                f"{what}: there is no layer {one!r}. {suggest(one, names)} Or a position, an int from "
                 f"{-n} to {n - 1}."
             )
         keys.append(key)

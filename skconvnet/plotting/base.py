@@ -9,8 +9,8 @@ from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
 from skconvnet._base import BaseConvNet
-from skconvnet._network import Stage
 from skconvnet._sklearn_compat import check_matplotlib_support
+from skconvnet._stages import Stage
 from skconvnet._types import Array
 from skconvnet.layers.base import describe_shape
 

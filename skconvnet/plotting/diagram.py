@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 import numpy as np
 
 from skconvnet._base import BaseConvNet
-from skconvnet._network import shorten
-from skconvnet._outline import Row, format_shape, outline_stages
+from skconvnet._outline import Row, format_shape, outline_stages, shorten
 from skconvnet._types import Shape
 from skconvnet.plotting.base import Display
 
@@ -138,26 +137,27 @@ class NetworkDisplay(Display):
         return self
 
     def _draw_row(self, row: Row, prefix: str, x: float, y: float) -> Point:
-        """Draw a layer or a residual connection from a place on, and give where it ends."""
+        """Draw a layer or a residual connection that begins at (x, y); return its end."""
         key, middle = prefix + row.key, x + WIDTH / 2
-        if row.kind != "Residual":
+        if not row.branches:
             self._draw_box(key, row, x, y, WIDTH)
             return middle, y + BOX
-        fork, end = (middle, y - (1 - BOX) / 2), (middle, y)
-        own = SIDE + 1 if row.shortcut else 1
+        branch, shortcut = row.branches
+        split, end = (middle, y - (1 - BOX) / 2), (middle, y)
+        own = SIDE + 1 if shortcut else 1
         lane = x + WIDTH + _measure_side(row) - own / 2
-        for k, inner in enumerate(row.shortcut):
+        for k, inner in enumerate(shortcut):
             self._draw_box(f"{key}.{inner.key}", inner, lane - SIDE / 2, y + k, SIDE)
         y_inner = y
-        for inner in row.branch:
-            if inner is not row.branch[0]:
+        for inner in branch:
+            if inner is not branch[0]:
                 self._draw_line(end, (middle, y_inner))
             end = self._draw_row(inner, f"{key}.", x, y_inner)
             y_inner += _measure(inner)
         y += _measure(row) - 1
         self._draw_line(end, (middle, y))
         self._draw_box(key, row, x, y, WIDTH)
-        self._draw_line(fork, (lane, fork[1]), (lane, y + BOX / 2), (x + WIDTH, y + BOX / 2))
+        self._draw_line(split, (lane, split[1]), (lane, y + BOX / 2), (x + WIDTH, y + BOX / 2))
         return middle, y + BOX
 
     def _draw_line(self, *points: Point) -> None:
@@ -179,15 +179,15 @@ class NetworkDisplay(Display):
         own = key.rpartition(".")[2] if width == SIDE else key
         name = f"{own}  {row.kind}"
         fields, count = row.fields, f"{row.n_parameters:,} parameters" if row.n_parameters else ""
-        if row.kind == "Residual":
+        if row.branches:
             name, fields, count = f"{key}  + shortcut", "", f"{row.n_parameters:,} in all"
         elif width == SIDE:
             fields = ""
         self.texts_[key] = [
             self.ax_.text(
-                place, y + up * BOX, text, ha=side, va="center", fontsize=size, weight=weight, zorder=3
+                left, y + up * BOX, text, ha=side, va="center", fontsize=size, weight=weight, zorder=3
             )
-            for place, up, text, side, size, weight in (
+            for left, up, text, side, size, weight in (
                 (x + 0.15, 0.3, shorten(name, int(3.2 * width)), "left", 8, "bold"),
                 (x + 0.15, 0.73, shorten(fields, 54), "left", 6.5, "normal"),
                 (x + width - 0.15, 0.3, format_shape(row.output_shape), "right", 8, "normal"),
@@ -197,18 +197,19 @@ class NetworkDisplay(Display):
 
 
 def _measure(row: Row) -> int:
-    """The number of rows that a layer takes."""
-    if row.kind != "Residual":
+    """Return the number of rows that a layer takes."""
+    if not row.branches:
         return 1
-    return max(sum(map(_measure, row.branch)), len(row.shortcut)) + 1
+    branch, shortcut = row.branches
+    return max(sum(map(_measure, branch)), len(shortcut)) + 1
 
 
 def _measure_side(row: Row) -> float:
-    """The room that a residual connection's shortcuts take beside it."""
-    if row.kind != "Residual":
+    """Return the width that the shortcuts of a residual connection take beside it."""
+    if not row.branches:
         return 0
-    inner = max(map(_measure_side, row.branch), default=0)
-    return inner + (SIDE + 1 if row.shortcut else 1)
+    branch, shortcut = row.branches
+    return max(map(_measure_side, branch), default=0) + (SIDE + 1 if shortcut else 1)
 
 
 def _share_out(rows: Sequence[Row]) -> list[list[Row]]:

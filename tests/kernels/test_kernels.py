@@ -1,15 +1,15 @@
-"""Every kernel against its slow twin: shapes, precisions, instruction sets, threads."""
+"""Every kernel against its slow twin: shapes, inverse_variances, instruction sets, threads."""
 
 import dataclasses
 
 import numpy as np
 import pytest
+import reference
 
 from skconvnet import functional
 from skconvnet._losses import CROSS_ENTROPY, Loss
 from skconvnet._network import Network
-from skconvnet._training import Trainer
-from skconvnet.kernels import reference
+from skconvnet._training import StepSettings, Trainer, TrainingData
 from skconvnet.layers import (
     ELU,
     GELU,
@@ -566,7 +566,9 @@ def test_optimizers(isa, dtype, optimizer, weight_decay, clip_norm):
     for key, part in network.split(decay).items():
         part[...] = weight_decay * key.endswith(".weight")
     trainer = Trainer(network, optimizer, rng)
-    run_epoch = trainer.prepare(X, target, weight, 32, 0.01, False, 2, weight_decay, clip_norm)
+    run_epoch = trainer.prepare(
+        TrainingData(X, target, weight), StepSettings(32, 0.01, False, 2, weight_decay, clip_norm)
+    )
     t = 0
     for _ in range(2):
         twin = Network([Dense(61), Dense(30)], (19,), 3, np.float64)

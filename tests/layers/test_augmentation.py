@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
+import reference
 from scipy import stats
 from sklearn.datasets import load_digits
 from sklearn.model_selection import cross_val_score
 
 from skconvnet import ConvNetClassifier
 from skconvnet._network import Network
-from skconvnet.kernels import reference
 from skconvnet.layers import (
     BatchNorm,
     Conv2D,
@@ -193,7 +193,7 @@ def test_predictions_ignore_them(dtype):
     x = np.moveaxis(x, -1, 1)
     for n in (1, 40):
         np.testing.assert_array_equal(network.forward(x[:n]), plain.forward(x[:n]))
-    assert network.compile_for_pixels().pixels
+    assert network.compile_single_image().single_image
 
 
 def make_classifier(layers=AUGMENTATIONS, **params):

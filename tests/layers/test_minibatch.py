@@ -6,6 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+import reference
 from checks import build
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -13,8 +14,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from skconvnet import ConvNetClassifier, ConvNetRegressor, load
 from skconvnet._losses import CLASS_LOSSES, CROSS_ENTROPY, Loss
 from skconvnet._network import Network
-from skconvnet._training import Trainer
-from skconvnet.kernels import reference
+from skconvnet._training import StepSettings, Trainer, TrainingData
 from skconvnet.layers import (
     Augment,
     BatchNorm,
@@ -74,7 +74,9 @@ class TestMixup:
         """The mean loss of one batch and its gradient, as a step shows them."""
         before = network.params.copy()
         trainer = Trainer(network, SGD(), np.random.RandomState(0), loss)
-        record = trainer.prepare(images, target, weight, len(images), 0.5, False, n_threads)()
+        record = trainer.prepare(
+            TrainingData(images, target, weight), StepSettings(len(images), 0.5, False, n_threads)
+        )()
         gradient, network.params = (before - network.params) / 0.5, before
         return record, gradient[: network.n_params]
 
@@ -188,7 +190,12 @@ class TestMixup:
             monkeypatch.setattr(Mixup, "draw", lambda *_, drawn=drawn: drawn)
             network = Network([Mixup()], (10,), dtype=np.float64)
             trainer = Trainer(network, SGD(), np.random.RandomState(0))
-            assert trainer.prepare(images, target, np.ones(10), 10, 0.1, False, 2)()["train_score"] == score
+            assert (
+                trainer.prepare(TrainingData(images, target, np.ones(10)), StepSettings(10, 0.1, False, 2))()[
+                    "train_score"
+                ]
+                == score
+            )
 
     def test_prediction_does_not_mix(self):
         network = build((2, 6, 5), [Mixup(), Conv2D(4)])

@@ -1,18 +1,19 @@
 """A single image, whose lanes are neighbouring pixels instead of samples.
 
-An image then is a plane of numbers for each channel, row after row, with zeros between and around the
-rows as far as convolutions reach.  Convolutions of stride 1, normalisation and activations run over
-such planes, from the first row to the last, with the same kernels and the same sums as over samples;
-what they leave in the gaps is cleared where it would be read.  This file has what differs.
+The image is a plane of values for each channel, row after row, with zeros between and around the rows
+as far as convolutions read.  Convolutions of stride 1, normalisation and activations run over such planes,
+from the first row to the last, with the same kernels and the same sums as over samples; what they
+write into the gaps is cleared where it would be read.  This file has the kernels that differ.
 """
 
-from skconvnet.kernels.lanes cimport LANES, block_t, buffer_t, inlined_t, locate, real_t
+from skconvnet.kernels.block cimport block_t, buffer_t, locate
 from skconvnet.kernels.samples cimport pixel_t, samples_t
+from skconvnet.kernels.simd cimport LANES, inlined_t, real_t
 
 
-# Element (c, i, j) is the number at ((offset + c * plane) * LANES + start + i * row + j).
+# Element (c, i, j) is the real_t at ((offset + c * plane) * LANES + start + i * row + j).
 ctypedef struct plane_t:
-    buffer_t place                      # offset and plane in vectors, row in numbers
+    buffer_t buffer                     # offset and plane in vectors, row in elements
     Py_ssize_t start
     Py_ssize_t channels, height, width
 
@@ -23,18 +24,20 @@ ctypedef struct plane_pool_t:
     bint count_padding                  # averages divide by kh * kw, whatever was cut off
 
 
-# An image as a vector with one sample: its numbers in the first lane.
-ctypedef struct spread_t:
+# From a plane to a vector of one sample: its elements in the first lane.
+ctypedef struct scatter_t:
     plane_t x
     buffer_t y
 
 
-cdef inline real_t* locate_row(const block_t* b, const plane_t* g, Py_ssize_t c, Py_ssize_t i) noexcept nogil:
+cdef inline real_t* find_plane_row(
+    const block_t* b, const plane_t* g, Py_ssize_t c, Py_ssize_t i
+) noexcept nogil:
     """Point at element (c, i, 0) of a plane."""
-    return <real_t*> (locate(b, &g.place) + c * g.place.plane) + g.start + i * g.place.row
+    return <real_t*> (locate(b, &g.buffer) + c * g.buffer.plane) + g.start + i * g.buffer.row
 
 
-cdef inline void gather_numbers(
+cdef inline void gather_values(
     const samples_t* s, pixel_t* unused, Py_ssize_t row, const plane_t* g, const block_t* b
 ) noexcept nogil:
     """Write one sample to a plane."""
@@ -43,7 +46,7 @@ cdef inline void gather_numbers(
     cdef Py_ssize_t c, i, j
     for c in range(g.channels):
         for i in range(g.height):
-            x = locate_row(b, g, c, i)
+            x = find_plane_row(b, g, c, i)
             sample = s.data + row * s.n_strides + c * s.c_strides + i * s.h_strides
             for j in range(g.width):
                 x[j] = <real_t> (<pixel_t*> (sample + j * s.w_strides))[0]
@@ -52,40 +55,41 @@ cdef inline void gather_numbers(
 cdef inline void gather_plane(
     const samples_t* s, Py_ssize_t row, const plane_t* g, const block_t* b
 ) noexcept nogil:
-    """Write the sample with this row number to a plane."""
+    """Write the sample with this row index to a plane."""
     if s.format == b"B":
-        gather_numbers(s, <const unsigned char*> s.data, row, g, b)
+        gather_values(s, <const unsigned char*> s.data, row, g, b)
     elif s.format == b"f":
-        gather_numbers(s, <const float*> s.data, row, g, b)
+        gather_values(s, <const float*> s.data, row, g, b)
     else:
-        gather_numbers(s, <const double*> s.data, row, g, b)
+        gather_values(s, <const double*> s.data, row, g, b)
 
 
-cdef inline void clear_gaps(const plane_t* g, const block_t* b) noexcept nogil:
-    """Set to zero what lies between and behind the rows."""
+cdef inline void clear_gaps(const void* fields, const block_t* b) noexcept nogil:
+    """Set to zero what lies between and after the rows."""
+    cdef const plane_t* g = <const plane_t*> fields
     cdef Py_ssize_t c, i, j, gap
     cdef real_t* x
     for c in range(g.channels):
         for i in range(g.height):
-            x = locate_row(b, g, c, i)
-            gap = g.place.row if i + 1 < g.height else g.width + LANES
+            x = find_plane_row(b, g, c, i)
+            gap = g.buffer.row if i + 1 < g.height else g.width + LANES
             for j in range(g.width, gap):
                 x[j] = 0
 
 
 cdef inline Py_ssize_t find_first(Py_ssize_t tap, Py_ssize_t stride) noexcept nogil:
-    """The first output whose tap lies in the image, for a tap that output 0 has at `tap`."""
+    """Return the first output whose tap lies in the image, for a tap that output 0 has at `tap`."""
     return 0 if tap >= 0 else (stride - 1 - tap) // stride
 
 
 cdef inline Py_ssize_t find_end(
     Py_ssize_t tap, Py_ssize_t stride, Py_ssize_t n_in, Py_ssize_t n_out
 ) noexcept nogil:
-    """One more than the last such output."""
+    """Return one more than the last such output."""
     return min(n_out, (n_in - tap + stride - 1) // stride) if tap < n_in else 0
 
 
-cdef inline inlined_t take_larger(
+cdef inline inlined_t keep_larger(
     const real_t* x, real_t* y, Py_ssize_t first, Py_ssize_t end, const Py_ssize_t stride
 ) noexcept nogil:
     """y[j] = the larger of x[j * stride] and y[j]; NaN if either is."""
@@ -113,7 +117,7 @@ cdef inline void pool_plane(const plane_pool_t* g, bint average, const block_t* 
     cdef real_t least = 0 if average else <real_t> -1e400
     for c in range(g.y.channels):
         for i in range(g.y.height):
-            y = locate_row(b, &g.y, c, i)
+            y = find_plane_row(b, &g.y, c, i)
             for j in range(g.y.width):
                 y[j] = least
             rows = 0
@@ -125,15 +129,15 @@ cdef inline void pool_plane(const plane_pool_t* g, bint average, const block_t* 
                 for s in range(g.kw):
                     first = find_first(s - g.left, g.sw)
                     end = find_end(s - g.left, g.sw, g.x.width, g.y.width)
-                    x = locate_row(b, &g.x, c, tap) + s - g.left
+                    x = find_plane_row(b, &g.x, c, tap) + s - g.left
                     if average and g.sw == 2:
                         add_pixels(x, y, first, end, 2)
                     elif average:
                         add_pixels(x, y, first, end, g.sw)
                     elif g.sw == 2:
-                        take_larger(x, y, first, end, 2)
+                        keep_larger(x, y, first, end, 2)
                     else:
-                        take_larger(x, y, first, end, g.sw)
+                        keep_larger(x, y, first, end, g.sw)
             if average:
                 for j in range(g.y.width):
                     tap = j * g.sw - g.left
@@ -141,14 +145,25 @@ cdef inline void pool_plane(const plane_pool_t* g, bint average, const block_t* 
                     y[j] = y[j] / <real_t> (g.kh * g.kw if g.count_padding else rows * columns)
 
 
-cdef inline void spread_plane(const spread_t* g, const block_t* b) noexcept nogil:
+cdef inline void max_pool_plane(const void* fields, const block_t* b) noexcept nogil:
+    """Write y: maxima over windows."""
+    pool_plane(<const plane_pool_t*> fields, False, b)
+
+
+cdef inline void avg_pool_plane(const void* fields, const block_t* b) noexcept nogil:
+    """Write y: averages over windows."""
+    pool_plane(<const plane_pool_t*> fields, True, b)
+
+
+cdef inline void scatter_plane(const void* fields, const block_t* b) noexcept nogil:
     """Write y."""
+    cdef const scatter_t* g = <const scatter_t*> fields
     cdef real_t* y = <real_t*> locate(b, &g.y)
     cdef const real_t* x
     cdef Py_ssize_t c, i, j
     for c in range(g.x.channels):
         for i in range(g.x.height):
-            x = locate_row(b, &g.x, c, i)
+            x = find_plane_row(b, &g.x, c, i)
             for j in range(g.x.width):
                 y[0] = x[j]
                 y += LANES

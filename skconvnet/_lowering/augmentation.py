@@ -1,14 +1,13 @@
-"""The calls that change images at random in training; number: of a call among those that draw numbers."""
+"""The calls that change images at random in training; stream: of random numbers, one for each such call."""
 
 from math import radians
-from types import ModuleType
 
+from skconvnet._lowering.calls import Call
+from skconvnet._lowering.memory import ProgramTables, Tensor
 from skconvnet._types import Fields
-from skconvnet.kernels.calls import Call
-from skconvnet.kernels.memory import Image, Tables
 
 
-class Warp(Call):
+class WarpCall(Call):
     """The call of an affine map: see warp.pxd.
 
     flip, mirror: whether rows and columns may run backwards; tops, lefts: ranges of the row and column
@@ -19,21 +18,22 @@ class Warp(Call):
 
     def __init__(
         self,
-        x: Image,
-        y: Image,
-        number: int,
+        x: Tensor,
+        y: Tensor,
+        stream: int,
+        *,
         flip: bool = False,
         mirror: bool = False,
         tops: range = range(1),
         lefts: range = range(1),
         degrees: float = 0.0,
     ) -> None:
-        self.x, self.y, self.number = x, y, number
+        self.x, self.y, self.stream = x, y, stream
         self.flip, self.mirror = flip, mirror
         self.tops, self.lefts = tops, lefts
         self.degrees = degrees
 
-    def fields(self, machine: ModuleType, tables: Tables, scratch: int) -> Fields:
+    def fields(self, program: ProgramTables) -> Fields:
         """The fields of warp_t."""
         (channels, hi, wi), (_, ho, wo) = self.x.shape, self.y.shape
         return {
@@ -43,7 +43,7 @@ class Warp(Call):
             "wi": wi,
             "ho": ho,
             "wo": wo,
-            "number": self.number,
+            "stream": self.stream,
             "flips": 1 + self.flip,
             "mirrors": 1 + self.mirror,
             "top": self.tops[0],
@@ -54,23 +54,23 @@ class Warp(Call):
         }
 
 
-class Erasing(Call):
-    """The call of random erasing; size: the least and the largest share of the area."""
+class ErasingCall(Call):
+    """The call of random erasing; size: the least and the largest fraction of the image's area."""
 
     name = "erasing"
 
     def __init__(
-        self, x: Image, y: Image, number: int, size: tuple[float, float], aspect: float, probability: float
+        self, x: Tensor, y: Tensor, stream: int, size: tuple[float, float], aspect: float, probability: float
     ) -> None:
-        self.x, self.y, self.number = x, y, number
+        self.x, self.y, self.stream = x, y, stream
         self.size, self.aspect, self.probability = size, aspect, probability
 
-    def fields(self, machine: ModuleType, tables: Tables, scratch: int) -> Fields:
+    def fields(self, program: ProgramTables) -> Fields:
         """The fields of erasing_t."""
         smallest, largest = self.size
         return {
             **self.map_fields(),
-            "number": self.number,
+            "stream": self.stream,
             "probability": self.probability,
             "smallest": smallest,
             "largest": largest,
@@ -78,14 +78,14 @@ class Erasing(Call):
         }
 
 
-class Noise(Call):
+class GaussianNoiseCall(Call):
     """The call of noise of the normal distribution."""
 
     name = "gaussian"
 
-    def __init__(self, x: Image, y: Image, number: int, stddev: float) -> None:
-        self.x, self.y, self.number, self.stddev = x, y, number, stddev
+    def __init__(self, x: Tensor, y: Tensor, stream: int, stddev: float) -> None:
+        self.x, self.y, self.stream, self.stddev = x, y, stream, stddev
 
-    def fields(self, machine: ModuleType, tables: Tables, scratch: int) -> Fields:
+    def fields(self, program: ProgramTables) -> Fields:
         """The fields of gaussian_t."""
-        return {**self.map_fields(), "number": self.number, "stddev": self.stddev}
+        return {**self.map_fields(), "stream": self.stream, "stddev": self.stddev}

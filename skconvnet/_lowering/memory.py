@@ -1,20 +1,23 @@
-"""Where things lie: buffers in a block's arena, the images made of them, and a program's index tables."""
+"""Where things lie: buffers in a block's memory, the tensors made of them, and a program's tables."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from skconvnet._types import Array, Fields, Shape
 
+if TYPE_CHECKING:
+    from skconvnet.kernels.engine import Engine
+
 # The fields of buffer_t for no buffer.
-NOWHERE = {"offset": -1, "plane": 0, "row": 0}
+NO_BUFFER = {"offset": -1, "plane": 0, "row": 0}
 
 
 @dataclass
 class Buffer:
-    """A (channels, height, width) array in a block's arena, with columns of zeros at its sides."""
+    """A (channels, height, width) array in a block's memory, with columns of zeros at its sides."""
 
     shape: Shape
     left: int = 0
@@ -22,7 +25,7 @@ class Buffer:
     offset: int = -1
 
     def need(self, left: int, right: int) -> None:
-        """Ask for that many columns of zeros, at least."""
+        """Require at least these numbers of columns of zeros."""
         self.left = max(self.left, left)
         self.right = max(self.right, right)
 
@@ -38,8 +41,13 @@ class Buffer:
     def size(self) -> int:
         return self.shape[0] * self.plane
 
-    def place(self, start: int) -> int:
-        """Put the buffer at an offset of the arena and return the offset behind it."""
+    @property
+    def memory(self) -> "Buffer":
+        """The buffer that owns the memory: this one."""
+        return self
+
+    def allocate(self, start: int) -> int:
+        """Set the buffer's offset and return the offset after it."""
         self.offset = start
         return start + self.size
 
@@ -50,26 +58,26 @@ class Buffer:
 
 
 class FlatBuffer:
-    """A buffer seen as a vector: as many channels of one pixel."""
+    """A buffer seen as a vector: every element is a channel of one pixel."""
 
     row = plane = 1
 
     def __init__(self, base: Buffer) -> None:
-        self.base = base
+        self.memory = base
         self.shape = (int(np.prod(base.shape)), 1, 1)
 
-    def place(self, start: int) -> int:
-        """It has no memory of its own."""
+    def allocate(self, start: int) -> int:
+        """Return start: a view needs no memory of its own."""
         return start
 
     def fields(self) -> Fields:
         """The fields of buffer_t."""
-        assert not self.base.left and not self.base.right, "a vector has no room for padding"
-        return {"offset": self.base.offset, "plane": 1, "row": 1}
+        assert not self.memory.left and not self.memory.right, "a vector cannot have columns of padding"
+        return {"offset": self.memory.offset, "plane": 1, "row": 1}
 
 
-class Image:
-    """What flows between two layers: a value and, where somebody needs it, its gradient.
+class Tensor:
+    """What flows between two layers: a value and, if required, its gradient.
 
     layer_shape: (channels, height, width), or (features,) for a vector, whose shape is (features, 1, 1).
     """
@@ -85,9 +93,9 @@ class Image:
     def shape(self) -> Shape:
         return self.value.shape
 
-    def flatten(self) -> "Image":
-        """See the same memory as a vector, but for a gradient that has padding: that gets its own."""
-        flat = Image((int(np.prod(self.shape)),), self.needs_gradient)
+    def flatten(self) -> "Tensor":
+        """Return the same memory as a vector; a gradient with columns of padding gets its own memory."""
+        flat = Tensor((int(np.prod(self.shape)),), self.needs_gradient)
         flat.value = FlatBuffer(self.value)
         if isinstance(self.gradient, FlatBuffer):
             flat.gradient = self.gradient
@@ -98,7 +106,7 @@ class Image:
         return flat
 
     def fields(self) -> Fields:
-        """The fields of image_t."""
+        """The fields of tensor_t."""
         channels, height, width = self.shape
         return {
             "channels": channels,
@@ -109,21 +117,33 @@ class Image:
         }
 
 
-class Tables:
-    """The index tables of a program, one behind the other."""
+class ProgramTables:
+    """What the calls of a program share: its index tables, its Winograd plans, and scratch memory.
 
-    def __init__(self) -> None:
-        self._parts = []
+    engine: the module of compiled kernels; scratch: offset of memory that every call may overwrite.
+    """
+
+    def __init__(self, engine: "Engine", scratch: int = 0) -> None:
+        self.engine, self.scratch = engine, scratch
+        self.winograd_plans: list[Fields] = []
+        self.n_transformed_weights = 0
+        self._parts: list[Array] = []
         self._size = 0
 
     def add(self, values: ArrayLike) -> int:
-        """Append a table and return where it starts."""
+        """Append a table and return its index."""
         part = np.ravel(np.asarray(values, dtype=np.intp))
-        start = self._size
+        index = self._size
         self._parts.append(part)
         self._size += len(part)
-        return start
+        return index
+
+    def add_winograd_plan(self, fields: Fields, n_weights: int) -> int:
+        """Append a Winograd plan, with memory for its transformed weights, and return its index."""
+        self.winograd_plans.append({**fields, "transformed_weights": self.n_transformed_weights})
+        self.n_transformed_weights += n_weights
+        return len(self.winograd_plans) - 1
 
     def join(self) -> Array:
-        """All tables as one array, never empty."""
+        """Return all tables as one array, never empty."""
         return np.concatenate([*self._parts, np.zeros(1, np.intp)])

@@ -1,30 +1,37 @@
-"""The index tables of walks over outputs (walk.pxd) and of a weight gradient's patches (patch.pxd).
+"""The index tables of output tiles (output_tiles.pxd) and of weight tiles (weight_tiles.pxd).
 
 Rows of padding need no memory: taps that fall outside the image are left out row by row.
 """
 
 from dataclasses import dataclass
-from types import ModuleType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from skconvnet._lowering.memory import Buffer, ProgramTables
 from skconvnet._types import Array, Fields, Pair
-from skconvnet.kernels.memory import Buffer, Tables
 
-# Positions of an output plane that the weight gradient goes through with all kernel rows at a time.
-STRIP = 128
+# Positions of an output plane in a band of rows that the weight gradient uses for all kernel rows at a time.
+BAND_POSITIONS = 128
 
 # Columns in a tile, at most; with a narrower one, a band is several tiles.
 WIDEST_TILE = 6
 
-# Members of patches that read the same columns, and these: first and number.
+# Members of weight tiles that read the same columns, and these columns: first and number.
 Runs: TypeAlias = list[tuple[list[Any], Pair]]
+
+
+class WeightStrides(NamedTuple):
+    """Distances in the weights: between kernel rows, input channels and output channels."""
+
+    row: int
+    input: int
+    output: int
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Every `out_step`-th position of an axis from `first`: positions that share their taps.
+    """Every `out_step`-th position of an axis from `first`: positions that have the same taps.
 
     The m-th of its `count` positions reads, for kernel index k at offset t of `taps`, position
     ``m * in_step + t`` of the other axis.
@@ -37,23 +44,23 @@ class Phase:
     taps: list[Pair]
 
     def find_taps(self, m: int, n_source: int) -> Pair:
-        """The range of taps that the m-th position reads within a source so long; (0, 0) for none."""
+        """Return the range of taps of the m-th position that lie in a source of this length; (0, 0) for none."""
         inside = [q for q, (_, tap) in enumerate(self.taps) if 0 <= m * self.in_step + tap < n_source]
         return (inside[0], inside[-1] + 1) if inside else (0, 0)
 
     def find_positions(self, tap: int, n_source: int) -> Pair:
-        """First and number of the positions that a tap reads within a source so long for."""
+        """Return first and number of the positions whose tap lies in a source of this length."""
         inside = [m for m in range(self.count) if 0 <= m * self.in_step + tap < n_source]
         return (inside[0], len(inside)) if inside else (0, 0)
 
 
 def forward_phases(n_out: int, kernel: int, stride: int, dilation: int, before: int) -> list[Phase]:
-    """How the outputs of an axis read its inputs: one phase."""
+    """Return how the outputs of an axis read its inputs: one phase."""
     return [Phase(0, 1, stride, n_out, [(k, k * dilation - before) for k in range(kernel)])]
 
 
 def backward_phases(n_in: int, kernel: int, stride: int, dilation: int, before: int) -> list[Phase]:
-    """How the gradients of an axis' inputs read those of its outputs: a phase for each remainder.
+    """Return how the gradients of an axis' inputs read those of its outputs: a phase for each remainder.
 
     Output i reads with kernel index k the input ``i * stride + k * dilation - before``.
     """
@@ -69,11 +76,11 @@ def backward_phases(n_in: int, kernel: int, stride: int, dilation: int, before: 
 
 
 def cut_into_bands(phase: Phase, n_source: int) -> list[Phase]:
-    """Cut a phase into runs of columns that need fewer taps than all, where that saves arithmetic.
+    """Cut a phase into bands of columns that need fewer taps than all, where that saves arithmetic.
 
     Columns near the border of the source have taps that read only zeros. A tile of w columns costs
-    about max(w, 2) multiply-adds a tap (below 2, the sums wait for each other), and takes every tap
-    that any of its columns needs; the cheapest way to cut n columns is found from those of fewer.
+    about max(w, 2) multiply-adds a tap (below 2, additions wait for each other), and takes every tap
+    that any of its columns needs; dynamic programming finds the cheapest cut of n columns.
     """
     needed = [phase.find_taps(m, n_source) for m in range(phase.count)]
     best = [(0, 0, (0, 0))]  # for the first n columns: cost, start of the last tile, its taps
@@ -110,7 +117,7 @@ def cut_into_bands(phase: Phase, n_source: int) -> list[Phase]:
 
 
 def count_side_columns(phases: list[Phase], n_columns: int) -> Pair:
-    """How many columns left and right of an image its readers reach."""
+    """Return how many columns left and right of an image the taps of phases read."""
     left = right = 0
     for phase in phases:
         for _, tap in phase.taps:
@@ -119,32 +126,30 @@ def count_side_columns(phases: list[Phase], n_columns: int) -> Pair:
     return left, right
 
 
-def walk_fields(
-    machine: ModuleType,
-    tables: Tables,
+def output_tile_fields(
+    program: ProgramTables,
     rows: list[Phase],
     columns: list[Phase],
     source: Buffer,
     target: Buffer,
-    kernel_width: int,
-    weight_strides: Pair,
-    reaches: Array,
+    strides: WeightStrides,
+    connectivity: Array,
 ) -> Fields:
-    """Fill in the fields of walk_t.
+    """Return the fields of output_tiles_t.
 
     rows, columns: the phases of both axes; source, target: the buffers read and written;
-    weight_strides: from input to input and from output to output channel; reaches: bool array
-    (outputs, inputs), which output channel sees which input channel.
+    connectivity: bool array (outputs, inputs), which output channel reads which input channel.
     """
+    lanes = program.engine.lanes
     passes, row_table, x_taps, w_taps = [], [], [], []
     for column in columns:
         for row in rows:
             first_tap = len(x_taps)
             for u, down in row.taps:
                 for v, right in column.taps:
-                    x_taps.append((down * source.row + right) * machine.lanes)
-                    w_taps.append(u * kernel_width + v)
-            # rows that follow each other without a gap and read the same taps are one long row
+                    x_taps.append((down * source.row + right) * lanes)
+                    w_taps.append(u * strides.row + v)
+            # consecutive rows without a gap that read the same taps are one long row
             seamless = (
                 source.row * row.in_step == column.count * column.in_step
                 and target.row * row.out_step == column.count * column.out_step
@@ -152,7 +157,7 @@ def walk_fields(
             taps = [row.find_taps(m, source.shape[1]) for m in range(row.count)]
             starts = [m for m in range(row.count) if m == 0 or not seamless or taps[m] != taps[m - 1]]
             ends = [*starts[1:], row.count]
-            steps = column.first, column.out_step, column.in_step * machine.lanes
+            steps = column.first, column.out_step, column.in_step * lanes
             if seamless:
                 for k, (m, end) in enumerate(zip(starts, ends)):
                     passes.append((len(row_table) + k, 1, (end - m) * column.count, *steps))
@@ -163,70 +168,71 @@ def walk_fields(
                 row_table.append(
                     (
                         (row.first + m * row.out_step) * target.row,
-                        m * row.in_step * source.row * machine.lanes,
+                        m * row.in_step * source.row * lanes,
                         first_tap + low * len(column.taps),
                         (high - low) * len(column.taps),
                     )
                 )
     one_column = all(columns_in_pass == 1 for _, _, columns_in_pass, *_ in passes)
-    height = share_evenly(len(reaches), machine.column_height if one_column else machine.tile_height)
+    most = program.engine.column_height if one_column else program.engine.tile_height
+    height = divide_evenly(len(connectivity), most)
     return {
-        "n_out": len(reaches),
+        "n_out": len(connectivity),
         "height": height,
-        "w_in": weight_strides[0],
-        "w_out": weight_strides[1],
+        "w_in": strides.input,
+        "w_out": strides.output,
         "n_passes": len(passes),
-        "passes": tables.add(passes),
-        "rows": tables.add(row_table),
-        "x_taps": tables.add(x_taps),
-        "w_taps": tables.add(w_taps),
-        **reach_fields(tables, reaches, height),
+        "passes": program.add(passes),
+        "rows": program.add(row_table),
+        "x_taps": program.add(x_taps),
+        "w_taps": program.add(w_taps),
+        **connectivity_fields(program, connectivity, height),
     }
 
 
-def share_evenly(total: int, most: int) -> int:
-    """The smallest part that cuts a total into as few parts of at most so many as can be."""
+def divide_evenly(total: int, most: int) -> int:
+    """Return the smallest part that cuts a total into as few parts of at most `most` as possible."""
     return -(-total // -(-total // most))
 
 
-def reach_fields(tables: Tables, reaches: Array, height: int) -> Fields:
-    """List, for each group of `height` outputs, the inputs that any of them sees."""
-    groups, channels, known = [], [], {}
-    for start in range(0, len(reaches), height):
-        seen = np.flatnonzero(reaches[start : start + height].any(axis=0)).tolist()
-        at = known.setdefault(tuple(seen), len(channels))
-        if at == len(channels):
+def connectivity_fields(program: ProgramTables, connectivity: Array, height: int) -> Fields:
+    """List, for each `height` outputs, the input channels that any of them reads."""
+    sources, channels, known = [], [], {}
+    for start in range(0, len(connectivity), height):
+        seen = np.flatnonzero(connectivity[start : start + height].any(axis=0)).tolist()
+        index = known.setdefault(tuple(seen), len(channels))
+        if index == len(channels):
             channels.extend(seen)
-        groups.append((at, len(seen)))
-    return {"reach": tables.add(groups), "channels": tables.add(channels)}
+        sources.append((index, len(seen)))
+    return {"sources": program.add(sources), "channels": program.add(channels)}
 
 
-def patch_fields(
-    machine: ModuleType,
-    tables: Tables,
+def weight_tile_fields(
+    program: ProgramTables,
     rows: Phase,
     columns: Phase,
     kernel: Pair,
     x: Buffer,
     dy: Buffer,
-    reaches: Array,
+    connectivity: Array,
 ) -> Fields:
-    """Cut the gradient to a convolution's weight into patches: fields of patches_t.
+    """Cut the gradient to a convolution's weight into tiles: return the fields of weight_tiles_t.
 
-    rows, columns: the forward phases; kernel: pair; x, dy: buffers; reaches: bool array (filters,
-    channels) of a group. Weights of one kernel column v read the same output columns j, the
-    fewer the further v reaches into the padding; so patches of one v each save arithmetic. Patches
-    across v read neighbouring pixels of few channels, which the caches like better (64 channels of
-    32x32, 3x3 kernel: 5.3 against 7.9 ms a block), so the saving has to be worth it.
+    rows, columns: the forward phases; kernel: pair; connectivity: bool array (filters, channels) of
+    a group. Weights of one kernel column v read the same output columns j, the fewer the further v reads
+    into the padding; so tiles of one v each save arithmetic. Tiles across v read neighbouring pixels of
+    few channels, which suits the caches better (64 channels of 32x32, 3x3 kernel: 5.3 against 7.9 ms a
+    block), so the saving has to be worth it.
     """
-    patches, weights, known = [], [], {}
+    engine = program.engine
+    tiles, weights, known = [], [], {}
     spans = [columns.find_positions(tap, x.shape[2]) for _, tap in columns.taps]
-    for start in range(0, len(reaches), machine.tile_height):
-        seen = tuple(np.flatnonzero(reaches[start : start + machine.tile_height].any(axis=0)).tolist())
+    for start in range(0, len(connectivity), engine.tile_height):
+        seen = tuple(np.flatnonzero(connectivity[start : start + engine.tile_height].any(axis=0)).tolist())
         if seen not in known:
             apart = [([(c, v) for c in seen], span) for v, span in enumerate(spans)]
             across = [([(c, v) for c in seen for v in range(kernel[1])], (0, columns.count))]
-            across, apart = (_cut_evenly(runs, machine.tile_width) for runs in (across, apart))
+            across, apart = (_cut_evenly(runs, engine.tile_width) for runs in (across, apart))
             cheapest = apart if _count_work(apart) < 0.9 * _count_work(across) else across
             known[seen] = []
             for members, span in cheapest:
@@ -234,9 +240,7 @@ def patch_fields(
                 weights.extend(
                     (c * x.plane + columns.taps[v][1], c * kernel[0] * kernel[1] + v, c) for c, v in members
                 )
-        patches += [
-            (start, u, *patch) for patch in known[seen] for u in range(0, kernel[0], machine.kernel_rows)
-        ]
+        tiles += [(start, u, *tile) for tile in known[seen] for u in range(0, kernel[0], engine.kernel_rows)]
     kernel_rows = []
     for _, tap in rows.taps:
         first, count = rows.find_positions(tap, x.shape[1])
@@ -244,24 +248,24 @@ def patch_fields(
     return {
         "x": x.fields(),
         "dy": dy.fields(),
-        "ci": reaches.shape[1],
-        "co": reaches.shape[0],
+        "ci": connectivity.shape[1],
+        "co": connectivity.shape[0],
         "ho": dy.shape[1],
         "kh": kernel[0],
         "kw": kernel[1],
         "x_row_step": rows.in_step * x.row,
         "x_step": columns.in_step,
-        "kernel_rows": tables.add(kernel_rows),
-        "n_patches": len(patches),
-        "patches": tables.add(patches),
-        "weights": tables.add(weights),
-        "strip": max((STRIP if kernel[1] > 1 else STRIP // 2) // dy.shape[2], 1),
-        "connections": tables.add(reaches),
+        "kernel_rows": program.add(kernel_rows),
+        "n_tiles": len(tiles),
+        "tiles": program.add(tiles),
+        "weights": program.add(weights),
+        "band_rows": max((BAND_POSITIONS if kernel[1] > 1 else BAND_POSITIONS // 2) // dy.shape[2], 1),
+        "connections": program.add(connectivity),
     }
 
 
 def _cut_evenly(runs: Runs, most: int) -> Runs:
-    """Cut each run of members into as few equal parts of at most so many as can be."""
+    """Cut each run of members into equal parts of at most `most`, as few as possible."""
     parts = []
     for members, span in runs:
         n_parts = -(-len(members) // most)
@@ -272,5 +276,5 @@ def _cut_evenly(runs: Runs, most: int) -> Runs:
 
 
 def _count_work(cut: Runs) -> int:
-    """Multiply-adds of patches, but for the factors that all have in common."""
+    """Return the multiply-adds of weight tiles, without the factors that all have in common."""
     return sum(max(len(members), 2) * n_columns for members, (_, n_columns) in cut)

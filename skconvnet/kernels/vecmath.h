@@ -1,62 +1,18 @@
-/* The lane type: a compiler vector that holds the same element of LANES different samples.
+/* Elementary functions of vectors: the same operations in every lane, without branches and tables.
 
-   Cython sees lanes_t and real_t as plain numbers (lanes.pxd); the compiler sees here what they are.
-   SKCONVNET_DOUBLE (0 or 1) comes from the build, the vector's width from the instruction set that
-   this file is compiled for.  Nothing in this file lets one lane see another, but sum_lanes. */
+   They stay within 4 units in the last place of float64 (the tests of the activations say which). */
 
-#ifndef SKCONVNET_LANES_H
-#define SKCONVNET_LANES_H
+#ifndef SKCONVNET_VECMATH_H
+#define SKCONVNET_VECMATH_H
 
-#include <math.h>
-#include <stdint.h>
-#include <string.h>
+#include "simd.h"
 
-#ifdef _OPENMP
-#include <omp.h>
-#else
-static inline int omp_get_thread_num(void) { return 0; }
-#endif
-
-#if SKCONVNET_DOUBLE
-typedef double real_t;
-#define square_root sqrt
-#else
-typedef float real_t;
-#define square_root sqrtf
-#endif
-
-#if defined(__AVX512F__)
-#define LANE_BYTES 64 /* 32 registers: 4 x 6 accumulators */
-#define TILE_WIDTH 6
-#elif defined(__AVX2__)
-#define LANE_BYTES 32 /* 16 registers: 4 x 3 accumulators */
-#define TILE_WIDTH 3
-#elif defined(__aarch64__)
-#define LANE_BYTES 16
-#define TILE_WIDTH 6
-#else
-#define LANE_BYTES 16
-#define TILE_WIDTH 3
-#endif
-#define LANES ((Py_ssize_t)(LANE_BYTES / sizeof(real_t)))
-#define MAX_LANES 16
-
-typedef real_t lanes_t __attribute__((vector_size(LANE_BYTES)));
-typedef real_t unaligned_lanes_t
-    __attribute__((vector_size(LANE_BYTES), aligned(__alignof__(real_t)), may_alias));
-
-/* A function with this return type is always inlined, so that the sizes that its caller passes as
-   literals are constants in its loops (-Wno-attributes: on the variable returned it means nothing). */
-#define inlined_t __attribute__((always_inline)) int
-
-/* An integer vector of the same shape, for comparisons and exponents, and what differs by precision:
-   the bits of the mantissa, the exponent's bias, the range in which exp neither overflows nor is
-   denormal, the Taylor terms of e^r - 1 for |r| <= ln(2) / 2, ln 2 in two parts, the first short
-   enough for n * LN2_HIGH to be exact, 1.5 * 2^MANTISSA_BITS, which rounds what it is added to, the
-   terms of sum z^k / (2 k + 1) for |z| <= 0.172, of a sine up to pi / 2 and of MILLS, and the bits that
+/* What differs by precision: the bits of the mantissa, the bias of the exponent, the range in which exp
+   neither overflows nor is denormal, the Taylor terms of e^r - 1 for |r| <= ln(2) / 2, ln 2 in two parts, the
+   first short enough for n * LN2_HIGH to be exact, 1.5 * 2^MANTISSA_BITS, which rounds what it is added to,
+   the terms of sum z^k / (2 k + 1) for |z| <= 0.172, of a sine up to pi / 2 and of MILLS, and the bits that
    hold the second half of a mantissa. */
 #if SKCONVNET_DOUBLE
-typedef int64_t bits_t __attribute__((vector_size(LANE_BYTES)));
 #define MANTISSA_BITS 52
 #define EXPONENT_BIAS 1023
 #define EXP_RANGE 708.0
@@ -69,7 +25,6 @@ typedef int64_t bits_t __attribute__((vector_size(LANE_BYTES)));
 #define MILLS_TERMS 23
 #define HALF_MANTISSA 0x7ffffff
 #else
-typedef int32_t bits_t __attribute__((vector_size(LANE_BYTES)));
 #define MANTISSA_BITS 23
 #define EXPONENT_BIAS 127
 #define EXP_RANGE 87.0f
@@ -83,94 +38,6 @@ typedef int32_t bits_t __attribute__((vector_size(LANE_BYTES)));
 #define HALF_MANTISSA 0xfff
 #endif
 
-static inline lanes_t splat(real_t value) { return value - (lanes_t){0}; }
-
-static inline lanes_t load_lanes(const real_t *p) { return *(const unaligned_lanes_t *)p; }
-
-static inline lanes_t choose(bits_t mask, lanes_t yes, lanes_t no) {
-    return (lanes_t)((mask & (bits_t)yes) | (~mask & (bits_t)no));
-}
-
-/* The larger of two; NaN if either is. */
-static inline lanes_t larger(lanes_t a, lanes_t b) { return choose((a > b) | (a != a), a, b); }
-
-static inline lanes_t where_positive(lanes_t test, lanes_t yes, lanes_t no) {
-    return choose(test > splat(0), yes, no);
-}
-
-/* 1 / sqrt(x) */
-static inline lanes_t inverse_root(lanes_t x) {
-    for (int k = 0; k < LANES; k++) x[k] = square_root(x[k]);
-    return (real_t)1 / x;
-}
-
-/* yes where a == b in value and open is not zero, else 0; those lanes of open become zero */
-static inline lanes_t claim(lanes_t a, lanes_t b, lanes_t yes, lanes_t *open) {
-    bits_t mask = (a == b) & (*open != splat(0));
-    *open = choose(mask, splat(0), *open);
-    return choose(mask, yes, splat(0));
-}
-
-/* The sum over the lanes: halves folded onto each other, always in the same order. */
-static inline real_t sum_lanes(lanes_t v) {
-    typedef real_t v16_t __attribute__((vector_size(16)));
-#if LANE_BYTES == 64
-    typedef real_t v32_t __attribute__((vector_size(32)));
-    union { lanes_t whole; v32_t half[2]; } a = {v};
-    union { v32_t whole; v16_t half[2]; } b = {a.half[0] + a.half[1]};
-    v16_t q = b.half[0] + b.half[1];
-#elif LANE_BYTES == 32
-    union { lanes_t whole; v16_t half[2]; } b = {v};
-    v16_t q = b.half[0] + b.half[1];
-#else
-    v16_t q = v;
-#endif
-#if SKCONVNET_DOUBLE
-    return q[0] + q[1];
-#else
-    return (q[0] + q[2]) + (q[1] + q[3]);
-#endif
-}
-
-/* Every vector's sum over its lanes, for LANES vectors at once: vector k's sum becomes lane k.  FOLD(h)
-   folds the segments of h lanes of two vectors onto each other; the order is that of sum_lanes. */
-#define AT(i, h) ((i) / (h) * 2 * (h) + (i) % (h))
-#if SKCONVNET_DOUBLE + LANE_BYTES == 64
-#define FOLD_LIST(h, d) AT(0, h) + d, AT(1, h) + d, AT(2, h) + d, AT(3, h) + d, AT(4, h) + d,       \
-        AT(5, h) + d, AT(6, h) + d, AT(7, h) + d, AT(8, h) + d, AT(9, h) + d, AT(10, h) + d,        \
-        AT(11, h) + d, AT(12, h) + d, AT(13, h) + d, AT(14, h) + d, AT(15, h) + d
-#elif LANE_BYTES == 64 || SKCONVNET_DOUBLE + LANE_BYTES == 32
-#define FOLD_LIST(h, d) AT(0, h) + d, AT(1, h) + d, AT(2, h) + d, AT(3, h) + d, AT(4, h) + d,       \
-        AT(5, h) + d, AT(6, h) + d, AT(7, h) + d
-#elif LANE_BYTES == 32 || SKCONVNET_DOUBLE + LANE_BYTES == 16
-#define FOLD_LIST(h, d) AT(0, h) + d, AT(1, h) + d, AT(2, h) + d, AT(3, h) + d
-#else
-#define FOLD_LIST(h, d) AT(0, h) + d, AT(1, h) + d
-#endif
-#if defined(__clang__) || __GNUC__ >= 12
-#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (bits_t){__VA_ARGS__})
-#endif
-#define FOLD(h)                                                                                     \
-    for (int k = 0; k < (h); k++)                                                                   \
-        v[k] = SHUFFLE(v[2 * k], v[2 * k + 1], FOLD_LIST(h, 0)) +                                   \
-               SHUFFLE(v[2 * k], v[2 * k + 1], FOLD_LIST(h, h));
-
-static inline lanes_t sum_each(lanes_t v[LANE_BYTES / sizeof(real_t)]) {
-#if SKCONVNET_DOUBLE + LANE_BYTES == 64
-    FOLD(8)
-#endif
-#if LANE_BYTES == 64 || SKCONVNET_DOUBLE + LANE_BYTES == 32
-    FOLD(4)
-#endif
-#if LANE_BYTES >= 32 || !SKCONVNET_DOUBLE
-    FOLD(2)
-#endif
-    FOLD(1)
-    return v[0];
-}
-
 /* e^r - 1 for |r| <= ln(2) / 2, by its Taylor series. */
 static inline lanes_t expm1_near_zero(lanes_t r) {
     static const real_t inverse_factorial[14] = {
@@ -182,7 +49,7 @@ static inline lanes_t expm1_near_zero(lanes_t r) {
 }
 
 /* e^x = 2^n (1 + q) with n = round(x / ln 2) and q = e^r - 1, r = x - n ln 2 (Cody and Waite 1980);
-   |x| is cut to EXP_RANGE.  Writes 2^n to scale and returns q. */
+   x is clipped to EXP_RANGE.  Writes 2^n to scale and returns q. */
 static inline lanes_t exp_parts(lanes_t x, lanes_t *scale) {
     x = choose(x > splat(EXP_RANGE), splat(EXP_RANGE), x);
     x = choose(x < splat(-EXP_RANGE), splat(-EXP_RANGE), x);
@@ -205,6 +72,7 @@ static inline lanes_t expm1_lanes(lanes_t x) {
     return scale * q + (scale - (real_t)1);
 }
 
+/* 1 / (1 + e^-x) */
 static inline lanes_t sigmoid_lanes(lanes_t x) { return (real_t)1 / ((real_t)1 + exp_lanes(-x)); }
 
 /* tanh x = m / (m + 2), m = e^2x - 1 */
@@ -212,8 +80,6 @@ static inline lanes_t tanh_lanes(lanes_t x) {
     lanes_t m = expm1_lanes(x + x);
     return m / (m + (real_t)2);
 }
-
-static inline lanes_t magnitude(lanes_t x) { return choose(x < splat(0), -x, x); }
 
 /* sum z^k / (2 k + 1) for |z| <= 0.172: artanh(s) / s at z = s^2, arctan(s) / s at z = -s^2 */
 static inline lanes_t arc_series(lanes_t z) {
@@ -228,6 +94,12 @@ static inline lanes_t log_lanes(lanes_t x) {
     lanes_t m = (lanes_t)((bits_t)x - (n << MANTISSA_BITS)), s = (m - (real_t)1) / (m + (real_t)1);
     return __builtin_convertvector(n, lanes_t) * (real_t)0.69314718055994530942 +
            (s + s) * arc_series(s * s);
+}
+
+/* The natural logarithm by the C library, in double precision, one lane at a time. */
+static inline lanes_t log_each_lane(lanes_t x) {
+    for (int k = 0; k < LANES; k++) x[k] = (real_t)log((double)x[k]);
+    return x;
 }
 
 /* cos(2 pi t) = sin(2 pi (1/4 - |t|)) for |t| <= 1/2, by its Taylor series. */
@@ -245,7 +117,7 @@ static inline lanes_t softplus_lanes(lanes_t x) {
 }
 
 /* With a = |x|: arctan a, pi/4 + arctan((a - 1) / (a + 1)) or pi/2 + arctan(-1 / a), whichever takes
-   the arc tangent of a number of at most tan(pi/8) */
+   the arc tangent of a stream of at most tan(pi/8) */
 static inline lanes_t arctan_lanes(lanes_t x) {
     lanes_t a = magnitude(x);
     bits_t middle = a > splat(0.41421356237309504880), high = a > splat(2.41421356237309504880);
@@ -259,7 +131,7 @@ static inline lanes_t arctan_lanes(lanes_t x) {
 
 /* The normal distribution below x, and its density e^(-x^2/2) / sqrt(2 pi).  With a = |x|, the tail
    beyond a is e^(-a^2/2) P(t) / (a + 4), t = (a - 4) / (a + 4), after Shepherd and Laframboise 1981;
-   P interpolates at Chebyshev nodes up to where the tail is no normal number.  The square has
+   P interpolates at Chebyshev nodes up to where the tail is no normal stream.  The square has
    a rounding error that grows with it, so the first half of the mantissa is squared by itself. */
 static inline lanes_t normal_lanes(lanes_t x, lanes_t *density) {
 #if SKCONVNET_DOUBLE

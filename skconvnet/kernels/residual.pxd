@@ -1,31 +1,31 @@
-"""Where a network branches and joins again: a fork copies an image, an addition adds two.
+"""The two ends of a residual connection: a split copies its input, an addition adds two.
 
-    fork        y = x                                   dx = dx + dy
+    split       y = x                                   dx = dx + dy
     addition    y = activation(x + z)                   dx = dz = dy before the activation
 
-A fork goes backward after all who read its x; those have written dx already.
+The backward pass of a split comes after those of all other readers of its x; these have written dx.
 """
 
-from skconvnet.kernels.activation cimport activate_row, slope_row
-from skconvnet.kernels.lanes cimport block_t, buffer_t, lanes_t, locate
+from skconvnet.kernels.activation cimport activate_row, activation_backward_row
+from skconvnet.kernels.block cimport block_t, buffer_t, find_row
+from skconvnet.kernels.simd cimport lanes_t
 
 
-ctypedef struct branch_t:
-    buffer_t x, z, y, dx, dz, dy        # z: of an addition, whose dx and dy are the same buffer
+ctypedef struct split_t:
+    buffer_t x, y, dx, dy
+    Py_ssize_t channels, ho, wo
+
+
+ctypedef struct addition_t:
+    buffer_t x, z, y, dx, dz, dy        # dx and dy are the same buffer
     Py_ssize_t channels, ho, wo
     int activation
     double slope
 
 
-cdef inline lanes_t* find_row(
-    const block_t* b, const buffer_t* place, Py_ssize_t c, Py_ssize_t i
-) noexcept nogil:
-    """Point at the first pixel of a row."""
-    return locate(b, place) + c * place.plane + i * place.row
-
-
-cdef inline void fork_forward(const branch_t* g, const block_t* b) noexcept nogil:
+cdef inline void split_forward(const void* fields, const block_t* b) noexcept nogil:
     """Write y."""
+    cdef const split_t* g = <const split_t*> fields
     cdef Py_ssize_t c, i, j
     cdef const lanes_t* x
     cdef lanes_t* y
@@ -37,8 +37,9 @@ cdef inline void fork_forward(const branch_t* g, const block_t* b) noexcept nogi
                 y[j] = x[j]
 
 
-cdef inline void fork_backward(const branch_t* g, const block_t* b) noexcept nogil:
-    """Add to dx, if anybody wants it."""
+cdef inline void split_backward(const void* fields, const block_t* b) noexcept nogil:
+    """Add dy to dx, if required."""
+    cdef const split_t* g = <const split_t*> fields
     cdef Py_ssize_t c, i, j
     cdef const lanes_t* dy
     cdef lanes_t* dx
@@ -52,8 +53,9 @@ cdef inline void fork_backward(const branch_t* g, const block_t* b) noexcept nog
                 dx[j] = dx[j] + dy[j]
 
 
-cdef inline void addition_forward(const branch_t* g, const block_t* b) noexcept nogil:
+cdef inline void addition_forward(const void* fields, const block_t* b) noexcept nogil:
     """Write y."""
+    cdef const addition_t* g = <const addition_t*> fields
     cdef Py_ssize_t c, i, j
     cdef const lanes_t* x
     cdef const lanes_t* z
@@ -68,8 +70,9 @@ cdef inline void addition_forward(const branch_t* g, const block_t* b) noexcept 
             activate_row(y, y, g.wo, g.activation, g.slope)
 
 
-cdef inline void addition_backward(const branch_t* g, const block_t* b) noexcept nogil:
-    """Bring dy, which is dx, before the activation, and write dz, if anybody wants it."""
+cdef inline void addition_backward(const void* fields, const block_t* b) noexcept nogil:
+    """Backpropagate dy, which is dx, through the activation in place, and copy it to dz, if required."""
+    cdef const addition_t* g = <const addition_t*> fields
     cdef Py_ssize_t c, i, j
     cdef const lanes_t* y
     cdef lanes_t* dy
@@ -80,7 +83,7 @@ cdef inline void addition_backward(const branch_t* g, const block_t* b) noexcept
         for i in range(g.ho):
             dy = find_row(b, &g.dy, c, i)
             y = find_row(b, &g.y, c, i)
-            slope_row(y, y, dy, g.wo, g.activation, g.slope)
+            activation_backward_row(y, y, dy, g.wo, g.activation, g.slope)
             if g.dz.offset >= 0:
                 dz = find_row(b, &g.dz, c, i)
                 for j in range(g.wo):

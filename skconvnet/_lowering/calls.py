@@ -1,0 +1,155 @@
+"""Kernel calls: their base class, and the calls of elementwise kernels.
+
+A plan first makes its calls, which require the columns of zeros that they read beside their tensors
+(a convolution's padding); then it lays out its memory; then every call fills in its fields.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from skconvnet._lowering.memory import ProgramTables, Tensor
+from skconvnet._types import Fields, Pair, Sides
+
+if TYPE_CHECKING:
+    from skconvnet.kernels.engine import Engine
+
+# The activation of a call that has none yet; those whose derivative does not follow from a single output
+# value, which a call that computes values therefore cannot apply in place.
+NO_ACTIVATION = "identity", 0.0
+NOT_IN_PLACE = "arctan", "gelu", "softmax", "log_softmax"
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a kernel or a pooling window slides over an image: pairs (down, right), ((top, bottom), (left, right))."""
+
+    kernel: Pair
+    stride: Pair
+    padding: Sides
+    dilation: Pair = (1, 1)
+
+    @property
+    def before(self) -> Pair:
+        """Rows above and columns to the left of the image."""
+        return self.padding[0][0], self.padding[1][0]
+
+
+class Call:
+    """A kernel call: `name` is the engine's word for it.
+
+    A call that can apply the activation of its output y itself has an `activation` (kind, slope).
+    """
+
+    name: str
+    x: Any  # a tensor, or a plane
+    y: Any
+    activation: tuple[str, float] | None = None
+    splits: ClassVar[bool] = False  # whether x has several readers
+
+    def fuse_with(self, last: "Call") -> None:
+        """Share work with the call before, if that saves time."""
+
+    def end_fields(self) -> Fields:
+        """The fields for the buffers of input, output and their gradients."""
+        return {
+            "x": self.x.value.fields(),
+            "y": self.y.value.fields(),
+            "dx": self.x.gradient.fields(),
+            "dy": self.y.gradient.fields(),
+        }
+
+    def map_fields(self) -> Fields:
+        """The fields of an elementwise kernel: its ends, and the size of x."""
+        channels, height, width = self.x.shape
+        return {**self.end_fields(), "channels": channels, "ho": height, "wo": width}
+
+    def activation_fields(self, engine: "Engine") -> Fields:
+        """The fields for the activation that follows."""
+        kind, slope = self.activation or NO_ACTIVATION
+        return {"activation": engine.activation_kinds[kind], "slope": slope}
+
+    def count_scratch(self, engine: "Engine") -> int:
+        """Return the number of scratch vectors that the kernel needs in training."""
+        return 0
+
+    def fields(self, program: ProgramTables) -> Fields:
+        """The fields of the kernel's struct, once all buffers have their offsets."""
+        raise NotImplementedError
+
+
+class FlattenCall(Call):
+    """The call that copies the gradient of a vector into that of the image that it shares its values with."""
+
+    name = "flatten"
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        self.x, self.y = x, y
+
+    def fields(self, program: ProgramTables) -> Fields:
+        """The fields of flatten_t."""
+        channels, height, width = self.x.shape
+        return {
+            "dx": self.x.gradient.fields(),
+            "dy": self.y.gradient.fields(),
+            "channels": channels,
+            "hi": height,
+            "wi": width,
+        }
+
+
+class ActivationCall(Call):
+    """The call of an activation from x to y; dx overwrites dy."""
+
+    name = "activation"
+
+    def __init__(self, x: Tensor, y: Tensor, kind: str, slope: float) -> None:
+        self.x, self.y, self.kind, self.slope = x, y, kind, slope
+
+    def fields(self, program: ProgramTables) -> Fields:
+        """The fields of activation_t."""
+        return {
+            **self.map_fields(),
+            "kind": program.engine.activation_kinds[self.kind],
+            "slope": self.slope,
+        }
+
+
+class DropoutCall(Call):
+    """The call of dropout; stream: of random numbers, one for each call that draws."""
+
+    name = "dropout"
+
+    def __init__(self, x: Tensor, y: Tensor, rate: float, stream: int) -> None:
+        self.x, self.y, self.rate, self.stream = x, y, rate, stream
+
+    def fields(self, program: ProgramTables) -> Fields:
+        """The fields of dropout_t."""
+        return {
+            **self.map_fields(),
+            "stream": self.stream,
+            "threshold": round(self.rate * 2**32),
+            "scale": 1 / (1 - self.rate),
+        }
+
+
+class RescalingCall(Call):
+    """The call of y = scale * x + offset; element (0, 0) of x becomes element (top, left) of y."""
+
+    name = "rescale"
+
+    def __init__(
+        self, x: Tensor, y: Tensor, scale: float = 1.0, offset: float = 0.0, top: int = 0, left: int = 0
+    ) -> None:
+        self.x, self.y, self.scale, self.offset = x, y, scale, offset
+        self.top, self.left = top, left
+
+    def fields(self, program: ProgramTables) -> Fields:
+        """The fields of rescale_t."""
+        fields = self.map_fields()
+        for end in (fields["y"], fields["dy"]):
+            end["offset"] += self.top * end["row"] + self.left
+        return {
+            **fields,
+            "scale": self.scale,
+            "offset": self.offset,
+        }

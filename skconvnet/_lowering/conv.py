@@ -1,0 +1,199 @@
+"""The calls of convolutions and dense layers (conv.pxd, dense.pxd)."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from skconvnet._lowering.calls import NO_ACTIVATION, Call, Window
+from skconvnet._lowering.memory import ProgramTables, Tensor
+from skconvnet._lowering.tiling import (
+    WeightStrides,
+    backward_phases,
+    connectivity_fields,
+    count_side_columns,
+    cut_into_bands,
+    forward_phases,
+    output_tile_fields,
+    weight_tile_fields,
+)
+from skconvnet._lowering.winograd import WinogradPlan
+from skconvnet._types import Array, Fields
+
+if TYPE_CHECKING:
+    from skconvnet.kernels.engine import Engine
+
+
+class LinearCall(Call):
+    """A call whose output is linear in its input and in its weights, before the activation.
+
+    weight, bias: offsets in the parameter vector, bias -1 for none.
+    """
+
+    activation = NO_ACTIVATION
+    groups = 1
+
+    def __init__(self, x: Tensor, y: Tensor, weight: int, bias: int) -> None:
+        self.x, self.y, self.weight, self.bias = x, y, weight, bias
+
+    def linear_fields(self, program: ProgramTables, ci: int, n_weights: int, tiles: Fields) -> Fields:
+        """The fields of linear_t; ci, n_weights: inputs and weights of a group; tiles: of y."""
+        co, ho, wo = self.y.shape
+        return {
+            "x": self.x.value.fields(),
+            "y": self.y.value.fields(),
+            "weight": self.weight,
+            "bias": self.bias,
+            "groups": self.groups,
+            "group_weights": n_weights,
+            "ci": ci,
+            "co": co // self.groups,
+            "ho": ho,
+            "wo": wo,
+            "tiles": tiles,
+            **self.activation_fields(program.engine),
+        }
+
+    def gradient_fields(self, tiles: Fields) -> Fields:
+        """The fields of gradients_t; tiles: of dx."""
+        return {"dx": self.x.gradient.fields(), "dy": self.y.gradient.fields(), "tiles": tiles}
+
+
+class ConvCall(LinearCall):
+    """The call of a convolution.
+
+    connections: bool array (filters, channels) of one group; the number of groups is that of the channels
+    of x over these channels.
+    """
+
+    name = "conv"
+
+    def __init__(
+        self, x: Tensor, y: Tensor, weight: int, bias: int, window: Window, connections: Array
+    ) -> None:
+        super().__init__(x, y, weight, bias)
+        self.window, self.connections = window, connections
+        self.groups = x.shape[0] // connections.shape[1]
+        self._pool: Call | None = None
+        axes = list(zip(window.kernel, window.stride, window.dilation, window.before))
+        rows, columns = (forward_phases(n, *axis) for n, axis in zip(y.shape[1:], axes))
+        x.value.need(*count_side_columns(columns, x.shape[2]))
+        (self._rows,), (self._columns,) = rows, columns
+        self._forward = rows, cut_into_bands(self._columns, x.shape[2])
+        rows, columns = (backward_phases(n, *axis) for n, axis in zip(x.shape[1:], axes))
+        bands = [band for phase in columns for band in cut_into_bands(phase, y.shape[2])]
+        self._backward = rows, bands
+        if x.needs_gradient:
+            y.gradient.need(*count_side_columns(bands, y.shape[2]))
+        self._plan_winograd()
+
+    def _plan_winograd(self) -> None:
+        """Plan Winograd's algorithm for forward pass, input gradient and weight gradient, where it pays."""
+        x, y, (_, kw) = self.x, self.y, self.window.kernel
+        left = self.window.before[1]
+        plans = {}
+        if self.connections.all() and self.groups == self.window.stride[1] == self.window.dilation[1] == 1:
+            plans["forward"] = WinogradPlan(self.window.kernel, x, y, left, flip=False)
+            if x.needs_gradient:
+                plans["backward"] = WinogradPlan(self.window.kernel, y, x, kw - 1 - left, flip=True)
+        self._winograd = {side: plan for side, plan in plans.items() if plan.pays()}
+        forward = self._winograd.get("forward")
+        self._winograd_weights = forward if forward and forward.is_exact_for_weights() else None
+        if "backward" in self._winograd:
+            y.gradient.need(*self._winograd["backward"].count_side_columns())
+
+    def fuse_pool(self, pool: Call) -> None:
+        """Take over the backward pass of the maximum pooling that follows."""
+        self.name, self._pool = "pooled_conv", pool
+
+    def count_scratch(self, engine: "Engine") -> int:
+        """Return the number of scratch vectors, for transformed tensors and sums of Winograd's algorithm."""
+        counts = [plan.count_scratch() for plan in self._winograd.values()]
+        if self._winograd_weights:
+            counts.append(self._winograd_weights.allocate_terms(engine, 0)[-1])
+        return max(counts, default=0)
+
+    def _add_winograd(self, program: ProgramTables) -> dict[str, int]:
+        """Add the Winograd plans to a program and return their indices, -1 where there is none."""
+        kh, kw = self.window.kernel
+        strides = kh * kw, self.x.shape[0] * kh * kw
+        sides = {"forward": (self._forward[0], strides), "backward": (self._backward[0], strides[::-1])}
+        return {
+            f"winograd_{side}": self._winograd[side].add_to(program, self.weight, *arguments)
+            if side in self._winograd
+            else -1
+            for side, arguments in sides.items()
+        }
+
+    def fields(self, program: ProgramTables) -> Fields:
+        """The fields of conv_t, or of pooled_conv_t."""
+        (co, ci), (kh, kw) = self.connections.shape, self.window.kernel
+        x, y = self.x, self.y
+        plans = self._add_winograd(program)
+        forward = output_tile_fields(
+            program,
+            *self._forward,
+            x.value,
+            y.value,
+            WeightStrides(kw, kh * kw, ci * kh * kw),
+            self.connections,
+        )
+        backward = output_tile_fields(
+            program,
+            *self._backward,
+            y.gradient,
+            x.gradient,
+            WeightStrides(kw, ci * kh * kw, kh * kw),
+            self.connections.T,
+        )
+        if self._winograd_weights:
+            weight_tiles, sums = self._winograd_weights.weight_fields(program, self._rows)
+        else:
+            weight_tiles = weight_tile_fields(
+                program, self._rows, self._columns, (kh, kw), x.value, y.gradient, self.connections
+            )
+            sums = {"winograd_sums": -1, "winograd_stride": 0}
+        fields = {
+            "linear": self.linear_fields(program, ci, co * ci * kh * kw, forward),
+            "gradients": self.gradient_fields(backward),
+            "weight_tiles": weight_tiles,
+            **plans,
+            **sums,
+        }
+        return {"conv": fields, "pool": self._pool.fields(program)} if self._pool else fields
+
+
+class DenseCall(LinearCall):
+    """The call of a dense layer on a flattened tensor: every output is one sum over all of it."""
+
+    name = "dense"
+
+    def count_scratch(self, engine: "Engine") -> int:
+        """Return the number of scratch vectors, for the input, transposed."""
+        return -(-self.x.shape[0] // engine.lanes) * engine.lanes
+
+    def fields(self, program: ProgramTables) -> Fields:
+        """The fields of dense_t."""
+        ci, co = self.x.shape[0], self.y.shape[0]
+        engine = program.engine
+
+        def tile(n_out: int, n_in: int, source_step: int, weight_in: int, weight_out: int) -> Fields:
+            # one pass over one row and one column; the inputs are taps of one channel
+            taps = np.arange(n_in)
+            return {
+                "n_out": n_out,
+                "height": engine.column_height,
+                "w_in": 0,
+                "w_out": weight_out,
+                "n_passes": 1,
+                "passes": program.add((0, 1, 1, 0, 1, engine.lanes)),
+                "rows": program.add((0, 0, 0, n_in)),
+                "x_taps": program.add(taps * source_step * engine.lanes),
+                "w_taps": program.add(taps * weight_in),
+                **connectivity_fields(program, np.ones((n_out, 1), bool), engine.column_height),
+            }
+
+        return {
+            "linear": self.linear_fields(program, ci, co * ci, tile(co, ci, 1, 1, ci)),
+            "gradients": self.gradient_fields(tile(ci, co, self.y.gradient.plane, ci, 1)),
+            "scratch": program.scratch,
+        }

@@ -1,0 +1,62 @@
+"""The calls of batch and layer normalisation (batch_norm.pxd, layer_norm.pxd)."""
+
+from collections.abc import Mapping
+
+from skconvnet._lowering.calls import NO_ACTIVATION, Call
+from skconvnet._lowering.memory import ProgramTables, Tensor
+from skconvnet._types import Fields
+
+
+class BatchNormCall(Call):
+    """One of the two calls of batch normalisation: name is "moments" or "normalize".
+
+    offsets: of "weight", "bias" (or without) and "running_mean" in the parameter vector, where
+    "running_var" comes next; moments: offset of this layer's among those that a block keeps, -1 for
+    "normalize" alone, which then takes the running moments in training too.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        x: Tensor,
+        y: Tensor,
+        offsets: Mapping[str, int],
+        moments: int = -1,
+        epsilon: float = 0.0,
+        momentum: float = 0.0,
+    ) -> None:
+        self.name, self.x, self.y = name, x, y
+        self.offsets, self.moments = offsets, moments
+        self.epsilon, self.momentum = epsilon, momentum
+        self.activation = NO_ACTIVATION if name == "normalize" else None
+
+    def fields(self, program: ProgramTables) -> Fields:
+        """The fields of batch_norm_t."""
+        return {
+            **self.map_fields(),
+            "gamma": self.offsets.get("weight", -1),
+            "beta": self.offsets.get("bias", -1),
+            "running": self.offsets["running_mean"],
+            "moments": self.moments,
+            "epsilon": self.epsilon,
+            "momentum": self.momentum,
+            **self.activation_fields(program.engine),
+        }
+
+
+class LayerNormCall(Call):
+    """The call of layer normalisation; offsets: of "weight" and "bias" in the parameter vector, or without."""
+
+    name = "layer_norm"
+
+    def __init__(self, x: Tensor, y: Tensor, offsets: Mapping[str, int], epsilon: float) -> None:
+        self.x, self.y, self.offsets, self.epsilon = x, y, offsets, epsilon
+
+    def fields(self, program: ProgramTables) -> Fields:
+        """The fields of layer_norm_t."""
+        return {
+            **self.map_fields(),
+            "gamma": self.offsets.get("weight", -1),
+            "beta": self.offsets.get("bias", -1),
+            "epsilon": self.epsilon,
+        }

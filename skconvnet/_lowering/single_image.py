@@ -1,0 +1,252 @@
+"""The program of a network for a single image, whose lanes are neighbouring pixels (single_image.pxd)."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skconvnet._lowering.calls import ActivationCall, Call, FlattenCall, RescalingCall
+from skconvnet._lowering.conv import ConvCall
+from skconvnet._lowering.memory import FlatBuffer, ProgramTables, Tensor
+from skconvnet._lowering.norm import BatchNormCall
+from skconvnet._lowering.pool import PoolCall
+from skconvnet._lowering.tiling import connectivity_fields, divide_evenly
+from skconvnet._types import Fields, Shape
+
+if TYPE_CHECKING:
+    from skconvnet.kernels.engine import Engine, Program
+
+
+class RowPitch:
+    """The distance of rows in planes that are computed from each other without moving pixels."""
+
+    def __init__(self) -> None:
+        self.pitch = 1
+
+    def need(self, pitch: int) -> None:
+        """Require at least this distance."""
+        self.pitch = max(self.pitch, pitch)
+
+
+class Plane:
+    """A (channels, height, width) image in an arena, its rows `rows.pitch` elements apart."""
+
+    def __init__(self, shape: Shape, rows: RowPitch, lanes: int) -> None:
+        self.shape, self.rows, self.lanes = shape, rows, lanes
+        self.before = self.after = 0, 0  # rows and columns that a convolution reads around it
+        self.reader: Plane | None = None  # the plane that the convolution writes
+        self.offset = -1
+        rows.need(shape[2])
+
+    @property
+    def n_vectors(self) -> int:
+        """Vectors from the first pixel to the last."""
+        return -(-((self.shape[1] - 1) * self.rows.pitch + self.shape[2]) // self.lanes)
+
+    @property
+    def start(self) -> int:
+        """Elements before the first pixel: whole vectors of zeros."""
+        rows, columns = self.before
+        return -(-(rows * self.rows.pitch + columns) // self.lanes) * self.lanes
+
+    @property
+    def plane(self) -> int:
+        """Vectors of a channel."""
+        rows, columns = self.after
+        after = -(-(rows * self.rows.pitch + columns) // self.lanes)
+        n_read = self.reader.n_vectors if self.reader else 0
+        return self.start // self.lanes + max(self.n_vectors, n_read) + after + 1
+
+    def allocate(self, offset: int) -> int:
+        """Set the plane's offset and return the offset after it."""
+        self.offset = offset
+        return offset + self.shape[0] * self.plane
+
+    def fields(self) -> Fields:
+        """The fields of plane_t."""
+        channels, height, width = self.shape
+        return {
+            "buffer": {"offset": self.offset, "plane": self.plane, "row": self.rows.pitch},
+            "start": self.start,
+            "channels": channels,
+            "height": height,
+            "width": width,
+        }
+
+    def vector_fields(self) -> Fields:
+        """The fields of buffer_t, for kernels that run over all vectors as one row."""
+        return {"offset": self.offset + self.start // self.lanes, "plane": self.plane, "row": 0}
+
+
+class PlaneConvCall(Call):
+    """The call of a convolution of stride 1 over planes."""
+
+    name = "plane_conv"
+
+    def __init__(self, call: ConvCall, x: Plane, y: Plane) -> None:
+        self._call, self.x, self.y = call, x, y
+        self.activation = call.activation
+        window = call.window
+        x.before = window.before
+        rows, columns = (
+            (k - 1) * d - before for k, d, before in zip(window.kernel, window.dilation, window.before)
+        )
+        x.after = rows, columns
+        x.reader = y
+        # how far the last output reads beyond the image
+        over = [n_out - n_in + n for n_out, n_in, n in zip(y.shape[1:], x.shape[1:], x.after)]
+        x.rows.need(x.shape[2] + max(x.before[1], over[1]))
+        self.reads_gaps = any(n > 0 for n in (*x.before, *over))
+
+    def fields(self, program: ProgramTables) -> Fields:
+        """The fields of linear_t."""
+        call, x, y, engine = self._call, self.x, self.y, program.engine
+        (kh, kw), (top, left), dilation = call.window.kernel, call.window.before, call.window.dilation
+        u, v = (grid.ravel() for grid in np.indices((kh, kw)))
+        taps = (u * dilation[0] - top) * x.rows.pitch + v * dilation[1] - left
+        co, ci = call.connections.shape
+        height = divide_evenly(co, engine.column_height if y.n_vectors == 1 else engine.tile_height)
+        tiles = {
+            "n_out": co,
+            "height": height,
+            "w_in": kh * kw,
+            "w_out": ci * kh * kw,
+            "n_passes": 1,
+            "passes": program.add((0, 1, y.n_vectors, 0, 1, engine.lanes)),
+            "rows": program.add((0, 0, 0, kh * kw)),
+            "x_taps": program.add(taps),
+            "w_taps": program.add(np.arange(kh * kw)),
+            **connectivity_fields(program, call.connections, height),
+        }
+        ends = {"x": x.vector_fields(), "y": y.vector_fields(), "ho": 1, "wo": y.n_vectors}
+        return {**call.linear_fields(program, ci, co * ci * kh * kw, tiles), **ends}
+
+
+class PlaneMapCall(Call):
+    """The call of a kernel that runs over all vectors of a plane, such as an activation."""
+
+    def __init__(self, call: Call, x: Plane, y: Plane) -> None:
+        self.name, self._call, self.x, self.y = call.name, call, x, y
+
+    def fields(self, program: ProgramTables) -> Fields:
+        """The fields of the call that it replaces, with the planes' offsets and sizes."""
+        ends = {"x": self.x.vector_fields(), "y": self.y.vector_fields(), "ho": 1, "wo": self.y.n_vectors}
+        return {**self._call.fields(program), **ends}
+
+
+class PlanePoolCall(Call):
+    """The call of a pooling kernel over planes."""
+
+    def __init__(self, call: PoolCall, x: Plane, y: Plane) -> None:
+        self.name = "plane_avg_pool" if call.name == "avg_pool" else "plane_max_pool"
+        self._call, self.x, self.y = call, x, y
+
+    def fields(self, program: ProgramTables) -> Fields:
+        """The fields of plane_pool_t."""
+        return {"x": self.x.fields(), "y": self.y.fields(), **self._call.window_fields()}
+
+
+class ClearGapsCall(Call):
+    """The call that sets to zero what lies between the rows of a plane."""
+
+    name = "clear_gaps"
+
+    def __init__(self, x: Plane) -> None:
+        self.x = x
+
+    def fields(self, program: ProgramTables) -> Fields:
+        """The fields of plane_t."""
+        return self.x.fields()
+
+
+class ScatterCall(Call):
+    """The call that turns a plane into a vector of one sample."""
+
+    name = "scatter_plane"
+
+    def __init__(self, x: Plane, y: Tensor) -> None:
+        self.x, self.y = x, y
+
+    def fields(self, program: ProgramTables) -> Fields:
+        """The fields of scatter_t."""
+        return {"x": self.x.fields(), "y": self.y.value.fields()}
+
+
+def compile_single_image(
+    engine: "Engine", calls: list[Any], source: Tensor, output: Tensor, n_params: int
+) -> "Program | None":
+    """Make the program of a network for single images.
+
+    Parameters
+    ----------
+    engine : module
+    calls : list of Call
+        The network's forward calls, over samples; those that stay are changed.
+    source, output : Tensor
+        Its input and output.
+    n_params : int
+
+    Returns
+    -------
+    program : Program or None
+        None if the input is a vector, if the network has a residual connection, or if before the first vector a
+        convolution has a stride or a call is none of those that run over planes.
+    """
+    if any(call.splits for call in calls):
+        return None
+    plane = first = Plane(source.shape, RowPitch(), engine.lanes)
+    # a flattening has nothing to do in prediction
+    calls = [call for call in calls if not isinstance(call, FlattenCall)]
+    lowered: list[Call] = []
+    clear = True
+    while calls and not _is_vector(calls[0].x, calls):
+        call, x = calls.pop(0), plane
+        plane = Plane(call.y.shape, RowPitch() if isinstance(call, PoolCall) else x.rows, engine.lanes)
+        if isinstance(call, ConvCall):
+            if call.window.stride != (1, 1):
+                return None
+            made: Any = PlaneConvCall(call, x, plane)
+            if made.reads_gaps and not clear:
+                lowered.append(ClearGapsCall(x))
+        elif isinstance(call, PoolCall):
+            made = PlanePoolCall(call, x, plane)
+        elif isinstance(call, (ActivationCall, BatchNormCall, RescalingCall)) and call.y.shape == x.shape:
+            made = PlaneMapCall(call, x, plane)
+        else:
+            return None
+        lowered.append(made)
+        clear = isinstance(call, PoolCall)
+    if plane is first:
+        return None
+    vector = Tensor((int(np.prod(plane.shape)), 1, 1), needs_gradient=False)
+    lowered.append(ScatterCall(plane, vector))
+    # the other calls read the vector instead of the tensor that it replaces
+    old = (calls[0].x if calls else output).value.memory
+    for call in calls:
+        call.x = vector if call.x.value.memory is old else call.x
+    if output.value.memory is old:
+        output = vector
+    prediction_vectors = 0
+    for call in lowered + calls:
+        for end in (call.x, getattr(call, "y", call.x)):
+            end = end if isinstance(end, Plane) else end.value
+            if isinstance(end, FlatBuffer):
+                assert end.fields()["offset"] >= 0, "the program does not compute this vector"
+            elif end.offset < 0:
+                prediction_vectors = end.allocate(prediction_vectors)
+    program = ProgramTables(engine)
+    fields = [(call.name, call.fields(program)) for call in lowered + calls]
+    sizes = {
+        "n_params": n_params,
+        "n_transformed_weights": 0,
+        "n_moments": 0,
+        "persistent_vectors": 0,
+        "prediction_vectors": prediction_vectors,
+        "training_vectors": prediction_vectors,
+    }
+    return engine.Program(fields, [], program.join(), vector.fields(), output.fields(), sizes, first.fields())
+
+
+def _is_vector(tensor: Tensor, calls: list[Any]) -> bool:
+    """Whether a tensor has one pixel, and no call reads beyond it."""
+    padded = any(isinstance(call, ConvCall) and call.x is tensor for call in calls)
+    return tensor.shape[1:] == (1, 1) and not padded

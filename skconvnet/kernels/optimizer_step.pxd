@@ -1,0 +1,98 @@
+"""The optimizer's step on all parameters: add up the gradient shards in order, clip, and update, in chunks."""
+
+from cython.parallel cimport prange
+from libc.math cimport INFINITY, sqrt
+
+from skconvnet.kernels.block cimport count_parts
+from skconvnet.kernels.optimizer cimport CHUNK, step_t, sum_squares, update
+from skconvnet.kernels.simd cimport real_t
+
+
+# The gradients that add up to that of a batch.
+ctypedef struct shards_t:
+    real_t* gradients               # (n_shards, n_params)
+    Py_ssize_t n_shards, n_params
+    bint pairwise                   # each two neighbours are added to each other first
+
+
+cdef inline void sum_shards(
+    const shards_t* s,
+    Py_ssize_t start,           # index of the first parameter
+    real_t* gradient,           # OUT  (n,)
+    Py_ssize_t n,
+) noexcept nogil:
+    """Add up the shards of n parameters, in order."""
+    cdef Py_ssize_t k, i
+    cdef const real_t* one
+    cdef const real_t* other
+    for k in range(n):
+        gradient[k] = 0
+    for i in range(s.n_shards):
+        one = s.gradients + i * s.n_params + start
+        other = one + s.n_params
+        if not s.pairwise:
+            for k in range(n):
+                gradient[k] += one[k]
+        elif i % 2 == 0 and i + 1 < s.n_shards:
+            for k in range(n):
+                gradient[k] += one[k] + other[k]
+        elif i % 2 == 0:
+            for k in range(n):
+                gradient[k] += one[k]
+
+
+cdef inline Py_ssize_t sum_chunk(
+    const shards_t* shards, const step_t* step, Py_ssize_t chunk, real_t* gradient
+) noexcept nogil:
+    """Add up the shards of a chunk of the parameters; return how many parameters it has."""
+    cdef Py_ssize_t start = chunk * CHUNK
+    cdef Py_ssize_t n = min(<Py_ssize_t> CHUNK, step.n_trained - start)
+    sum_shards(shards, start, gradient, n)
+    return n
+
+
+cdef inline double square_chunk(
+    const shards_t* shards, const step_t* step, Py_ssize_t chunk
+) noexcept nogil:
+    """Return the sum of squares of the gradient of a chunk."""
+    cdef real_t[CHUNK] gradient
+    return sum_squares(gradient, sum_chunk(shards, step, chunk, gradient))
+
+
+cdef inline void update_chunk(
+    const shards_t* shards, const step_t* step, Py_ssize_t chunk
+) noexcept nogil:
+    """Take the step on a chunk of the parameters."""
+    cdef real_t[CHUNK] gradient
+    cdef Py_ssize_t n = sum_chunk(shards, step, chunk, gradient)
+    update(step, gradient, chunk * CHUNK, n)
+
+
+cdef inline double measure_gradient(
+    const shards_t* shards, const step_t* step, double* squares, int n_threads
+) noexcept nogil:
+    """Return the Euclidean norm of the gradient, summed in the order of chunks."""
+    cdef Py_ssize_t chunk, n_chunks = count_parts(step.n_trained, CHUNK)
+    cdef double total = 0
+    for chunk in prange(n_chunks, schedule="static", num_threads=n_threads):
+        squares[chunk] = square_chunk(shards, step, chunk)
+    for chunk in range(n_chunks):
+        total = total + squares[chunk]
+    return sqrt(total)
+
+
+cdef inline void take_step(
+    const shards_t* shards, step_t* step, double* squares, int n_threads
+) noexcept nogil:
+    """Take the step with the gradient, scaled down to the largest norm that is allowed."""
+    cdef Py_ssize_t chunk
+    cdef double norm, clip_norm = step.optimizer.clip_norm
+    step.scale = 1
+    if clip_norm < INFINITY:
+        norm = measure_gradient(shards, step, squares, n_threads)
+        if norm > clip_norm:
+            step.scale = clip_norm / norm
+    for chunk in prange(
+        count_parts(step.n_trained, CHUNK), schedule="static", num_threads=n_threads
+    ):
+        update_chunk(shards, step, chunk)
