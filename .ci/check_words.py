@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-# What to write instead of a word: patterns are word-bounded, and upper or lower case.
+# What to write instead of a word: patterns are word-bounded; those in lower case find capitals too.
 RETIRED = {
     "meetings?": "synchronization point, barrier",
     "fewer products|n_products": "Winograd, transformed weights",
@@ -51,13 +51,32 @@ ALLOWED = [
     ("skconvnet/plotting/diagram.py", "behind the boxes", "a line drawn below boxes"),
 ]
 
-PATTERNS = {re.compile(rf"(?<!\w)(?:{word})(?!\w)", re.IGNORECASE): use for word, use in RETIRED.items()}
-SUFFIXES = {".py", ".pyi", ".pyx", ".pxd", ".h", ".md", ".toml", ".yml", ".yaml", ".build", ".options", ".cfg", ""}
+PATTERNS = {
+    re.compile(rf"(?<!\w)(?:{word})(?!\w)", re.IGNORECASE * word.islower()): use
+    for word, use in RETIRED.items()
+}
+SUFFIXES = {
+    ".py",
+    ".pyi",
+    ".pyx",
+    ".pxd",
+    ".h",
+    ".md",
+    ".toml",
+    ".yml",
+    ".yaml",
+    ".build",
+    ".options",
+    ".cfg",
+    "",
+}
 
 
 def list_files() -> list[str]:
     """Return the text files that git tracks."""
-    listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True).stdout.split("\n")
+    listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
     return [name for name in listed if name and Path(name).suffix in SUFFIXES and Path(name).is_file()]
 
 

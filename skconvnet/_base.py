@@ -263,8 +263,8 @@ class BaseConvNet(
             warn_of_second_output(self._trainer.network)
             self._trainer.network.learn(images, np.flatnonzero(weight > 0))
             if source is not None:
-                classes_of = (getattr(estimator, "classes_", ()) for estimator in (source, self))
-                transfer_weights(source.network_, self._trainer.network, np.array_equal(*classes_of))
+                same_outputs = np.array_equal(getattr(source, "classes_", ()), getattr(self, "classes_", ()))
+                transfer_weights(source.network_, self._trainer.network, same_outputs)
             self.history_ = []
         self.network_ = self._trainer.network
         return images, y, weight

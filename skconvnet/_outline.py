@@ -114,9 +114,9 @@ def format_summary(stages: Sequence[Stage], input_shape: Shape, dtype: np.dtype[
     widths = [max(len(row[k]) for row in rows) for k in range(5)]
     lines = []
     for row in rows:
-        cells = [f"{cell:<{w}}" for cell, w in zip(row[:3], widths)]
-        cells += [f"{cell:>{w}}" for cell, w in zip(row[3:], widths[3:])]
-        lines.append("  ".join(cells).rstrip())
+        left = [f"{cell:<{w}}" for cell, w in zip(row[:3], widths)]
+        right = [f"{cell:>{w}}" for cell, w in zip(row[3:], widths[3:])]
+        lines.append("  ".join(left + right).rstrip())
     total = sum(stage.n_parameters for stage in stages)
     lines.append(f"{total} parameters, {total * size} bytes in {dtype.name}")
     return "\n".join(lines)

@@ -21,7 +21,7 @@ NOT_IN_PLACE = "arctan", "gelu", "softmax", "log_softmax"
 
 @dataclass(frozen=True)
 class Window:
-    """How a kernel or a pooling window slides over an image: pairs (down, right), ((top, bottom), (left, right))."""
+    """How a kernel or a pooling window slides over an image: pairs (down, right); padding as in layers."""
 
     kernel: Pair
     stride: Pair

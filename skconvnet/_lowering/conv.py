@@ -102,7 +102,7 @@ class ConvCall(LinearCall):
             y.gradient.need(*self._winograd["backward"].count_side_columns())
 
     def fuse_pool(self, pool: Call) -> None:
-        """Take over the backward pass of the maximum pooling that follows."""
+        """Run the backward pass of the maximum pooling that follows, too."""
         self.name, self._pool = "pooled_conv", pool
 
     def count_scratch(self, engine: "Engine") -> int:

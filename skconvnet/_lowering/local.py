@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class LocallyConnectedCall(Call):
-    """The call of a locally connected layer; weight, bias: offsets in the parameter vector, bias -1 for none."""
+    """The call of a locally connected layer; weight, bias: offsets in the parameters, bias -1 for none."""
 
     name = "local"
     activation = NO_ACTIVATION

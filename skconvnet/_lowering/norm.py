@@ -45,7 +45,7 @@ class BatchNormCall(Call):
 
 
 class LayerNormCall(Call):
-    """The call of layer normalisation; offsets: of "weight" and "bias" in the parameter vector, or without."""
+    """The call of layer normalisation; offsets: of "weight" and "bias" in the parameters, or without."""
 
     name = "layer_norm"
 

@@ -86,7 +86,7 @@ class Plan:
         self._persistent.append(tensor)
 
     def activate(self, tensor: Tensor, kind: str, slope: float = 0.0) -> Tensor:
-        """Apply an activation, in the call that has just computed the tensor if possible; return the result."""
+        """Apply an activation, within the call that has just computed the tensor if possible."""
         last = self.calls[-1] if self.calls else None
         if kind not in NOT_IN_PLACE and last and last.activation == NO_ACTIVATION and last.y is tensor:
             last.activation = kind, slope
@@ -96,7 +96,7 @@ class Plan:
         return y
 
     def compile(self, engine: "Engine", output: Tensor, n_params: int) -> "Program":
-        """Give every buffer its offset, values first, and make the engine's program."""
+        """Assign every buffer its offset, values first, and make the engine's program."""
         sizes = {"n_params": n_params, "n_moments": self._n_moments, **self._allocate(output)}
         scratch = sizes["training_vectors"]
         sizes["training_vectors"] += max((call.count_scratch(engine) for call in self.calls), default=0)
@@ -108,7 +108,7 @@ class Plan:
         )
 
     def _allocate(self, output: Tensor) -> Fields:
-        """Give every buffer its offset and return the sizes of a block's memory, without scratch."""
+        """Assign every buffer its offset and return the sizes of a block's memory, without scratch."""
         end = 0
         for tensor in self._tensors:
             end = tensor.value.allocate(end)

@@ -188,8 +188,8 @@ def compile_single_image(
     Returns
     -------
     program : Program or None
-        None if the input is a vector, if the network has a residual connection, or if before the first vector a
-        convolution has a stride or a call is none of those that run over planes.
+        None if the input is a vector, if the network has a residual connection, or if before the first vector
+        a convolution has a stride or a call is none of those that run over planes.
     """
     if any(call.splits for call in calls):
         return None

@@ -44,7 +44,7 @@ class Phase:
     taps: list[Pair]
 
     def find_taps(self, m: int, n_source: int) -> Pair:
-        """Return the range of taps of the m-th position that lie in a source of this length; (0, 0) for none."""
+        """Return the range of the m-th position's taps that lie in a source of this length, or (0, 0)."""
         inside = [q for q, (_, tap) in enumerate(self.taps) if 0 <= m * self.in_step + tap < n_source]
         return (inside[0], inside[-1] + 1) if inside else (0, 0)
 

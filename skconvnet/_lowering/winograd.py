@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 # It pays for sums over at least 48 channels and kernel rows, and for at least 8 output channels.
 LEAST_SUM, LEAST_TARGETS = 48, 8
 
-# The gradient to a kernel row of this many weights sums over a sample's outputs. For at least these numbers of
-# outputs, and of columns, its rounding errors are as small, relative to it, as those of plain sums, even in a
-# batch of one.
+# The gradient to a kernel row of this length sums over a sample's outputs. For at least these numbers of
+# outputs, and of columns, its rounding errors are as small, relative to it, as those of plain sums, even in
+# a batch of one.
 LEAST_OUTPUTS = {3: (48, 4), 5: (128, 8)}
 
 
@@ -37,8 +37,9 @@ class WinogradPlan:
     def pays(self) -> bool:
         """Whether it is possible, as exact as plain sums, and faster.
 
-        An output that reads few taps would have the rounding errors of its neighbours, whose sums are larger: so
-        more than half of the taps have to be inside the source, at both ends of a row.
+        Adjacent outputs share intermediate sums and so rounding errors. An output with few taps inside the
+        source is much smaller than its neighbours, so more than half of the taps have to be inside, at both
+        ends of a row.
         """
         kw = self.kernel[1]
         after = self.target[2] - 1 + kw - self.source[2] - self.before

@@ -1,8 +1,9 @@
 """The choice of the engine and of the number of threads.
 
 The engine (`engine.pyx`) is compiled once for every instruction set and precision, into modules with
-names like ``_avx2_float32``.  At import, the widest instruction set that the processor supports is chosen; the
-environment variable ``SKCONVNET_ISA`` (``avx512``, ``avx2`` or ``baseline``) overrides the choice.
+names like ``_avx2_float32``.  At import, the widest instruction set that the processor supports is
+chosen; the environment variable ``SKCONVNET_ISA`` (``avx512``, ``avx2`` or ``baseline``) overrides the
+choice.
 """
 
 import importlib

@@ -1,6 +1,6 @@
 """A kernel call as data: its forward and backward function and the fields that these read.
 
-A kernel is registered here and nowhere else: a member of `fields_t`, and an entry of `set_op`.
+A kernel is registered here, and only here: a member of `fields_t`, and an entry of `set_op`.
 """
 
 from skconvnet.kernels.activation cimport activation_backward, activation_forward, activation_t

@@ -30,8 +30,8 @@ class Residual(Layer):
     layers : list of layer
         The branch. Names must differ within it; a None is left out.
     shortcut : "auto" or list of layer, default="auto"
-        The layers between the input and the sum beside the branch. "auto" is the input itself if the branch keeps its shape, and
-        else a projection without bias: ``Conv2D(filters, 1, stride=..., bias=False)`` with the stride
+        The layers between input and sum beside the branch. "auto" is the input itself if the branch keeps
+        its shape, and else a projection without bias: ``Conv2D(filters, 1, stride=..., bias=False)`` with the stride
         that gives the branch's size, or ``Dense(units, bias=False)`` for vectors. An empty list is the
         input itself.
     name : str, default=None
@@ -88,19 +88,19 @@ class Residual(Layer):
         if shape is not None:
             branch, shortcut, _ = self._arrange(shape)
             return branch, shortcut
-        shortcut = () if self.shortcut == "auto" else self.shortcut
+        beside: Any = () if self.shortcut == "auto" else self.shortcut
         return tuple(
             [(prefix + key, layer, None) for key, layer in name_layers(layers) if layer is not None]
-            for prefix, layers in (("", self.layers), ("shortcut.", shortcut))
+            for prefix, layers in (("", self.layers), ("shortcut.", beside))
         )
 
     def _arrange(self, shape: Shape) -> tuple[Chain, Chain, Shape]:
         """Return the layers of branch and shortcut, and the output shape."""
         branch, output_shape = _chain("", self.layers, shape)
-        layers = self.shortcut
-        if layers == "auto":
-            layers = () if output_shape == shape else (_project(shape, output_shape),)
-        shortcut, other_shape = _chain("shortcut.", layers, shape)
+        beside: Any = self.shortcut
+        if beside == "auto":
+            beside = () if output_shape == shape else (_project(shape, output_shape),)
+        shortcut, other_shape = _chain("shortcut.", beside, shape)
         if other_shape != output_shape:
             raise ShapeError(
                 f"a shortcut that gives {describe_shape(output_shape)} as its layers do, but it gives "
