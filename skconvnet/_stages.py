@@ -94,7 +94,7 @@ def arrange_stages(
     Returns
     -------
     stages : tuple of Stage
-        In the flat vector, the parameters of frozen stages come after those of the others, then all statistics.
+        In the flat vector, the parameters of frozen stages come after all others, then all statistics.
 
     Raises
     ------

@@ -3,10 +3,12 @@
 import ast
 import copy
 import doctest
+import graphlib
 import importlib.util
 import inspect
 import pickle
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,31 +20,34 @@ from skconvnet._advice import ELSEWHERE
 
 PACKAGE = Path(importlib.util.find_spec("skconvnet._network").origin).parent
 
-# From the ground up: a room imports from lower floors, and, within a folder, from its neighbours.
+# From the ground up: a module imports from lower floors, and, within a folder, from its neighbours.
 FLOORS = [
     {"_types", "_warnings", "_advice"},
     {"kernels"},
-    {"_values", "_sklearn_compat", "_images", "_progress"},
-    {"_losses", "datasets", "initializers", "_plan", "optimizers", "schedules"},
+    {"_values", "_sklearn_compat", "_images", "_progress", "_lowering"},
+    {"_losses", "datasets", "initializers", "optimizers", "schedules"},
     {"layers"},
-    {"_network", "architectures"},
-    {"_outline", "_params", "_training", "_versions", "functional", "profile"},
-    {"_files"},
+    {"_stages", "architectures"},
+    {"_outline"},
+    {"_network"},
+    {"_params", "_training", "_transfer", "_versions", "functional", "profile"},
+    {"_callbacks", "_files", "_validation"},
     {"_base"},
     {"_classifier", "_regressor", "_onnx", "_transformer", "dask", "plotting"},
     {"__init__"},
 ]
 FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
+CYTHON_FILES = sorted(path for path in (Path(__file__).parents[1] / "skconvnet").rglob("*.p[xy][dx]"))
 
 
-def find_floor(room):
-    floors = [level for level, rooms in enumerate(FLOORS) if room in rooms]
-    assert floors, f"{room} has no floor yet: add it to FLOORS"
+def find_floor(module):
+    floors = [level for level, modules in enumerate(FLOORS) if module in modules]
+    assert floors, f"{module} has no floor yet: add it to FLOORS"
     return floors[0]
 
 
 def list_imports(path):
-    """The rooms of the package that a file imports from, and the outside packages."""
+    """The modules of the package that a file imports from, and the outside packages."""
     for node in ast.walk(ast.parse(path.read_text())):
         names = []
         if isinstance(node, ast.Import):
@@ -58,11 +63,49 @@ def list_imports(path):
 
 @pytest.mark.parametrize("file", FILES, ids=str)
 def test_imports_point_down(file):
-    room = file.parts[0].removesuffix(".py")
+    module = file.parts[0].removesuffix(".py")
     for name in list_imports(PACKAGE / file):
         if name.startswith("skconvnet."):
             other = name.split(".")[1]
-            assert other == room or find_floor(other) < find_floor(room), f"{file} imports {name}"
+            assert other == module or find_floor(other) < find_floor(module), f"{file} imports {name}"
+
+
+def test_kernels_are_kernels():
+    """Planning is in _lowering: kernels import kernels, none of them in a circle, and Python only dispatches."""
+    assert {file.name for file in FILES if file.parts[0] == "kernels"} == {"__init__.py", "dispatch.py"}
+    needs = {
+        file.stem: set(re.findall(r"^from skconvnet\.kernels\.(\w+) cimport", file.read_text(), re.M))
+        for file in CYTHON_FILES
+    }
+    assert len(needs) > 25 and needs["engine"] and not needs["simd"]
+    assert not any("skconvnet" in re.sub(r"skconvnet\.kernels\b", "", f.read_text()) for f in CYTHON_FILES)
+    assert list(graphlib.TopologicalSorter(needs).static_order())[-1] == "engine"
+
+
+def list_signatures():
+    """Every function of the package, with the positional arguments that it takes beside self."""
+    for file in FILES:
+        for node in ast.walk(ast.parse((PACKAGE / file).read_text())):
+            if isinstance(node, (ast.FunctionDef, ast.Lambda)):
+                names = [a.arg for a in node.args.posonlyargs + node.args.args]
+                yield (
+                    f"{file}: {getattr(node, 'name', 'lambda')}",
+                    [n for n in names if n not in ("self", "cls")],
+                )
+    for file in CYTHON_FILES:
+        code = re.sub(r"#.*", "", file.read_text())
+        found = re.findall(r"^ *(?:cdef|def)\b[^\n(=]*?(\w+)\(([^)]*)\)[^\n]*:\n", code, re.M)
+        assert found or "def " not in code.replace("cdef extern", "").replace("ctypedef", "")
+        for name, arguments in found:
+            positional = arguments.partition("*,")[0]
+            names = [n.strip() for n in positional.split(",") if n.strip()]
+            yield f"{file.name}: {name}", [n for n in names if n != "self"]
+
+
+def test_no_function_takes_more_than_eight_positional_arguments():
+    signatures = list(list_signatures())
+    assert len(signatures) > 800 and any("compute_output_tiles" in where for where, _ in signatures)
+    assert [(where, names) for where, names in signatures if len(names) > 8] == []
 
 
 @pytest.mark.parametrize("file", FILES, ids=str)
@@ -84,17 +127,17 @@ def test_nothing_beyond_the_declared_dependencies(file):
 
 def test_public_modules_are_there_without_their_own_import():
     """In a new process, where no test has imported any of them."""
-    rooms = {module.name for module in pkgutil.iter_modules([PACKAGE]) if not module.name.startswith("_")}
+    modules = {module.name for module in pkgutil.iter_modules([PACKAGE]) if not module.name.startswith("_")}
     code = f"""
 import sys
 import skconvnet
 from skconvnet._advice import ELSEWHERE
 late = ["architectures", "dask", "datasets", "plotting", "profile"]
 assert not any(f"skconvnet.{{name}}" in sys.modules for name in late)
-assert {rooms} <= set(dir(skconvnet)) and {{"ConvNetClassifier", "__version__"}} <= set(dir(skconvnet))
+assert {modules} <= set(dir(skconvnet)) and {{"ConvNetClassifier", "__version__"}} <= set(dir(skconvnet))
 for name in late:
     assert name not in vars(skconvnet)
-for name in {rooms}:
+for name in {modules}:
     assert getattr(skconvnet, name) is sys.modules[f"skconvnet.{{name}}"]
 assert callable(skconvnet.dask.fit) and not {{"dask", "distributed", "matplotlib"}} & set(sys.modules)
 """

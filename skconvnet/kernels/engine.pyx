@@ -512,7 +512,7 @@ cdef class Program:
         uint64_t key=0,                 # that random numbers are drawn with, of one epoch alone
         Py_ssize_t step=0,              # number of steps taken before
     ):
-        """Return the contribution of samples to a batch's mean loss and weighted score; write the gradients."""
+        """Return the contribution of samples to a batch's mean loss and score; write the gradients."""
         cdef double[3] totals
         cdef job_t job = self.describe_job(data.samples, &rows[0], len(rows), params, workspace)
         cdef double loss

@@ -9,8 +9,8 @@ A sample has outputs z and targets t, smoothed to low + span * t.  Its loss, and
     huber                   c (z - t - c / 2)                       z - t clipped to [-1, 1] = c
 
 The last four are summed over the outputs and multiplied by output_weight, 1 over their number.  Loss and
-gradient are multiplied by the sample's weight over the batch's sum.  With Mixup a sample has two targets, each
-with its own weight and its fraction of the loss; the second one adds to what the first one wrote.
+gradient are multiplied by the sample's weight over the batch's sum.  With Mixup a sample has two targets,
+each with its own weight and its fraction of the loss; the second one adds to what the first one wrote.
 """
 
 from skconvnet.kernels.block cimport block_t, buffer_t, locate

@@ -1,4 +1,4 @@
-"""The optimizer's step on all parameters: add up the gradient shards in order, clip, and update, in chunks."""
+"""The optimizer's step on all parameters: add up the gradient shards, clip, and update, in chunks."""
 
 from cython.parallel cimport prange
 from libc.math cimport INFINITY, sqrt

@@ -17,7 +17,7 @@ cdef enum:
 # The gradient is cut into tiles of TILE_HEIGHT filters by KERNEL_ROWS kernel rows by a few weights of a
 # row.  In the tables:
 #   a kernel row  (first i that it reads for, number of i, offset in x of the row of the first i)
-#   a tile        (first filter, first kernel row, index of its first weight, their number, first j, number of j)
+#   a tile        (first filter, first kernel row, first of its weights, their number, first j, number of j)
 #   a weight      (offset in x for j = 0, offset in the weights of one filter, input channel)
 ctypedef struct weight_tiles_t:
     buffer_t x, dy
