@@ -23,7 +23,7 @@ __all__ = [
     "to_onnx",
 ]
 
-# Public modules; what nothing has imported yet is imported when somebody asks for it.
+# Public modules. A module that is not imported yet is imported at the first access.
 _MODULES = (
     "architectures",
     "dask",
@@ -40,12 +40,12 @@ _MODULES = (
 
 
 def __getattr__(name: str) -> ModuleType:
-    """Import a public module, so that it is there after `import skconvnet` alone."""
+    """Import a public module at its first access, so that `import skconvnet` is sufficient."""
     if name not in _MODULES:
         raise explain_import(__name__, name, __dir__())
     return importlib.import_module(f"{__name__}.{name}")
 
 
 def __dir__() -> list[str]:
-    """Public names, with modules that are not imported yet."""
+    """Return the public names, including modules that are not imported yet."""
     return sorted([*__all__, *_MODULES])

@@ -1,15 +1,16 @@
-"""Estimators in files: safetensors that hold no code, and pickles that know their version.
+"""Estimators in files: safetensors files without code, and pickles that record the package's version.
 
-A saved estimator is a tree in JSON. Plain values stand for themselves; an object of JSON is one of
+A saved estimator is a tree in JSON. Plain values represent themselves; a JSON object is one of
 
     {"tuple": [...]}, {"dict": [[key, value], ...]}, {"dtype": "<f4"},
-    {"tensor": name}                            an array of numbers, in the file's tensors
-    {"items": [...], "dtype": ..., "shape": []} an array of text or objects, or NumPy's scalar
+    {"tensor": name}                            a numeric array, in the file's tensors
+    {"items": [...], "dtype": ..., "shape": []} an array of text or objects, or a NumPy scalar
     {"class": ..., "arguments": {...}, "state": {...}}
-    {"same": path}                              what was built at that path already
+    {"same": path}                              the object that was built at that path before
 
-A thing is rebuilt by its constructor, which checks its arguments, and then gets its state. So whatever
-a class comes to hold is saved, as long as each constructor argument stays an attribute of its name.
+An object is rebuilt by its constructor, which checks its arguments, and then gets its state. New attributes
+of a class are therefore saved without further code, as long as each constructor argument is kept in an
+attribute of the same name.
 """
 
 import hashlib
@@ -34,16 +35,16 @@ FORMAT = 1
 
 
 class FileMixin:
-    """Makes an estimator write itself to files, and stamps its pickles with the package's version."""
+    """Adds `save` to an estimator, and records the package's version in its pickles."""
 
     def save(self, path: Path) -> None:
-        """Write everything to one safetensors file, without pickle.
+        """Write the whole estimator to one safetensors file, without pickle.
 
-        The file has parameters, weights, running statistics, classes, history, and what training goes on
-        from: the optimizer's state, the steps taken, and the random generator's state. It appears
-        whole or not at all; an older file stays if something fails. Read it with `skconvnet.load`, or
-        its tensors with any reader of safetensors. What `set_callbacks` and the `set_..._request` methods
-        attached to the estimator is not in the file.
+        The file has parameters, weights, running statistics, classes, history, and what is needed to resume
+        training: the optimizer's state, the number of steps taken, and the random generator's state. The file
+        is written completely or not at all; an older file stays if something fails. Read it with
+        `skconvnet.load`, or its tensors with any reader of safetensors. What `set_callbacks` and the
+        `set_..._request` methods attached to the estimator is not in the file.
 
         Parameters
         ----------
@@ -67,7 +68,7 @@ class FileMixin:
             "skconvnet": __version__,
             "format": str(FORMAT),
             "estimator": tree,
-            "sha256": _sum_up(tree, writer.tensors),
+            "sha256": _compute_checksum(tree, writer.tensors),
         }
         replace_file(path, safetensors.numpy.save(writer.tensors, metadata))
 
@@ -81,7 +82,7 @@ class FileMixin:
         if version != __version__:
             warn(
                 f"{type(self).__name__} was pickled by skconvnet {version}, and this is {__version__}: it "
-                f"may not work, or give other results. Use the version that pickled it, or fit it again."
+                f"may not work, or its results may differ. Use the version that pickled it, or fit it again."
             )
         super().__setstate__(state)  # type: ignore[misc]
 
@@ -89,9 +90,9 @@ class FileMixin:
 def load(path: Path) -> Any:
     """Read an estimator that its `save` wrote.
 
-    No code of the file is run: it can only name classes of this package, scikit-learn's FrozenEstimator
-    around them, and classes derived from them that are imported already, whose constructors check what
-    they get.
+    No code from the file is run. The file can only name classes of this package, scikit-learn's
+    FrozenEstimator around them, and classes derived from them that are imported already; their constructors
+    check their arguments.
 
     Parameters
     ----------
@@ -100,8 +101,8 @@ def load(path: Path) -> Any:
     Returns
     -------
     estimator : estimator
-        Of the class that was saved. It predicts the same bits, and `partial_fit` goes on as if it
-        had never been saved.
+        Of the class that was saved. Its predictions are bitwise identical to those of the saved estimator,
+        and `partial_fit` resumes training as if the estimator had never been saved.
 
     Raises
     ------
@@ -110,7 +111,7 @@ def load(path: Path) -> Any:
     OSError
         If the file cannot be read.
     ValueError
-        If the file is none of skconvnet's, is damaged, or was written in a newer format.
+        If the file was not written by skconvnet, is damaged, or was written in a newer format.
 
     Examples
     --------
@@ -133,18 +134,18 @@ def load(path: Path) -> Any:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except safetensors.SafetensorError as error:
         raise ValueError(
-            f"load: {path} is no safetensors file, or a damaged one: {error}. Give a file that an "
-            f"estimator's save wrote."
+            f"load: {path} is not a safetensors file, or it is damaged: {error}. Give a file that the save "
+            f"method of an estimator wrote."
         ) from None
     try:
         tree = metadata["estimator"]
-        if metadata["sha256"] != _sum_up(tree, tensors):
-            raise ValueError("the sum of its contents is not the one that was written")
+        if metadata["sha256"] != _compute_checksum(tree, tensors):
+            raise ValueError("the checksum of its contents is not the one that was written")
         reader = _Reader(tensors)
         estimator = reader.build(json.loads(tree), "")
         if not isinstance(estimator, FileMixin) or reader.tensors:
             raise ValueError(f"{type(estimator).__name__} with {sorted(reader.tensors)} left over")
-    except Exception as error:  # whatever it is that a damaged file leads to
+    except Exception as error:  # a damaged file can lead to errors of many types
         raise ValueError(f"load: {path} is damaged: {type(error).__name__}: {error}") from error
     return estimator
 
@@ -153,7 +154,8 @@ def check_format(path: str, metadata: dict[str, str]) -> None:
     """Refuse a file that is not skconvnet's, or whose format is newer than this version."""
     if "skconvnet" not in metadata:
         raise ValueError(
-            f"load: {path} was not written by skconvnet; give a file that an estimator's save wrote."
+            f"load: {path} was not written by skconvnet. Give a file that the save method of an estimator "
+            f"wrote."
         )
     number = metadata.get("format", "")
     if not number.isdecimal():
@@ -165,8 +167,8 @@ def check_format(path: str, metadata: dict[str, str]) -> None:
         )
 
 
-def _sum_up(tree: str, tensors: dict[str, Array]) -> str:
-    """Give a SHA-256 that changes with any bit of what is saved."""
+def _compute_checksum(tree: str, tensors: dict[str, Array]) -> str:
+    """Return a SHA-256 of all that is saved: tree, and names, types, shapes and values of the tensors."""
     total = hashlib.sha256(tree.encode())
     for name in sorted(tensors):
         total.update(f"{name} {tensors[name].dtype.name} {tensors[name].shape}".encode())
@@ -175,7 +177,7 @@ def _sum_up(tree: str, tensors: dict[str, Array]) -> str:
 
 
 def import_safetensors() -> Any:
-    """Give the package safetensors, or say how to get it."""
+    """Return the package safetensors, or raise an ImportError that says how to install it."""
     try:
         import safetensors.numpy
     except ImportError as error:
@@ -186,11 +188,11 @@ def import_safetensors() -> Any:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Put data in the place of a file, which is the old or the new one whenever it is looked at."""
+    """Replace a file by data atomically: a reader sees the old or the new content, never a mixture."""
     path = os.path.realpath(os.fspath(path))
     folder, name = os.path.split(path)
     if not os.path.isdir(folder):
-        raise FileNotFoundError(f"there is no folder {folder!r} to write {name} to; make it first.")
+        raise FileNotFoundError(f"there is no folder {folder!r} to write {name} to. Create it first.")
     temporary = f"{path}.{uuid.uuid4().hex}.tmp"
     try:
         with open(temporary, "xb") as file:
@@ -204,53 +206,53 @@ def replace_file(path: Path, data: bytes) -> None:
         raise
 
 
-# What is rebuilt by its constructor; subclasses count.
+# Classes whose objects are rebuilt by their constructor, as are those of subclasses.
 _BUILT = (FileMixin, Value, Network, Trainer, np.random.RandomState, FrozenEstimator)
 
 
 def _list_classes() -> dict[str, type]:
-    """Every class that may stand in a file, by name: the package's own, and those derived from them."""
+    """Return the classes that a file may name, by name: those of the package, and those derived from them."""
     found, waiting = {}, list(_BUILT)
     while waiting:
         cls = waiting.pop()
         waiting += cls.__subclasses__()
         own = cls.__module__.partition(".")[0] in ("skconvnet", "numpy", "sklearn")
-        # of several definitions of one class, the last one
+        # if a class was defined several times, the last definition
         found.setdefault(cls.__name__ if own else f"{cls.__module__}.{cls.__qualname__}", cls)
     return found
 
 
-def _take_apart(thing: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Give the constructor's arguments and the state that came after, each by name."""
-    if isinstance(thing, np.random.RandomState):
-        return {}, thing.get_state(legacy=False)
-    attributes = {name: value for name, value in vars(thing).items() if name not in ATTACHED}
+def _split_state(instance: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the constructor's arguments and the state that was set later, each by name."""
+    if isinstance(instance, np.random.RandomState):
+        return {}, instance.get_state(legacy=False)
+    attributes = {name: value for name, value in vars(instance).items() if name not in ATTACHED}
     arguments = {
         name: attributes.pop(name if name in attributes else f"_{name}")
-        for name in inspect.signature(type(thing)).parameters
+        for name in inspect.signature(type(instance)).parameters
     }
-    if isinstance(thing, Value):
+    if isinstance(instance, Value):
         return arguments, {}
-    return arguments, dict(thing.weights) if isinstance(thing, Network) else attributes
+    return arguments, dict(instance.weights) if isinstance(instance, Network) else attributes
 
 
-def _put_together(cls: Any, arguments: dict[str, Any], state: dict[str, Any]) -> Any:
-    """Construct a thing and give it its state, or raise if that cannot be its state."""
-    thing = cls(**arguments)
-    if isinstance(thing, np.random.RandomState):
-        if not 0 <= state["state"]["pos"] <= 624:  # NumPy looks there unchecked
+def _rebuild(cls: Any, arguments: dict[str, Any], state: dict[str, Any]) -> Any:
+    """Construct an object and set its state; raise a ValueError if it cannot have this state."""
+    instance = cls(**arguments)
+    if isinstance(instance, np.random.RandomState):
+        if not 0 <= state["state"]["pos"] <= 624:  # NumPy uses the position unchecked
             raise ValueError(f"a RandomState has no position {state['state']['pos']}")
-        thing.set_state(state)
-    elif isinstance(thing, Network):
-        thing.set_weights(state)
+        instance.set_state(state)
+    elif isinstance(instance, Network):
+        instance.set_weights(state)
     else:
-        _, fresh = _take_apart(thing)
+        _, initial = _split_state(instance)
         for name, value in state.items():
-            # an estimator learns new attributes; whatever else there is has them from its start
-            known = name not in vars(thing) if isinstance(thing, FileMixin) else name in fresh
+            # fitting adds attributes to an estimator; all other objects have theirs from the start
+            known = name not in vars(instance) if isinstance(instance, FileMixin) else name in initial
             if not known or callable(getattr(cls, name, None)):
                 raise ValueError(f"a {cls.__name__} has no state {name!r}")
-            expected = fresh.get(name)
+            expected = initial.get(name)
             if isinstance(expected, np.ndarray) and (
                 value.shape != expected.shape or value.dtype != expected.dtype
             ):
@@ -258,8 +260,8 @@ def _put_together(cls: Any, arguments: dict[str, Any], state: dict[str, Any]) ->
                     f"{name} of a {cls.__name__} must be {expected.dtype} of shape {expected.shape}, got "
                     f"{value.dtype} of shape {value.shape}"
                 )
-        vars(thing).update(state)
-    return thing
+        vars(instance).update(state)
+    return instance
 
 
 class _Writer:
@@ -268,10 +270,10 @@ class _Writer:
     def __init__(self) -> None:
         self.tensors = {}
         self._names = {cls: name for name, cls in _list_classes().items()}
-        self._paths = {}  # id of what was described: where
+        self._paths = {}  # id of an object that was described: its path
 
     def describe(self, value: Any, path: str) -> Any:
-        """Give the JSON of a value, or raise a TypeError that names its path."""
+        """Return the JSON of a value, or raise a TypeError that names its path."""
         if value is None or type(value) in (bool, int, float, str):
             return value
         if type(value) is list:
@@ -289,7 +291,7 @@ class _Writer:
             return {"same": self._paths[id(value)]}
         if type(value) in self._names:
             self._paths[id(value)] = path
-            arguments, state = _take_apart(value)
+            arguments, state = _split_state(value)
             if state.get("bit_generator", "MT19937") != "MT19937":
                 self._refuse(value, path)
             public = sorted(state, key=lambda name: name.startswith("_"))
@@ -301,7 +303,7 @@ class _Writer:
         return self._refuse(value, path)
 
     def _describe_array(self, array: Array, path: str) -> Any:
-        """Numbers become a tensor; text, objects and single numbers stay in the JSON."""
+        """Return the JSON of an array; numbers become a tensor, other types and scalars stay in the JSON."""
         if array.dtype.kind not in "biufUO" or (array.dtype.itemsize > 8 and array.dtype.kind == "f"):
             self._refuse(array, path)
         if array.ndim and array.dtype.kind in "biuf":
@@ -313,20 +315,20 @@ class _Writer:
     def _refuse(self, value: Any, path: str) -> NoReturn:
         raise TypeError(
             f"save: {path} is {value!r} of {type(value)}, which a file without code cannot hold. Use "
-            f"numbers, text, arrays, and values of skconvnet, or pickle the estimator."
+            f"numbers, text, arrays and objects of skconvnet, or pickle the estimator."
         )
 
 
 class _Reader:
-    """Builds what a `_Writer` described; takes what it uses out of the tensors."""
+    """Builds what a `_Writer` described; removes the arrays that it uses from the tensors."""
 
     def __init__(self, tensors: dict[str, Array]) -> None:
         self.tensors = tensors
         self._classes = _list_classes()
-        self._built = {}  # where: what
+        self._built = {}  # path: the object that was built there
 
     def build(self, tree: Any, path: str) -> Any:
-        """Give the value that a JSON describes."""
+        """Return the value that a JSON tree describes."""
         if isinstance(tree, list):
             return [self.build(item, f"{path}[{k}]") for k, item in enumerate(tree)]
         if not isinstance(tree, dict):
@@ -337,26 +339,28 @@ class _Reader:
             pairs = [(self.build(key, path), item) for key, item in tree["dict"]]
             return {key: self.build(item, f"{path}[{key!r}]") for key, item in pairs}
         if "tensor" in tree:
-            return np.array(self.tensors.pop(tree["tensor"]))  # a copy that may be written to
+            return np.array(self.tensors.pop(tree["tensor"]))  # a copy, which is writable
         if "items" in tree:
             array = np.empty(len(tree["items"]), tree["dtype"])
             for k, item in enumerate(tree["items"]):
                 array[k] = self.build(item, path)
-            return array.reshape(tree["shape"])[()]  # NumPy's scalar if it has no dimension
+            return array.reshape(tree["shape"])[()]  # a NumPy scalar if there is no dimension
         if "dtype" in tree:
             return np.dtype(tree["dtype"])
         if "same" in tree:
             return self._built[tree["same"]]
         if tree["class"] not in self._classes:
-            raise ValueError(f"{tree['class']} is not known here; if it is yours, import its module first")
+            raise ValueError(
+                f"the class {tree['class']} is not known; if it is your own, import its module first"
+            )
         arguments, state = (
             {name: self.build(item, _join(path, name)) for name, item in tree[part].items()}
             for part in ("arguments", "state")
         )
-        self._built[path] = _put_together(self._classes[tree["class"]], arguments, state)
+        self._built[path] = _rebuild(self._classes[tree["class"]], arguments, state)
         return self._built[path]
 
 
 def _join(path: str, name: str) -> str:
-    """Where an attribute of what stands at a path is."""
+    """Return the path of an attribute of the object at a path."""
     return f"{path}.{name}" if path else name

@@ -1,4 +1,4 @@
-"""Estimators as ONNX models: every layer in ONNX's operators, and what an estimator makes of the outputs."""
+"""Export of estimators to ONNX: every layer as ONNX operators, then labels and probabilities or values."""
 
 import copy
 import math
@@ -20,29 +20,29 @@ from skconvnet.layers import Layer
 from skconvnet.layers.activation import resolve_activation
 from skconvnet.layers.window import pad_image
 
-# LayerNormalization came with opset 17, which ONNX Runtime reads since 1.12, of 2022.
+# LayerNormalization needs opset 17, which ONNX Runtime supports since version 1.12 of 2022.
 OPSET, IR_VERSION = 17, 8
 
 
 def to_onnx(estimator: BaseConvNet, path: Path) -> Any:
-    """Write a fitted estimator as an ONNX model, for runtimes that know nothing of this package.
+    """Write a fitted estimator as an ONNX model, for runtimes that do not have this package.
 
-    The model's input "X" is of shape (n, `*input_shape_`), with channels where the estimator has them, for
-    any n, and of the network's dtype: convert other types, bytes too, and reshape images without a
-    channel or rows of pixels first. It computes in float32, also for a network of float64, because
-    runtimes have no convolution of float64. Its outputs are called as skl2onnx calls them:
+    The model's input "X" has the shape (n, `*input_shape_`), for any n, with the channels where the estimator
+    has them, and the network's dtype. Convert other types, uint8 included, and reshape images without a
+    channel axis or rows of pixels first. The model computes in float32, also for a network of float64,
+    because runtimes have no convolution of float64. Its outputs have the names that skl2onnx uses:
 
-    - "label" of a classifier, of shape (n,), a string where labels are text, else int64; for several
-      labels a sample a matrix of 0 and 1, of shape (n, n_labels);
+    - "label" of a classifier, of shape (n,): strings if the labels are text, else int64. With several labels
+      per sample it is a matrix of 0 and 1, of shape (n, n_labels);
     - "probabilities" of a classifier that has `predict_proba`, of shape (n, n_classes) or (n, n_labels);
-    - "variable" of a regressor, of the shape that `predict` gives.
+    - "variable" of a regressor, of the shape that `predict` returns.
 
     Parameters
     ----------
     estimator : ConvNetClassifier or ConvNetRegressor
-        A fitted one, of layers of :mod:`skconvnet.layers`, and of layers that do nothing in prediction.
+        Fitted. Its layers must be those of :mod:`skconvnet.layers`, or do nothing in prediction.
     path : str or path-like
-        The file; it is replaced if it exists. It appears whole or not at all.
+        The file; it is replaced if it exists. It is written completely or not at all.
 
     Returns
     -------
@@ -54,12 +54,12 @@ def to_onnx(estimator: BaseConvNet, path: Path) -> Any:
     ImportError
         If onnx is not installed.
     TypeError
-        If estimator is none of skconvnet's, a layer is not of this package, or labels are neither integers
+        If estimator is not one of skconvnet, a layer is not of this package, or labels are neither integers
         nor text.
     NotFittedError
         If estimator is not fitted.
     ValueError
-        If a weight, or another number of a layer, is too large for float32.
+        If a weight, or another value of a layer, is too large for float32.
     OSError
         If the file cannot be written.
 
@@ -81,7 +81,7 @@ def to_onnx(estimator: BaseConvNet, path: Path) -> Any:
     if not isinstance(estimator, BaseConvNet):
         raise TypeError(
             f"to_onnx: estimator must be a fitted ConvNetClassifier or ConvNetRegressor, got {estimator!r}. "
-            f"Of a pipeline or a search, give the estimator within."
+            f"From a pipeline or a search, pass the estimator within."
         )
     check_is_fitted(estimator)
     network = estimator.network_
@@ -105,7 +105,7 @@ def to_onnx(estimator: BaseConvNet, path: Path) -> Any:
 
 
 def import_onnx() -> Any:
-    """Give the package onnx, or say how to get it."""
+    """Return the package onnx, or raise an ImportError that says how to install it."""
     try:
         import onnx
     except ImportError as error:
@@ -114,7 +114,7 @@ def import_onnx() -> Any:
 
 
 class _Graph:
-    """Collects the nodes, the arrays, and the inputs and outputs of a model."""
+    """Collects the nodes, arrays, inputs and outputs of a model."""
 
     def __init__(self, onnx: Any, weights: Mapping[str, Array]) -> None:
         self._onnx, self.weights, self.key = onnx, weights, "estimator"
@@ -122,7 +122,7 @@ class _Graph:
         self._values = {"inputs": [], "outputs": []}
 
     def at(self, key: str) -> Self:
-        """Give the same graph, which now finds and names what belongs to the layer of this key."""
+        """Return this graph, set to find the parameters and to name the nodes of the layer of a key."""
         graph = copy.copy(self)
         graph.key = key
         return graph
@@ -130,7 +130,7 @@ class _Graph:
     def add(
         self, operator: str, *inputs: ArrayLike | None, output: str | None = None, **attributes: Any
     ) -> str:
-        """Append a node, and give its output's name; an input is a name, an array, or None to leave out."""
+        """Append a node and return its output's name; inputs are names or arrays, or None to leave one out."""
         output = output or f"{self.key}.{operator}.{len(self._nodes)}"
         names = [
             value if isinstance(value, str) else self._store(f"{output}.{k}", value)
@@ -141,31 +141,33 @@ class _Graph:
         return output
 
     def find(self, name: str, default: ArrayLike | None = None) -> ArrayLike | None:
-        """Make a parameter of the layer part of the model, and give its name; default if there is none."""
+        """Add a parameter of the layer to the model and return its name; default if there is none."""
         name = f"{self.key}.{name}"
         return self._store(name, self.weights[name]) if name in self.weights else default
 
     def _store(self, name: str, value: ArrayLike) -> str:
-        """Make an array part of the model: of float32, int64 or text."""
+        """Add an array to the model, as float32, int64 or text, and return its name."""
         value = np.asarray(value)
         with np.errstate(over="ignore"):
             array = value.astype({"f": np.float32, "i": np.int64}.get(value.dtype.kind, object))
         if array.dtype == np.float32 and not np.isfinite(array).all():
-            raise ValueError(f"to_onnx: {name} has numbers beyond float32, which the model computes in.")
+            raise ValueError(
+                f"to_onnx: {name} has values beyond the range of float32, in which the model computes."
+            )
         self._arrays[name] = array
         return name
 
     def add_value(self, where: str, name: str, dtype: DTypeLike, shape: Shape) -> None:
-        """Declare one of the inputs or outputs, of n samples of a shape."""
+        """Declare an input or output of the model: n samples of a shape."""
         value = self._onnx.helper.make_tensor_value_info(name, self.get_type(dtype), ("n", *shape))
         self._values[where].append(value)
 
     def get_type(self, dtype: DTypeLike) -> Any:
-        """Give ONNX's number of a dtype; text is object."""
+        """Return ONNX's code of a dtype; that of object is text."""
         return self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
 
     def make_model(self, name: str) -> Any:
-        """Put the parts together."""
+        """Return the model made of all nodes, arrays, inputs and outputs."""
         helper, as_tensor = self._onnx.helper, self._onnx.numpy_helper.from_array
         arrays = [as_tensor(array, name) for name, array in self._arrays.items()]
         graph = helper.make_graph(self._nodes, name, **self._values, initializer=arrays)
@@ -178,28 +180,28 @@ class _Graph:
         )
 
 
-# (graph, layer, x, input shape) -> the name of the layer's output
+# (graph, layer, name of the input, shape of the input) -> name of the layer's output
 Writer: TypeAlias = Callable[[_Graph, Any, str, Shape], str]
 
 
 def _write_layer(graph: _Graph, layer: Layer, x: str, shape: Shape) -> str:
-    """Write the layer that graph is at, for an input of this name and shape, and give its output's name."""
+    """Write the layer that graph is at, for an input of this name and shape; return its output's name."""
     if type(layer) in WRITERS:
         return WRITERS[type(layer)](graph, layer, x, shape)
     if not layer.parameter_shapes(shape):
         plan = Plan(shape, input_gradient=False, training=False)
-        if layer.lower(plan, plan.input, {}) is plan.input:  # it acts in training alone
+        if layer.lower(plan, plan.input, {}) is plan.input:  # it acts only in training
             return x
     raise TypeError(
-        f"to_onnx: {type(layer).__name__} {graph.key!r} is no layer of skconvnet.layers, and how to write it "
-        f"with ONNX's operators is not known. Use layers of skconvnet.layers."
+        f"to_onnx: {type(layer).__name__} {graph.key!r} is no layer of skconvnet.layers, so its ONNX "
+        f"operators are not known. Use layers of skconvnet.layers."
     )
 
 
 def _write(
     operator: str, list_attributes: Callable[[Any, Shape], dict[str, Any]] = lambda layer, shape: {}
 ) -> Writer:
-    """Give what writes a layer as one node, with the attributes that follow from the layer and its input."""
+    """Return a writer of layers as one node, whose attributes follow from the layer and its input's shape."""
 
     def write(graph: _Graph, layer: Layer, x: str, shape: Shape) -> str:
         return graph.add(operator, x, **list_attributes(layer, shape))
@@ -208,13 +210,13 @@ def _write(
 
 
 def _list_sides(padding: Sides) -> tuple[int, int, int, int]:
-    """Give ((top, bottom), (left, right)) in ONNX's order: top, left, bottom, right."""
+    """Return ((top, bottom), (left, right)) in ONNX's order: top, left, bottom, right."""
     (top, bottom), (left, right) = padding
     return top, left, bottom, right
 
 
 def _pad(graph: _Graph, x: str, padding: Sides) -> str:
-    """Put zeros around an image, if there are any to put."""
+    """Pad an image with zeros, unless the padding is 0 on all sides."""
     top, left, bottom, right = _list_sides(padding)
     if not (top or left or bottom or right):
         return x
@@ -222,7 +224,7 @@ def _pad(graph: _Graph, x: str, padding: Sides) -> str:
 
 
 def _activate(graph: _Graph, layer: Any, x: str, shape: Shape) -> str:
-    """Write the activation that is part of a layer."""
+    """Write the activation of a layer that includes one."""
     return _write_layer(graph, resolve_activation(graph.key, layer.activation), x, layer.output_shape(shape))
 
 
@@ -248,8 +250,8 @@ def _write_local_convolution(graph: _Graph, layer: layers.LocallyConnected2D, x:
     x = _pad(graph, x, padding)
     filters, rows, columns = layer.output_shape(shape)
     padded = (shape[0], *(n + sum(sides) for n, sides in zip(shape[1:], padding)))
-    places = np.arange(math.prod(padded)).reshape(padded)
-    windows = np.lib.stride_tricks.sliding_window_view(places, (kh, kw), (1, 2))[:, ::down, ::right]
+    indices = np.arange(math.prod(padded)).reshape(padded)
+    windows = np.lib.stride_tricks.sliding_window_view(indices, (kh, kw), (1, 2))[:, ::down, ::right]
     windows = windows.transpose(1, 2, 0, 3, 4).reshape(rows * columns, -1)  # [position][c, kh, kw]
     weight = graph.weights[f"{graph.key}.weight"].reshape(filters, rows * columns, -1)
     patches = graph.add("Gather", graph.add("Flatten", x), windows, axis=1)
@@ -273,14 +275,14 @@ def _write_flatten(graph: _Graph, layer: Layer, x: str, shape: Shape) -> str:
 
 
 def _list_window(layer: Any, shape: Shape) -> dict[str, Any]:
-    """Give the attributes of a pooling; ONNX's average, too, is that of the pixels that are there."""
+    """Return the attributes of a pooling; an average in ONNX leaves out the padding too, by default."""
     window, stride = layer._pairs()
     sides = _list_sides(pad_image(shape, window, stride, layer.padding))
     return {"kernel_shape": window, "strides": stride, "pads": sides}
 
 
 def _write_global_pool(operator: str) -> Writer:
-    """Give what writes a pooling over whole images, which ONNX leaves in one pixel."""
+    """Return a writer of global poolings, whose output is one pixel in ONNX and is flattened here."""
 
     def write(graph: _Graph, layer: Layer, x: str, shape: Shape) -> str:
         return graph.add("Flatten", graph.add(operator, x))
@@ -301,7 +303,7 @@ def _write_batch_norm(graph: _Graph, layer: layers.BatchNorm, x: str, shape: Sha
 
 
 def _write_standardization(graph: _Graph, layer: layers.Standardize, x: str, shape: Shape) -> str:
-    # BatchNormalization may compute x / std - mean / std, which cancels where mean is large
+    # BatchNormalization may compute x / std - mean / std, which suffers cancellation if mean is large
     mean, variance = (
         graph.weights[f"{graph.key}.running_{name}"].reshape(-1, *(1 for _ in shape[1:]))
         for name in ("mean", "var")
@@ -324,7 +326,7 @@ def _write_zero_padding(graph: _Graph, layer: layers.ZeroPad2D, x: str, shape: S
 
 
 def _write_crop(graph: _Graph, layer: layers.RandomCrop, x: str, shape: Shape) -> str:
-    # beyond the image, the pixels at its border are repeated
+    # outside the image, the pixels at its border are repeated
     sizes = zip(layer._list_middle(shape), layer.output_shape(shape)[1:], shape[1:])
     for axis, ((start,), n_out, n_in) in enumerate(sizes, 2):
         x = graph.add("Gather", x, np.clip(start + np.arange(n_out), 0, n_in - 1), axis=axis)
@@ -347,7 +349,7 @@ def _write_residual(graph: _Graph, layer: layers.Residual, x: str, shape: Shape)
     return graph.add("Add", *ends)
 
 
-# What writes a layer, as `_write_layer` does.
+# The writer of each class of layers.
 WRITERS: dict[type[Layer], Writer] = {
     layers.Conv2D: _write_convolution,
     layers.LocallyConnected2D: _write_local_convolution,
@@ -378,7 +380,7 @@ WRITERS: dict[type[Layer], Writer] = {
 
 
 def _write_classes(graph: _Graph, estimator: Any, z: str) -> None:
-    """Write what a classifier makes of a network's outputs."""
+    """Write a classifier's labels, and its probabilities if it has any, from the network's outputs z."""
     loss, several = estimator._trainer.loss.name, bool(estimator._y_shape)
     if several:
         label = graph.add("Greater", z, 0.0)
@@ -395,7 +397,7 @@ def _write_classes(graph: _Graph, estimator: Any, z: str) -> None:
         graph.add("Softmax", z, output="probabilities", axis=1)
     elif loss == "binary_cross_entropy" and several:
         graph.add("Sigmoid", z, output="probabilities")
-    elif loss == "binary_cross_entropy":  # sigmoids over their sum: softmax of log sigmoid(z) = -softplus(-z)
+    elif loss == "binary_cross_entropy":  # normalised sigmoids: softmax of log sigmoid(z) = -softplus(-z)
         z = graph.add("Neg", graph.add("Softplus", graph.add("Neg", z)))
         graph.add("Softmax", z, output="probabilities", axis=1)
     else:
@@ -404,15 +406,15 @@ def _write_classes(graph: _Graph, estimator: Any, z: str) -> None:
 
 
 def _convert_labels(classes: Array) -> Array:
-    """Give labels as int64 or as text, or raise a TypeError if they are neither."""
+    """Return labels as int64 or as text, or raise a TypeError if they are neither."""
     labels = np.array(classes.tolist()) if classes.dtype == object else classes
     if labels.dtype.kind == "U":
         return labels.astype(object)
     if labels.dtype.kind in "biuf":
-        numbers = labels.astype(np.int64)
-        if (numbers == labels).all():
-            return numbers
+        integers = labels.astype(np.int64)
+        if (integers == labels).all():
+            return integers
     raise TypeError(
-        f"to_onnx: labels must be integers of 64 bits or text, got {classes.tolist()}. Fit the "
+        f"to_onnx: labels must be 64-bit integers or text, got {classes.tolist()}. Fit the "
         f"estimator with such labels, for example those of sklearn.preprocessing.LabelEncoder."
     )

@@ -1,7 +1,7 @@
-"""Reads and writes nested parameters: ``layers__stem__filters``, ``optimizer__momentum``.
+"""Nested parameters: ``layers__stem__filters``, ``optimizer__momentum``.
 
-Values are immutable, so writing a field puts a changed copy in the place of the value; lists of
-layers that a user passed in are never changed.
+Layers, optimizers and schedules are immutable, so setting a field replaces the object by a changed copy.
+Lists of layers that a user passed in are never changed.
 """
 
 from dataclasses import fields, replace
@@ -14,7 +14,7 @@ from skconvnet.optimizers import OPTIMIZERS, Optimizer, resolve_optimizer
 
 
 class NestedParamsMixin:
-    """Makes the fields of an estimator's layers, optimizer and schedule parameters of the estimator."""
+    """Makes the fields of an estimator's layers, optimizer and schedule accessible as its parameters."""
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Get the parameters of this estimator.
@@ -51,7 +51,7 @@ class NestedParamsMixin:
         Raises
         ------
         ValueError
-            If there is no such parameter, layer or field, or the value does not suit it.
+            If there is no such parameter, layer or field, or its value is not valid.
         """
         own = super().get_params(deep=False)  # type: ignore[misc]
         whole, nested = {}, {}
@@ -76,7 +76,7 @@ class NestedParamsMixin:
 
 
 def _list_fields(name: str, value: Any) -> dict[str, Any]:
-    """List everything below a parameter by its full name; nothing below what is not ours."""
+    """Return all layers and fields below a parameter by their full names; none for objects not of skconvnet."""
     found = {}
     if isinstance(value, Value):
         for f in fields(value):
@@ -86,7 +86,7 @@ def _list_fields(name: str, value: Any) -> dict[str, Any]:
         try:
             named = name_layers(value)
         except (TypeError, ValueError):
-            return {}  # fit will say what is wrong with it
+            return {}  # fit reports what is wrong with it
         for key, layer in named:
             found[f"{name}__{key}"] = layer
             found.update(_list_fields(f"{name}__{key}", layer))
@@ -94,7 +94,7 @@ def _list_fields(name: str, value: Any) -> dict[str, Any]:
 
 
 def _change(name: str, value: Any, changes: dict[str, Any]) -> Any:
-    """Give a copy of a value or of a list of layers with what the paths name changed."""
+    """Return a copy of a value or of a list of layers, with the changes {path: value} made."""
     if isinstance(value, str) and value in OPTIMIZERS:
         value = resolve_optimizer(value)
     if isinstance(value, Value):
@@ -112,24 +112,24 @@ def _change(name: str, value: Any, changes: dict[str, Any]) -> Any:
         for key in (path.partition("__")[0] for path in changes):
             if key not in named and key.isdecimal() and int(key) < len(value):
                 raise ValueError(
-                    f"Cannot set {name}__{key}: the layer at position {key} goes by its name, "
+                    f"Cannot set {name}__{key}: the layer at position {key} has a name. Use "
                     f"{name}__{value[int(key)].name}."
                 )
         changed = _regroup(name, named, changes)
         return [changed.get(key, layer) for key, layer in named.items()]
     first = next(iter(changes))
     if value is None:
-        raise ValueError(f"Cannot set {name}__{first}: {name} is None; give it a value with fields first.")
+        raise ValueError(f"Cannot set {name}__{first}: {name} is None. Set it to a value with fields first.")
     raise ValueError(f"Cannot set {name}__{first}: {name} is {short_repr(value)}, which has no such fields.")
 
 
 def _regroup(name: str, known: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Give the changed members of {key: member}: whole members first, then what lies below them."""
+    """Return the changed members of {key: member}: whole members first, then the fields below them."""
     changed, below = {}, {}
     for path, value in changes.items():
         key, _, rest = path.partition("__")
         if key not in known:
-            raise ValueError(f"Cannot set {name}__{path}: no {key!r} there. {suggest(key, known)}")
+            raise ValueError(f"Cannot set {name}__{path}: {name} has no {key!r}. {suggest(key, known)}")
         if rest:
             below.setdefault(key, {})[rest] = value
         else:
@@ -140,7 +140,7 @@ def _regroup(name: str, known: dict[str, Any], changes: dict[str, Any]) -> dict[
 
 
 def _keep_name(key: str, old: Any, new: Any) -> Any:
-    """Give an unnamed layer that replaces a named one its name, so that searches still find it."""
+    """Return the new layer, with the old one's name if it has none, so that searches still find it."""
     if getattr(old, "name", None) == key and getattr(new, "name", key) is None:
         return replace(new, name=key)
     return new

@@ -1,4 +1,4 @@
-"""What a terminal shows of training: a line an epoch, and a bar while it runs."""
+"""Progress of training in a terminal: a line per epoch, and a bar during the epoch."""
 
 import sys
 import time
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from skconvnet._types import ProgressCallback, Record
 
-# What a record may have, in this order, and how the table shows it: width, format.
+# The values that a record may have, in this order, and the width and format of their columns in the table.
 COLUMNS = {
     "epoch": (5, "d"),
     "train_loss": (10, ".4f"),
@@ -20,7 +20,7 @@ COLUMNS = {
 
 
 def print_record(record: Record, first: bool) -> None:
-    """Print a line of the epoch table, under its head if it is the first of its columns."""
+    """Print a line of the epoch table; print the header before the first line with these columns."""
     columns = {name: column for name, column in COLUMNS.items() if name in record}
     if first:
         print("  ".join(f"{name:>{width}}" for name, (width, _) in columns.items()))
@@ -28,17 +28,18 @@ def print_record(record: Record, first: bool) -> None:
 
 
 def _format(value: float, width: int, form: str) -> str:
-    """Give a number in a column's width, with an exponent if it is too large for the column's format."""
+    """Format a value for a column, with an exponent if it is too wide for the column's format."""
     text = f"{value:>{width}{form}}"
     return text if len(text) <= width else f"{value:>{width}.{width - 7}e}"
 
 
 @contextmanager
 def draw_bar(epoch: int, verbose: int) -> Iterator[ProgressCallback]:
-    """Yield a function that draws the fraction of an epoch that is done; its line is erased at the end.
+    """Yield a function that draws the fraction of an epoch that is done; the line is erased at the end.
 
-    It draws nothing unless verbose is above 1 and the output is a terminal, in whose files and notebooks
-    a line that is written over would stay. It draws ten times a second, so that quick epochs do not flicker.
+    The function draws only if verbose is above 1 and the output is a terminal, because files and notebooks
+    would keep every line that is overwritten. It draws at most ten times a second, so that short epochs do
+    not flicker.
     """
     drawn, last = 0, time.perf_counter()
 
@@ -50,7 +51,7 @@ def draw_bar(epoch: int, verbose: int) -> Iterator[ProgressCallback]:
             print(f"\r{line}", end="", flush=True)
             drawn, last = len(line), now
 
-    # without a console, as under pythonw, there is no output at all
+    # without a console, for example under pythonw, there is no output at all
     terminal = verbose > 1 and sys.stdout is not None and sys.stdout.isatty()
     try:
         yield draw if terminal else lambda fraction: None

@@ -1,4 +1,4 @@
-"""Every import of a private scikit-learn name, in one place."""
+"""All imports of private scikit-learn names, in one module."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +22,7 @@ except ImportError:  # before scikit-learn 1.9
     from contextlib import nullcontext as manage_callbacks
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Stands in where scikit-learn has no callbacks, so that none can be set."""
+        """Replacement for a scikit-learn without callbacks; none can be set."""
 
 
 __all__ = [
@@ -40,7 +40,7 @@ __all__ = [
     "validate_params",
 ]
 
-# What callbacks and `set_fit_request` attach to an estimator: neither parameters nor learnt.
+# Attributes that callbacks and `set_fit_request` attach to an estimator: neither parameters nor fitted ones.
 ATTACHED = (
     "_skl_callbacks",
     "_skl_callbacks_to_teardown",
@@ -51,19 +51,19 @@ ATTACHED = (
 
 
 class StrOptions(UnsortedStrOptions):
-    """Words that a parameter may be, which an error lists in their order."""
+    """The strings that a parameter may be; an error lists them in alphabetical order."""
 
     def __str__(self) -> str:
         return f"a str among {{{', '.join(map(repr, sorted(self.options)))}}}"
 
 
 def has_callbacks(estimator: Any) -> bool:
-    """Whether callbacks are set, by `set_callbacks` or by what the estimator is fitted in."""
+    """Whether callbacks are set, by `set_callbacks` or by a meta-estimator that fits this one."""
     return bool(getattr(estimator, "_skl_callbacks", ()))
 
 
 def validate_params(estimator: Any, advise: Callable[[str, Any], str] = lambda name, value: "") -> None:
-    """Hold an estimator's parameters against its `_parameter_constraints`, and advise on a wrong one."""
+    """Check an estimator's parameters against its `_parameter_constraints`; add advice to the error."""
     owner, constraints = type(estimator).__name__, estimator._parameter_constraints
     for name, value in estimator.get_params(deep=False).items():
         if name in constraints:
@@ -79,11 +79,11 @@ def check_first_call(estimator: Any, classes: Any) -> bool:
 
 
 def check_sample_weight(sample_weight: Any, X: Any) -> NDArray[np.float64]:
-    """Give float64 weights, finite and not negative, one for each sample, not all zero."""
+    """Return the weights as float64: one per sample, finite, not negative, and not all zero."""
     if isinstance(sample_weight, str):
         raise ValueError(
-            f"sample_weight must be numbers, one for each sample, got {sample_weight!r}. To weigh classes, "
-            f'set class_weight="balanced" of the classifier.'
+            f"sample_weight must be numbers, one for each sample, got {sample_weight!r}. To weight classes, "
+            f'set class_weight="balanced" in the classifier.'
         )
     weight = _check_sample_weight(sample_weight, X, dtype="float64", ensure_non_negative=True)
     if not weight.any():
@@ -92,31 +92,31 @@ def check_sample_weight(sample_weight: Any, X: Any) -> NDArray[np.float64]:
 
 
 class TooltipMixin:
-    """Gives an estimator's parameters and fitted attributes tooltips in notebooks, from its docstring.
+    """Adds tooltips from the docstring to an estimator's parameters and fitted attributes in notebooks.
 
-    scikit-learn has tables of parameters from 1.7, where what they are shown by is private; before, nothing
-    calls the methods below and notebooks show the repr.
+    scikit-learn shows tables of parameters from version 1.7, by private methods. Earlier versions do not call
+    the methods below, and notebooks show the repr.
     """
 
     def _get_params_html(self, deep: bool = True, *args: Any, **kwargs: Any) -> Any:
-        """The parameters."""
+        """Return the table of parameters."""
         return link(super()._get_params_html(deep))  # type: ignore[misc]
 
     def _get_fitted_attr_html(self, *args: Any, **kwargs: Any) -> Any:
-        """The fitted attributes."""
+        """Return the table of fitted attributes."""
         return link(super()._get_fitted_attr_html())  # type: ignore[misc]
 
 
 class NotebookMixin(TooltipMixin):
-    """Puts a table of an estimator's layers behind its parameters in notebooks.
+    """Shows a table of an estimator's layers after its parameters in notebooks.
 
-    An estimator gives the table by `_write_layers`.
+    An estimator returns the table from `_write_layers`.
     """
 
     _write_layers: Callable[[], str]
 
     def _get_params_html(self, deep: bool = True, *args: Any, **kwargs: Any) -> Any:
-        """The estimator's own parameters; their layers' fields are in the table of layers."""
+        """Return the table of the estimator's own parameters; the table of layers has the layers' fields."""
         table = super()._get_params_html(False)
         before = table._html_repr
         table._html_repr = lambda: before() + self._write_layers()
@@ -124,6 +124,6 @@ class NotebookMixin(TooltipMixin):
 
 
 def link(table: Any) -> Any:
-    """Give a table a link, without which it has no tooltips; this one stays on the page."""
+    """Return a table with a link, without which it has no tooltips; this link stays on the page."""
     table.doc_link = "#"
     return table

@@ -1,4 +1,4 @@
-"""The transformer: what an inner layer makes of images, as features for other models."""
+"""The transformer: the activations of a hidden layer as features for other models."""
 
 from numbers import Integral
 from typing import Any, Self
@@ -23,9 +23,9 @@ from skconvnet._types import Array
 from skconvnet._warnings import warn
 from skconvnet.layers.sequence import find_layers, name_layers
 
-# The way out for whoever expects a fitted estimator to be taken as it is.
+# Advice to a user who expects that a fitted estimator is used without training.
 PREFIT = (
-    "To take an estimator that is fitted already as it is, wrap it in sklearn.frozen.FrozenEstimator: "
+    "To use a fitted estimator without training it again, wrap it in sklearn.frozen.FrozenEstimator: "
     "ConvNetTransformer(FrozenEstimator(estimator)).fit(X)."
 )
 
@@ -33,19 +33,19 @@ PREFIT = (
 class ConvNetTransformer(
     TooltipMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, MetaEstimatorMixin, BaseEstimator
 ):
-    """Features from an inner layer of a convolutional network.
+    """Features from a hidden layer of a convolutional network.
 
-    `fit` trains a network, and `transform` gives what one of its layers makes of images, a row of
-    numbers a sample, for any model of scikit-learn.
+    `fit` trains a network. `transform` returns the output of one of its layers, one row per sample, as
+    features for any model of scikit-learn.
 
     Parameters
     ----------
     estimator : ConvNetClassifier or ConvNetRegressor
-        What has the network. `fit` trains a clone of it, unless it is fitted already and wrapped in
-        :class:`sklearn.frozen.FrozenEstimator`: that is taken as it is, and y is not needed.
+        The estimator that has the network. `fit` trains a clone of it. An estimator that is fitted already
+        and wrapped in :class:`sklearn.frozen.FrozenEstimator` is used as it is, and y is not needed.
     layer : int or str, default=-1
         The layer: its name, its position in the estimator's `layers`, negative from the end, or
-        "output". The default is the last one before the output layer.
+        "output". The default is the last layer before the output layer.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class ConvNetTransformer(
     layer_ : str
         The layer's key, as in ``estimator_.network_.weights``.
     n_features_in_ : int
-        Numbers in one sample.
+        Number of values in one sample.
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of X's columns, if X was a data frame.
 
@@ -64,9 +64,9 @@ class ConvNetTransformer(
 
     Notes
     -----
-    A layer's activation is part of it: ``Conv2D(8, activation="relu")`` gives what is behind its ReLU.
-    An image of shape (channels, height, width) becomes a row channel by channel, each row after row.
-    Layers within `Residual` have no place of their own. With "output", there is no softmax.
+    A layer includes its activation: the features of ``Conv2D(8, activation="relu")`` are the values after
+    its ReLU. An output of shape (channels, height, width) is flattened in this order of axes. A layer within
+    `Residual` cannot be selected. The output layer yields its values before softmax or sigmoid.
 
     References
     ----------
@@ -91,7 +91,7 @@ class ConvNetTransformer(
     n_features_in_: int
 
     _parameter_constraints = {
-        "estimator": "no_validation",  # fit says what is wrong with it
+        "estimator": "no_validation",  # fit reports what is wrong with it
         "layer": [Integral, str],
     }
 
@@ -118,7 +118,7 @@ class ConvNetTransformer(
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
     ) -> Self:
-        """Train a clone of the estimator, or take the frozen one.
+        """Train a clone of the estimator, or use the frozen one as it is.
 
         Parameters
         ----------
@@ -142,15 +142,15 @@ class ConvNetTransformer(
         TypeError
             As the estimator's `fit` does.
         ValueError
-            If there is no such layer, if estimator is none of skconvnet's, if it is not frozen and y is None,
-            or as its `fit` does.
+            If there is no such layer, if estimator is not one of skconvnet, if it is not frozen and y is
+            None, or as its `fit` does.
         NotFittedError
             If a frozen estimator is not fitted.
 
         Warns
         -----
         UserWarning
-            If estimator is fitted, which its clone is not, and not frozen.
+            If estimator is fitted but not frozen, because its clone is trained from the start.
         """
         validate_params(self)
         inner = unwrap_frozen(self.estimator)
@@ -162,9 +162,9 @@ class ConvNetTransformer(
         if y is None and inner is self.estimator:
             raise ValueError(
                 f"ConvNetTransformer requires y to be passed, but the target y is None: fit trains a clone "
-                f"of estimator. {PREFIT}"
+                f"of the estimator. {PREFIT}"
             )
-        if inner.layers is not None:  # before any work is lost
+        if inner.layers is not None:  # check layer before the training
             find_layers(resolve_output(name_layers(inner.layers), 1), [self.layer], "layer")
         if inner is self.estimator and hasattr(inner, "network_"):
             warn(f"ConvNetTransformer trains a clone of the fitted estimator from the start. {PREFIT}")
@@ -184,7 +184,7 @@ class ConvNetTransformer(
         return self
 
     def transform(self, X: ArrayLike) -> Array:
-        """Give what the layer makes of each sample.
+        """Return the layer's output for each sample.
 
         Parameters
         ----------
@@ -194,7 +194,7 @@ class ConvNetTransformer(
         Returns
         -------
         features : ndarray of shape (n, n_features_out)
-            A sample's are the same bits in whatever batch it comes.
+            The features of a sample are bitwise identical in any batch.
 
         Raises
         ------
@@ -211,5 +211,5 @@ class ConvNetTransformer(
 
     @property
     def _n_features_out(self) -> int:
-        """How many numbers the layer makes of a sample."""
+        """Number of values in the layer's output for one sample."""
         return self.estimator_.network_.count_outputs(self.layer_)

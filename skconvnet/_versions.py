@@ -1,4 +1,4 @@
-"""What runs here, for reports of problems."""
+"""Versions and settings, for reports of problems."""
 
 from importlib.metadata import PackageNotFoundError, version
 
@@ -9,15 +9,16 @@ from skconvnet.kernels import cpu
 
 __version__ = version("skconvnet")
 
-# What some features need and others do without.
+# Packages that only some features need.
 OPTIONAL = ("dask", "distributed", "matplotlib", "onnx", "safetensors")
 
 
 def show_versions() -> None:
-    """Print the versions of skconvnet and what it stands on, and what its kernels run with.
+    """Print the versions of skconvnet and its dependencies, and the settings of its kernels.
 
-    That is Python, NumPy, SciPy and scikit-learn, as :func:`sklearn.show_versions` prints them; packages that
-    some features need; the instruction set, of those that could run here; threads and OpenMP.
+    It prints Python, NumPy, SciPy and scikit-learn as :func:`sklearn.show_versions` does, the packages that
+    only some features need, the chosen instruction set and those that can run on this processor, the number
+    of threads, and whether there is OpenMP.
 
     Examples
     --------
@@ -34,7 +35,7 @@ def show_versions() -> None:
 
 
 def _find_version(package: str) -> str | None:
-    """Give the version of a package, None if it is not installed, without importing it."""
+    """Return the version of a package without importing it; None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -5,7 +5,7 @@ import warnings
 
 
 def warn(message: str) -> None:
-    """Warn as of the line outside this package that led here, however deep in it the reason lies.
+    """Warn, and show the innermost line outside this package as the origin, at any depth of calls.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""Fitting on more than one machine: the workers of a Dask cluster give the gradients of their samples.
+"""Fitting on several computers: each worker of a Dask cluster computes the gradients of its own samples.
 
-An estimator's own `fit` reads a dask array into memory whole; `fit` of this module leaves it on the workers,
-and `partial_fit` over its `partitions` reads a chunk at a time.
+An estimator's own `fit` reads a whole dask array into memory. `fit` of this module leaves the array on the
+workers. `partial_fit` over the `partitions` of an array reads a chunk at a time.
 """
 
 import copy
@@ -25,7 +25,7 @@ __all__ = ["fit"]
 
 Model = TypeVar("Model", bound=BaseConvNet)
 
-PATIENCE = 5.0  # seconds until a worker that does not answer is looked for
+PATIENCE = 5.0  # seconds of waiting for a worker before checking whether it is lost
 
 
 def fit(
@@ -41,36 +41,36 @@ def fit(
 ) -> Model:
     """Fit one network on all workers of a Dask cluster.
 
-    Each worker holds a share of the samples, neighbours in X, which it gets once. Every mini-batch is the
-    one that `estimator.fit` would take in one process; each worker computes the gradient of the
-    samples it holds, this process adds the gradients up in the order of the workers and takes the optimizer's
-    step (synchronous data parallelism [1]_). So the model is that of `estimator.fit` but for rounding, whose
-    bits depend on the number of workers alone, with two exceptions:
+    Each worker holds a part of the samples, neighbours in X, which it receives once. Every mini-batch is the
+    one that `estimator.fit` would use in one process. Each worker computes the gradient of the samples that
+    it holds; this process adds up the gradients in the order of the workers and takes the optimizer's
+    step (synchronous data parallelism [1]_). The model is therefore that of `estimator.fit` except for
+    rounding errors, which depend only on the number of workers, with two exceptions:
 
-    - `BatchNorm` normalises with the moments of the samples that a worker has of a batch. Running moments are
-      averaged over workers, weighted by these samples, after every step.
-    - `Dropout`, and other layers that draw random numbers, draw others.
+    - `BatchNorm` normalises with the moments of those samples of a batch that the worker holds. After every
+      step, running moments are averaged over the workers, weighted by the number of these samples.
+    - `Dropout`, and other layers that draw random numbers, draw different ones.
 
-    With one worker the model is that of `estimator.fit` to the bit. A step costs a round trip of all
-    parameters, so that large batches and few parameters suit a cluster best.
+    With one worker the model is bitwise identical to that of `estimator.fit`. Every step transfers all
+    parameters to the workers and back, so large batches and few parameters suit a cluster best.
 
-    If a worker is lost, its samples go to those that are there then, the epoch starts again, and a
-    warning says so. Validation, early stopping and the schedule run in this process.
+    If a worker is lost, all samples are distributed over the workers that are present then, the epoch starts
+    again, and a warning says so. Validation, early stopping and the schedule run in this process.
 
     Parameters
     ----------
     estimator : ConvNetClassifier or ConvNetRegressor
-        It is fitted in place, with all of its parameters; with `warm_start` it goes on.
+        It is fitted in place, and all of its parameters apply; with `warm_start` it continues.
     X : array-like or dask array
-        As for `estimator.fit`. The chunks of a dask array may be any; workers compute those of their
-        samples and keep them. A memory-mapped array is read a share at a time.
+        As for `estimator.fit`. A dask array may have any chunks; each worker computes those of its samples
+        and keeps them. A memory-mapped array is read one worker's part at a time.
     y : array-like or dask array
         As for `estimator.fit`; this process holds it.
     sample_weight : array-like or dask array of shape (n,), default=None
         Weights in the loss; a weight of 0 leaves the sample out.
     client : distributed.Client, default=None
-        Of the cluster, a synchronous one; None means the current one. A worker uses the estimator's
-        `n_threads`, or else as many threads as it has.
+        A synchronous client of the cluster; None means the current client. A worker uses the estimator's
+        `n_threads`, or all of its own threads if that is None.
     X_val, y_val : array-like or dask array, default=None
         Samples to validate on after each epoch; this process holds them.
     sample_weight_val : array-like or dask array of shape (n_val,), default=None
@@ -86,11 +86,11 @@ def fit(
     ImportError
         If dask and distributed are not installed.
     ValueError
-        As `estimator.fit` does. If there is no client; or X is a dask array of unknown length, or one that
-        would have to be read here: with `early_stopping` and no `X_val`, for callbacks, or for the
+        As `estimator.fit` does. If there is no client. If X is a dask array of unknown length, or one that
+        this process would have to read: with `early_stopping` and no `X_val`, for callbacks, or for the
         `Standardize` of a new network. If there is an `Augment` or a `Mixup` layer that is not frozen.
     TypeError
-        If estimator is none of skconvnet's, client is no synchronous client, or X is a Dask collection other
+        If estimator is not one of skconvnet, client is no synchronous client, or X is a Dask collection other
         than an array.
     RuntimeError
         If no worker is left. An earlier model stays as it was, as it does with every error.
@@ -120,32 +120,32 @@ def fit(
     if not isinstance(estimator, BaseConvNet):
         raise TypeError(
             f"skconvnet.dask.fit: estimator must be a ConvNetClassifier or ConvNetRegressor, got "
-            f"{estimator!r}. Of a pipeline or a search, give the estimator within."
+            f"{estimator!r}. From a pipeline or a search, pass the estimator within."
         )
     client = _find_client(distributed) if client is None else client
     if not isinstance(client, distributed.Client) or client.asynchronous:
         raise TypeError(
-            f"skconvnet.dask.fit: client must be a synchronous distributed.Client, got {client!r}; give "
+            f"skconvnet.dask.fit: client must be a synchronous distributed.Client, got {client!r}. Pass "
             f"distributed.Client(cluster or address)."
         )
     y, *others = dask.compute(y, sample_weight, X_val, y_val, sample_weight_val, traverse=False)
     local = X
     if isinstance(X, dask.array.Array):
         _check_dask_array(estimator, X, X_val)
-        # has X's shape, and a type that asks for the same precision, and takes no memory
+        # stands for X in the checks: X's shape, a dtype that leads to the same precision, and no memory
         double = X.dtype.kind == "f" and X.dtype.itemsize >= 8
         local = np.broadcast_to(np.zeros((), np.float64 if double else np.float32), X.shape)
     elif dask.is_dask_collection(X):
         raise TypeError(
-            f"skconvnet.dask.fit: X must be an array-like or a dask array, got {type(X)}; of a data frame, "
-            f"give X.to_dask_array(lengths=True)."
+            f"skconvnet.dask.fit: X must be an array-like or a dask array, got {type(X)}. For a data frame, "
+            f"pass X.to_dask_array(lengths=True)."
         )
     prepare = functools.partial(prepare_on_cluster, client, estimator, X)
     return estimator._fit(prepare, local, y, *others)
 
 
 def import_dask() -> tuple[Any, Any]:
-    """Give the packages dask, with its arrays, and distributed, or say how to get them."""
+    """Return the packages dask, with its arrays, and distributed, or say how to install them."""
     try:
         import dask.array
         import distributed
@@ -157,53 +157,57 @@ def import_dask() -> tuple[Any, Any]:
 
 
 def _find_client(distributed: Any) -> Any:
-    """Give the current client, or say how to make one."""
+    """Return the current client, or raise a ValueError that says how to create one."""
     try:
         return distributed.get_client()
     except ValueError as error:
         raise ValueError(
-            "skconvnet.dask.fit: there is no client; give client=distributed.Client(...), or make one before."
+            "skconvnet.dask.fit: there is no client. Pass client=distributed.Client(...), or create one "
+            "before."
         ) from error
 
 
 def _check_dask_array(estimator: Any, X: Any, X_val: Any) -> None:
-    """Refuse a dask array whose numbers this process would have to know."""
+    """Refuse a dask array whose values this process would have to read."""
     if np.isnan(X.shape[0]):
         raise ValueError(
-            f"skconvnet.dask.fit: X must say how many samples it has, got shape {X.shape}; call "
+            f"skconvnet.dask.fit: X must have a known number of samples, got shape {X.shape}. Call "
             f"X.compute_chunk_sizes() first."
         )
     if estimator.early_stopping and X_val is None:
         raise ValueError(
-            "skconvnet.dask.fit: early_stopping cannot split validation samples off a dask array; give X_val "
+            "skconvnet.dask.fit: early_stopping cannot split validation samples off a dask array. Pass X_val "
             "and y_val."
         )
     if has_callbacks(estimator):
-        raise ValueError("skconvnet.dask.fit: callbacks would get X here; set none to fit on a dask array.")
+        raise ValueError(
+            "skconvnet.dask.fit: callbacks need the whole of X in this process. Set none to fit on a dask "
+            "array."
+        )
     learns = not estimator._resumes()
     if learns and any(isinstance(layer, Standardize) for layer in estimator.layers or ()):
         raise ValueError(
-            "skconvnet.dask.fit: Standardize would have to read the whole of a dask array here; scale X with "
-            "its own mean() and std(), or use Rescaling."
+            "skconvnet.dask.fit: Standardize would have to read the whole dask array in this process. Scale X "
+            "with its own mean() and std(), or use Rescaling."
         )
 
 
 def prepare_on_cluster(
     client: Any, estimator: Any, X: Any, trainer: Trainer, data: TrainingData, settings: StepSettings
 ) -> Callable[..., Record]:
-    """Prepare epochs in place of `Trainer.prepare`, with the samples of X on the workers.
+    """Prepare epochs as `Trainer.prepare` does, but with the samples of X on the workers.
 
     Returns
     -------
     run_epoch : callable (report=callable (float)) -> dict
-        Trains on all samples once, again if workers are lost, and returns a record of the history.
+        Trains on all samples once, starting again if workers are lost, and returns a record of the history.
     """
     network, batch_size, weight = trainer.network, settings.batch_size, data.weight
     for stage in network.stages:
         if isinstance(stage.layer, (Augment, Mixup)) and not stage.frozen:
             raise ValueError(
-                f"skconvnet.dask.fit: {stage.label} changes whole mini-batches, and a worker has only a part "
-                f"of each; leave it out."
+                f"skconvnet.dask.fit: {stage.label} changes whole mini-batches, but a worker has only a part "
+                f"of each. Leave the layer out."
             )
     take_step = trainer.prepare_steps(settings)
     team = _Team(client, estimator, X, data.target, weight, batch_size)
@@ -221,9 +225,8 @@ def prepare_on_cluster(
                 break
             take_step(np.ascontiguousarray(vectors[:, : network.n_params]), rate)
             statistics = network.params[network.n_params :]
-            statistics += fractions @ (
-                vectors[:, network.n_params :] - statistics
-            )  # equal ones stay identical
+            # a mean of the statistics, written so that equal ones stay bitwise identical
+            statistics += fractions @ (vectors[:, network.n_params :] - statistics)
             report((k + 1) / len(rates))
         return sums
 
@@ -233,30 +236,30 @@ def prepare_on_cluster(
         state = trainer.snapshot()
         while True:
             try:
-                team.gather()
+                team.distribute()
                 return run(report)
-            except _list_losses() as error:
+            except _list_loss_errors() as error:
                 lost = team.dismiss_lost()
                 if not lost:
                     raise
                 trainer.restore(state)
                 warn(
-                    f"skconvnet.dask.fit: lost the worker {', '.join(lost)} ({error}); the epoch starts "
-                    f"again, with all samples on the workers that are there now."
+                    f"skconvnet.dask.fit: lost the worker {', '.join(lost)} ({error}). The epoch starts "
+                    f"again, with all samples on the workers that are present now."
                 )
 
     return run_epoch
 
 
-def _list_losses() -> tuple[type[BaseException], ...]:
-    """The errors that the loss of a worker may lead to; a TimeoutError is an OSError."""
+def _list_loss_errors() -> tuple[type[BaseException], ...]:
+    """Return the errors that the loss of a worker may cause; a TimeoutError is an OSError."""
     from distributed import CancelledError, KilledWorker
 
     return OSError, RuntimeError, CancelledError, KilledWorker
 
 
 class _Team:
-    """The workers that hold the samples, each a run of neighbours."""
+    """The workers that hold the samples; each holds a contiguous range of them."""
 
     def __init__(
         self, client: Any, estimator: Any, X: Any, target: Array, weight: Array, batch_size: int
@@ -264,16 +267,17 @@ class _Team:
         self._client, self._estimator, self._X = client, estimator, X
         self._target, self._weight, self._batch_size = target, weight, batch_size
         self._loss = estimator._trainer.loss
-        self._precisions = None if target.ndim == 1 else measure_inverse_variances(target, weight)
+        self._inverse_variances = None if target.ndim == 1 else measure_inverse_variances(target, weight)
         self._addresses, self._bounds, self._futures, self._shards = [], [0], [], []
 
-    def gather(self) -> None:
-        """Share the samples out to all workers that are there, unless they are."""
+    def distribute(self) -> None:
+        """Distribute the samples over all workers that are present, unless that is done already."""
         if self._shards:
             return
         dask, _ = import_dask()
         client, n = self._client, len(self._target)
-        reader = copy.copy(self._estimator)  # without what no worker needs, or what may not be pickled
+        # the workers' estimator leaves out what they do not need and what may not be picklable
+        reader = copy.copy(self._estimator)
         vars(reader).update(scoring=None, init_from=None, history_=[], _trainer=None)
         for name in ATTACHED:
             vars(reader).pop(name, None)
@@ -281,14 +285,14 @@ class _Team:
             client.wait_for_workers(1, timeout=PATIENCE)
         except TimeoutError:
             raise RuntimeError(
-                "skconvnet.dask.fit: the cluster has no worker left; start some and fit again."
+                "skconvnet.dask.fit: the cluster has no worker left. Start workers and fit again."
             ) from None
         self._addresses = sorted(client.nthreads())[:n]
         self._bounds = [n * k // len(self._addresses) for k in range(len(self._addresses) + 1)]
         self._futures = []
         for address, start, end in zip(self._addresses, self._bounds, self._bounds[1:]):
             X, target, weight = (part[start:end] for part in (self._X, self._target, self._weight))
-            parts = [X, target, weight, self._precisions, self._loss, reader]
+            parts = [X, target, weight, self._inverse_variances, self._loss, reader]
             if dask.is_dask_collection(X):
                 parts[0] = client.compute(X, workers=[address])
                 parts[1:] = client.scatter(parts[1:], workers=[address], hash=False)
@@ -300,7 +304,7 @@ class _Team:
         self._shards = [self._fetch(future) for future in self._futures]
 
     def _fetch(self, future: Any) -> Any:
-        """Wait for what a worker gives, or raise a TimeoutError if a worker is lost."""
+        """Wait for a worker's result, or raise a TimeoutError if a worker is lost."""
         while True:
             try:
                 return future.result(timeout=PATIENCE)
@@ -309,15 +313,15 @@ class _Team:
                     raise
 
     def _list_lost(self) -> list[str]:
-        """Give the addresses of workers that are gone, or have forgotten their share."""
+        """Return the addresses of the workers that are gone or no longer hold their samples."""
         present = self._client.nthreads()
-        forgetful = {
+        failed = {
             address for address, future in zip(self._addresses, self._futures) if future.status == "error"
         }
-        return [a for a in self._addresses if a not in present or (self._shards and a in forgetful)]
+        return [a for a in self._addresses if a not in present or (self._shards and a in failed)]
 
     def dismiss_lost(self) -> list[str]:
-        """Give the addresses of lost workers, waiting a little for the news; take all shares back if any."""
+        """Return the addresses of lost workers, waiting up to PATIENCE for one; if any, drop all shards."""
         end = time.monotonic() + PATIENCE
         while not (lost := self._list_lost()) and time.monotonic() < end:
             time.sleep(0.05)
@@ -326,26 +330,26 @@ class _Team:
         return lost
 
     def differentiate(self, rows: Array, *batch: Any) -> tuple[float, float, Array, Array]:
-        """Give a batch's mean loss and weighted score, and what each worker with samples in it has to say.
+        """Return a batch's mean loss, its weighted score, and the gradients of the k workers with samples in it.
 
-        batch: what `_Shard.differentiate` takes.
+        batch: the further arguments of `_Shard.differentiate`.
 
-        Returns loss, score, vectors of shape (k, n_params + n_statistics), and each worker's share of
-        the samples, of shape (k,).
+        Returns loss, score, vectors of shape (k, n_params + n_statistics), and the fraction of the samples
+        that each worker holds, of shape (k,).
         """
-        waiting, sizes = [], []
+        pending, sizes = [], []
         holders = np.searchsorted(self._bounds, rows, side="right") - 1
         for k, shard in enumerate(self._shards):
             own = rows[holders == k] - self._bounds[k]
             if len(own):
-                waiting.append(shard.differentiate(own, k, *batch))
+                pending.append(shard.differentiate(own, k, *batch))
                 sizes.append(len(own))
-        losses, scores, vectors = zip(*(self._fetch(future) for future in waiting))
+        losses, scores, vectors = zip(*(self._fetch(future) for future in pending))
         return sum(losses), sum(scores), np.stack(vectors), np.array(sizes) / len(rows)
 
 
 class _Shard:
-    """A worker's samples, which a Dask actor holds; gives their gradients."""
+    """A worker's samples, held by a Dask actor that computes their gradients."""
 
     def __init__(
         self,
@@ -368,15 +372,15 @@ class _Shard:
         self._workspace = self._network.make_workspace(self._program, n_threads, min(batch_size, len(weight)))
 
     def differentiate(
-        self, rows: Array, number: int, total: float, key: int, step: int, params: Array
+        self, rows: Array, index: int, total: float, key: int, step: int, params: Array
     ) -> tuple[float, float, Array]:
-        """Give some samples' part in a batch.
+        """Return the contribution of some samples to a batch.
 
-        rows: which of the samples; number: which worker this is; total: the batch's weight; key: for
-        random numbers, an epoch's own; step: how many steps were taken before.
+        rows: indices of the samples; index: that of this worker; total: the batch's weight; key: the
+        epoch's key for random numbers; step: the number of steps taken before.
 
-        Returns what they add to the batch's mean loss and to its weighted score, and params with the
-        gradient in the place of the parameters, and with moved running moments.
+        Returns the contributions to the batch's mean loss and to its weighted score, and a copy of params
+        with the gradient instead of the parameters, and with updated running moments.
         """
         n_params, vector = self._network.n_params, np.array(params)
         loss, score = self._program.loss(
@@ -387,7 +391,7 @@ class _Shard:
             vector[:n_params],
             self._workspace,
             total=total,
-            key=key ^ number,  # no two workers draw the same masks
+            key=key ^ index,  # no two workers draw the same masks
             step=step,
         )
         self._program.update_running_stats(self._workspace, len(rows), vector)

@@ -1,6 +1,6 @@
-"""Where the time of a training step goes.
+"""Profile of a training step.
 
-``python -m skconvnet.profile lenet5`` prints the share of each kernel, forward and backward.
+``python -m skconvnet.profile lenet5`` prints each kernel's fraction of the time, forward and backward.
 """
 
 import argparse
@@ -38,12 +38,12 @@ def profile(
     batch_size : int, default=64
     dtype : {"float32", "float64"}, default="float32"
     repeats : int, default=50
-        Of which the fastest counts, part by part.
+        Number of runs; for each part, the fastest run counts.
 
     Returns
     -------
     parts : list of (str, float)
-        What ran, and its seconds for the whole batch: gathering the samples, every kernel forward,
+        Name of each part and its seconds for the whole batch: gathering the samples, every kernel forward,
         the loss, every kernel backward. The optimizer's step is not among them.
 
     Examples
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Parameters
     ----------
     arguments : list of str, default=None
-        Those of the command line.
+        Arguments of the command line; None takes them from `sys.argv`.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Pictures of fitted estimators, after scikit-learn's displays; they need matplotlib."""
+"""Plots of fitted estimators, in the style of scikit-learn's displays. They need matplotlib."""
 
 from skconvnet._advice import guide_imports
 from skconvnet.plotting.curves import LearningCurveDisplay

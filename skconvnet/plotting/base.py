@@ -1,4 +1,4 @@
-"""What the displays share: whose pictures they are, where they are drawn, how images are shown."""
+"""Base class of the displays: checks of the estimator, axes to draw in, and how images are shown."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-Panels: TypeAlias = "Axes | Sequence[Axes] | Array"  # one axes to be divided, or several
+Panels: TypeAlias = "Axes | Sequence[Axes] | Array"  # one axes, which is divided, or several
 
 
 class Display:
-    """Base class of the displays: from data to axes."""
+    """Base class of the displays: checks what they draw, and finds the axes to draw in."""
 
     ax_: "Axes"
     axes_: Array
@@ -37,8 +37,8 @@ class Display:
         if not isinstance(estimator, BaseConvNet):
             raise TypeError(
                 f"{owner} needs a ConvNetClassifier or ConvNetRegressor, got {type(estimator).__name__}. "
-                f"Give that step of a pipeline, or best_estimator_ of a search, and X as the steps before it "
-                f"make it."
+                f"From a pipeline, pass its last step, and X as transformed by the steps before; from a "
+                f"search, pass best_estimator_."
             )
         check_is_fitted(estimator)
         if classes and not is_classifier(estimator):
@@ -46,28 +46,29 @@ class Display:
 
     @classmethod
     def _choose(cls, estimator: BaseConvNet, layer: int | str | None, usable: Sequence[Stage]) -> Stage:
-        """Give the stage of a layer, which must be among the usable ones; None takes the first of them."""
+        """Return the stage of a layer, which must be a usable one; None selects the first usable stage."""
         network = estimator.network_
         stage = network.find(layer) if layer is not None else (*usable, network.stages[-1])[0]
         if stage not in usable:
             keys = [stage.key for stage in network.stages if stage in usable]
             raise ValueError(
-                f"{cls.__name__}.from_estimator: {stage.label} makes {describe_shape(stage.output_shape)}, "
-                f"no maps that can be shown; layers that make some: {', '.join(keys) or 'none'}."
+                f"{cls.__name__}.from_estimator: the output of {stage.label} is "
+                f"{describe_shape(stage.output_shape)}, which has no maps to show. Layers with maps: "
+                f"{', '.join(keys) or 'none'}."
             )
         return stage
 
     @classmethod
     def _check_image(cls, estimator: BaseConvNet, image: ArrayLike) -> Array:
-        """Give one sample as the network reads it, (1, channels, height, width)."""
+        """Return one sample as the network reads it: (1, channels, height, width)."""
         frame = image.to_frame().T if hasattr(image, "to_frame") else np.asarray(image)[None]
         try:
             images, _ = estimator._check_images(frame)
         except ValueError:
             if np.size(image) == np.shape(frame)[1] * np.prod(estimator.input_shape_):
                 raise ValueError(
-                    f"{cls.__name__}.from_estimator draws one image, as X[0]; got {np.shape(frame)[1]} of "
-                    f"them, an array of shape {np.shape(image)}."
+                    f"{cls.__name__}.from_estimator draws one image, such as X[0], but got "
+                    f"{np.shape(frame)[1]} images, an array of shape {np.shape(image)}."
                 ) from None
             raise
         cls._require_pixels(estimator)
@@ -75,18 +76,18 @@ class Display:
 
     @classmethod
     def _require_pixels(cls, estimator: BaseConvNet) -> None:
-        """Refuse an estimator of plain vectors."""
+        """Refuse an estimator that was fitted on plain vectors."""
         if len(estimator.input_shape_) == 1:
             raise ValueError(
                 f"{cls.__name__}.from_estimator needs an estimator of images, but this one was fitted on "
-                f"rows of {estimator.n_features_in_} numbers; give it input_shape=(height, width)."
+                f"rows of {estimator.n_features_in_} values. Fit it with input_shape=(height, width)."
             )
 
-    def _take_axes(self, ax: Any, places: Sequence[tuple[float, float]] = (), **layout: Any) -> Any:
-        """Give the caller's axes, or those of a new figure; sets `ax_` and `figure_`.
+    def _take_axes(self, ax: Any, extents: Sequence[tuple[float, float]] = (), **layout: Any) -> Any:
+        """Return the caller's axes, or those of a new figure, and set `ax_` and `figure_`.
 
-        With places, (left, width) for each panel, gives one axes for each: the caller's, if they are as many,
-        or panels in those places of the one; sets `axes_`, too.
+        With extents, which are the (left, width) of each panel, return one axes per panel and set `axes_`
+        too: the caller's axes if their number is that of the panels, or else insets of the single axes.
         """
         owner = f"{type(self).__name__}.plot"
         check_matplotlib_support(owner)
@@ -95,30 +96,31 @@ class Display:
         if ax is None:
             _, ax = plt.subplots(layout="constrained", **layout)
         axes = np.ravel(np.asarray(ax, dtype=object))
-        if len(axes) not in (1, len(places)):
-            wanted = f"1 axes or {len(places)}" if places else "1 axes"
-            raise ValueError(f"{owner}: ax must be {wanted}, got {len(axes)}.")
+        if len(axes) not in (1, len(extents)):
+            expected = f"1 axes or {len(extents)}" if extents else "1 axes"
+            raise ValueError(f"{owner}: ax must be {expected}, got {len(axes)}.")
         self.ax_, self.figure_ = axes[0], axes[0].figure
-        if not places:
+        if not extents:
             return self.ax_
         if len(axes) == 1:
             self.ax_.set_axis_off()
-            panels = [self.ax_.inset_axes((left, 0, width, 1)) for left, width in places]
+            panels = [self.ax_.inset_axes((left, 0, width, 1)) for left, width in extents]
             axes = np.array(panels, dtype=object)
         self.axes_ = axes
         return axes
 
 
 def show_image(ax: "Axes", image: Array, **options: Any) -> "AxesImage":
-    """Show an image without ticks, its numbers from the smallest to the largest.
+    """Show an image without ticks, scaled from its smallest to its largest value.
 
     Parameters
     ----------
     ax : matplotlib Axes
     image : ndarray of shape (channels, height, width)
-        Three channels are red, green and blue; one, or the mean of any other number, is grey.
+        Three channels are shown as red, green and blue; one channel, or the mean of any other number of
+        channels, is shown in grey.
     **options : dict
-        For `imshow`.
+        Passed to `imshow`.
 
     Returns
     -------
@@ -135,7 +137,7 @@ def show_image(ax: "Axes", image: Array, **options: Any) -> "AxesImage":
 
 
 def tile(images: Array, n_columns: int) -> tuple[Array, tuple[int, int]]:
-    """Lay images out in rows, with a gap between them.
+    """Arrange images in rows, with a gap between them.
 
     Parameters
     ----------
@@ -145,12 +147,12 @@ def tile(images: Array, n_columns: int) -> tuple[Array, tuple[int, int]]:
     Returns
     -------
     mosaic : ndarray of shape (rows, columns) or (rows, columns, colours)
-        NaN between images and where there is none.
+        NaN between the images and where the last row has no image.
     steps : (float, float)
-        From one image to the next, down and to the right.
+        Distance from one image to the next, down and to the right.
     """
     n, height, width, *colours = images.shape
-    # a gap of an eighth of an image, however few pixels that has
+    # the gap is an eighth of an image; images of fewer than 8 pixels are enlarged to have one
     zoom = -(-8 // min(height, width))
     images = images.repeat(zoom, axis=1).repeat(zoom, axis=2)
     gap = min(height, width) * zoom // 8
@@ -163,19 +165,19 @@ def tile(images: Array, n_columns: int) -> tuple[Array, tuple[int, int]]:
 
 
 def number_tiles(ax: "Axes", steps: tuple[float, float], n_rows: int, n_columns: int, first: int) -> None:
-    """Put a number at each row and column of a mosaic.
+    """Label the rows and columns of a mosaic with their indices.
 
     Parameters
     ----------
     ax : matplotlib Axes
     steps : (float, float)
-        From one image to the next, down and to the right.
+        Distance from one image to the next, down and to the right.
     n_rows, n_columns : int
     first : int
-        What the numbers of rows grow by: 1, or n_columns where images are numbered row by row.
+        Difference between the labels of two rows: 1, or n_columns if images are numbered row by row.
     """
     for axis, step, n, by in ((ax.yaxis, steps[0], n_rows, first), (ax.xaxis, steps[1], n_columns, 1)):
-        every = -(-n // 32)  # more would overlap
+        every = -(-n // 32)  # more labels would overlap
         shown = np.arange(0, n, every)
         sign = "+" if axis is ax.xaxis and first > 1 else ""
         axis.set_ticks(shown * step + (step - 1) / 2 - step / 18, [f"{sign}{k * by}" for k in shown])

@@ -12,15 +12,15 @@ from skconvnet.plotting.base import Display, Panels
 
 
 class LearningCurveDisplay(Display):
-    """Loss and score of each epoch, of training and validation, side by side.
+    """Loss and score of each epoch, in training and validation, side by side.
 
     Parameters
     ----------
     history : list of dict
-        An estimator's `history_`: one dict an epoch, with "epoch" and what there is to draw of "train_loss",
-        "train_score", "valid_loss" and "valid_score".
+        An estimator's `history_`: one dict per epoch, with "epoch" and any of "train_loss", "train_score",
+        "valid_loss" and "valid_score"; those that are present are drawn.
     best_iter : int, default=None
-        Epoch to mark, the one that the weights come from; None marks none.
+        Epoch to mark, the one that the weights come from; None for no mark.
     loss_name : str, default="loss"
         Label of the losses.
     score_name : str, default="score"
@@ -29,14 +29,15 @@ class LearningCurveDisplay(Display):
     Attributes
     ----------
     ax_ : Axes
-        The whole picture, or the first of two axes that were given.
+        The whole plot, or the first of two axes that were given.
     axes_ : ndarray of Axes of shape (2,)
-        Of losses and scores.
+        The axes of the losses and of the scores.
     figure_ : Figure
     lines_ : list of Line2D
-        Losses, then scores; of training, then of validation, of what there is.
+        Training loss, validation loss, training score and validation score, in this order, as far as
+        history has them.
     best_lines_ : list of Line2D
-        At the marked epoch, one in each axes; empty if none is marked.
+        One in each axes, at the marked epoch; empty if none is marked.
 
     See Also
     --------
@@ -71,15 +72,15 @@ class LearningCurveDisplay(Display):
     def from_estimator(cls, estimator: BaseConvNet, *data: Never, ax: "Panels | None" = None) -> Self:
         """Draw the learning curves of an estimator.
 
-        Where `scoring` is another metric than the accuracy or R² that training records, the scores are those
-        of validation alone.
+        Training records the accuracy or R². If `scoring` is another metric, only the scores of validation
+        are drawn.
 
         Parameters
         ----------
         estimator : ConvNetClassifier or ConvNetRegressor
             Fitted. Its best epoch is marked if it stopped early.
         *data
-            None: scikit-learn's display of this name takes X and y, and fits.
+            Must be empty; scikit-learn's display of the same name takes X and y here, and fits.
         ax : Axes or sequence of Axes, default=None
             One axes, which is divided, or two, for losses and scores; None makes a figure.
 
@@ -92,7 +93,7 @@ class LearningCurveDisplay(Display):
         ImportError
             If matplotlib is not installed.
         TypeError
-            If estimator is of another package, or data are given.
+            If estimator is not one of this package, or data are given.
         NotFittedError
             If it is not fitted.
         ValueError
@@ -106,7 +107,8 @@ class LearningCurveDisplay(Display):
             )
         if not estimator.history_:
             raise ValueError(
-                f"{cls.__name__}.from_estimator: no epoch was trained to its end; fit once more."
+                f"{cls.__name__}.from_estimator: no epoch was trained to its end, so there is nothing to "
+                f"draw. Fit the estimator again."
             )
         history, scoring = estimator.history_, estimator.scoring
         metric, score_name = ("accuracy", "accuracy") if is_classifier(estimator) else ("r2", "R²")

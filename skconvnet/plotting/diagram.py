@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 Point: TypeAlias = tuple[float, float]
 
-# Sizes in units of a row.
+# Sizes, in units of a row's height.
 BOX = 0.72  # height of a box; the rest of a row is an arrow
-WIDTH = 9.0  # of a box
-SIDE = 5.0  # of a shortcut's box
-ROWS = 20  # that a column has, about
-COLORS = {"": "#d9ecd9", "Residual": "#f6e3c5"}  # of the input and of sums
+WIDTH = 9.0  # width of a box
+SIDE = 5.0  # width of a shortcut's box
+ROWS = 20  # approximate number of rows in a column
+COLORS = {"": "#d9ecd9", "Residual": "#f6e3c5"}  # colours of the input and of the sums
 
 
 class NetworkDisplay(Display):
-    """The layers of a network as boxes, from input to output, and of residual connections both ways.
+    """The layers of a network as boxes, from input to output, with the branch and shortcut of each residual.
 
-    A box says the layer's search key and class, its fields, the shape that it makes and its number of
-    parameters. Of a residual connection, the branch goes straight on; the shortcut is the line on the right,
-    with its layers if it has any.
+    A box shows the layer's search key and class, its fields, the shape of its output and its number of
+    parameters. The branch of a residual connection continues straight down; the shortcut is the line on the
+    right, with its layers if it has any.
 
     Parameters
     ----------
@@ -42,10 +42,10 @@ class NetworkDisplay(Display):
     ax_ : Axes
     figure_ : Figure
     boxes_ : dict of str to FancyBboxPatch
-        By search key, and "input"; "block" is the sum of a residual connection of that name, "block.0"
-        layer 0 within it.
+        The boxes by search key, and that of "input"; "block" is the sum of a residual connection of that
+        name, and "block.0" is layer 0 within it.
     texts_ : dict of str to list of Text
-        What is written in each box.
+        The texts in each box, by the same keys.
 
     Examples
     --------
@@ -83,7 +83,7 @@ class NetworkDisplay(Display):
         ImportError
             If matplotlib is not installed.
         TypeError
-            If estimator is of another package.
+            If estimator is not one of this package.
         NotFittedError
             If it is not fitted.
         """
@@ -112,7 +112,7 @@ class NetworkDisplay(Display):
             If ax is more than one axes.
         """
         source = Row("input", "", "", self.input_shape, 0)
-        columns = _share_out([source, *self.rows])
+        columns = _distribute([source, *self.rows])
         side = max(map(_measure_side, self.rows), default=0)
         pitch = WIDTH + side + 1.2
         n_rows = max(sum(map(_measure, column)) for column in columns)
@@ -161,7 +161,7 @@ class NetworkDisplay(Display):
         return middle, y + BOX
 
     def _draw_line(self, *points: Point) -> None:
-        """Draw a line with corners, behind the boxes, that ends in an arrow."""
+        """Draw a line with corners that ends in an arrow; it lies behind the boxes."""
         style: dict[str, Any] = {"color": "0.45", "linewidth": 1, "zorder": 1}
         self.ax_.plot(*np.transpose(points[:-1]), **style)
         self.ax_.annotate(
@@ -169,7 +169,7 @@ class NetworkDisplay(Display):
         )
 
     def _draw_box(self, key: str, row: Row, x: float, y: float, width: float) -> None:
-        """Draw a layer's box with what is known of it; a narrow one leaves out its fields."""
+        """Draw a box with a layer's key, class, fields, shape and parameters; a narrow one has no fields."""
         from matplotlib.patches import FancyBboxPatch
 
         style = "round,pad=0,rounding_size=0.12"
@@ -197,7 +197,7 @@ class NetworkDisplay(Display):
 
 
 def _measure(row: Row) -> int:
-    """Return the number of rows that a layer takes."""
+    """Return the number of rows that a layer occupies."""
     if not row.branches:
         return 1
     branch, shortcut = row.branches
@@ -205,15 +205,15 @@ def _measure(row: Row) -> int:
 
 
 def _measure_side(row: Row) -> float:
-    """Return the width that the shortcuts of a residual connection take beside it."""
+    """Return the width that the shortcuts of a residual connection need beside it."""
     if not row.branches:
         return 0
     branch, shortcut = row.branches
     return max(map(_measure_side, branch), default=0) + (SIDE + 1 if shortcut else 1)
 
 
-def _share_out(rows: Sequence[Row]) -> list[list[Row]]:
-    """Share rows out to columns of about equal height, none of them empty."""
+def _distribute(rows: Sequence[Row]) -> list[list[Row]]:
+    """Distribute rows over columns of about equal height, none of them empty."""
     total = sum(map(_measure, rows))
     height = total / -(-total // ROWS)
     columns, used = [[]], 0

@@ -1,4 +1,4 @@
-"""Filters, and the maps that they make of an image."""
+"""Filters of a convolution, and the feature maps of a layer."""
 
 from typing import TYPE_CHECKING, Self
 
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 class FiltersDisplay(Display):
     """The kernels of a convolution.
 
-    Kernels of three channels are shown in colour, where grey is 0; of one channel, side by side; of
-    others, a row for each filter and a column for each channel. Red is above 0, blue below, and the strongest
-    colour is the largest weight of all.
+    Kernels of three channels are shown as colour images, in which grey is 0. Kernels of one channel are
+    shown side by side. Other kernels are shown with a row for each filter and a column for each channel. In
+    the last two cases red is above 0, blue is below 0, and the strongest colour is the largest absolute
+    weight of all.
 
     Parameters
     ----------
@@ -32,7 +33,7 @@ class FiltersDisplay(Display):
     ax_ : Axes
     figure_ : Figure
     image_ : AxesImage
-        All kernels, with NaN in between.
+        All kernels in one image, with NaN between them.
     colorbar_ : Colorbar or None
         None for kernels in colour.
 
@@ -64,7 +65,7 @@ class FiltersDisplay(Display):
             Fitted.
         layer : int or str, default=None
             Position or search key of a `Conv2D`; "block.0" is layer 0 within the residual connection
-            "block". None takes the first one.
+            "block". None selects the first one.
         ax : Axes, default=None
             None makes a figure.
 
@@ -77,7 +78,7 @@ class FiltersDisplay(Display):
         ImportError
             If matplotlib is not installed.
         TypeError
-            If estimator is of another package.
+            If estimator is not one of this package.
         NotFittedError
             If it is not fitted.
         ValueError
@@ -130,7 +131,7 @@ class FiltersDisplay(Display):
             pictures, n_columns = weight.reshape(-1, height, width), channels
         else:
             n_columns = int(np.ceil(np.sqrt(filters * 1.6)))
-            # in colour, 0 is grey
+            # in colour images, a weight of 0 is grey
             pictures = weight[:, 0] if channels == 1 else 0.5 + np.moveaxis(weight, 1, -1) / largest / 2
         mosaic, steps = tile(pictures, n_columns)
         size = fit_figure(mosaic.shape)
@@ -152,7 +153,7 @@ class FiltersDisplay(Display):
 
 
 class FeatureMapsDisplay(Display):
-    """An image, and the maps that a layer makes of it.
+    """An image, and the feature maps that a layer computes from it.
 
     Parameters
     ----------
@@ -165,13 +166,13 @@ class FeatureMapsDisplay(Display):
     Attributes
     ----------
     ax_ : Axes
-        The whole picture, or the first of two axes that were given.
+        The whole plot, or the first of two axes that were given.
     axes_ : ndarray of Axes of shape (2,)
-        Of the image and of the maps.
+        The axes of the image and of the maps.
     figure_ : Figure
     image_ : AxesImage
     maps_ : AxesImage
-        All maps, with NaN in between, in one scale.
+        All maps in one image, with NaN between them; they share one colour scale.
     colorbar_ : Colorbar
 
     Examples
@@ -200,16 +201,17 @@ class FeatureMapsDisplay(Display):
         *,
         ax: "Panels | None" = None,
     ) -> Self:
-        """Draw what a layer of an estimator makes of an image.
+        """Draw the feature maps that a layer of an estimator computes from an image.
 
         Parameters
         ----------
         estimator : ConvNetClassifier or ConvNetRegressor
             Fitted on images.
         image : array-like
-            One sample of X, as ``X[0]``.
+            One sample of X, such as ``X[0]``.
         layer : int or str, default=None
-            Position or search key of a layer that makes images; None takes the first one with weights.
+            Position or search key of a layer whose output is an image; None selects the first one with
+            weights.
         ax : Axes or sequence of Axes, default=None
             One axes, which is divided, or two, for the image and the maps; None makes a figure.
 
@@ -222,11 +224,12 @@ class FeatureMapsDisplay(Display):
         ImportError
             If matplotlib is not installed.
         TypeError
-            If estimator is of another package.
+            If estimator is not one of this package.
         NotFittedError
             If it is not fitted.
         ValueError
-            If there is no such layer, it makes no images, or the image is not like those of X.
+            If there is no such layer, its output is not an image, or the image differs in shape from those
+            of X.
         """
         cls._check(estimator)
         images = cls._check_image(estimator, image)
@@ -261,10 +264,10 @@ class FeatureMapsDisplay(Display):
         n_columns = int(np.ceil(np.sqrt(n * 1.6)))
         mosaic, steps = tile(np.asarray(self.maps, dtype=float), n_columns)
         wide, high = fit_figure(mosaic.shape)
-        # the image, 0.7 for numbers and label of the maps, the maps, 0.9 for the scale
+        # left to right: the image, 0.7 for the labels of the maps, the maps, 0.9 for the scale
         total = wide + 2.2
-        places = [(0, 2.2 / total), (2.9 / total, (wide - 1.6) / total)]
-        axes = self._take_axes(ax, places, figsize=(wide + 2.6, high))
+        extents = [(0, 2.2 / total), (2.9 / total, (wide - 1.6) / total)]
+        axes = self._take_axes(ax, extents, figsize=(wide + 2.6, high))
         self.image_ = show_image(axes[0], self.image)
         axes[0].set_title("image")
         self.maps_ = axes[1].imshow(mosaic, cmap="viridis", interpolation="nearest")
@@ -278,7 +281,7 @@ class FeatureMapsDisplay(Display):
 
 
 def fit_figure(shape: Shape) -> tuple[float, float]:
-    """Give a figure size in inches, about 6 wide, for a mosaic of this shape with a title and a scale.
+    """Return a figure size in inches, about 6 wide, for a mosaic of this shape with a title and a scale.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Why a prediction is what it is, and which ones are wrong."""
+"""Saliency maps of a prediction, and the most confident mistakes."""
 
 from numbers import Integral
 from typing import TYPE_CHECKING, Self
@@ -21,17 +21,17 @@ METHODS = "gradient", "grad_cam"
 
 
 class SaliencyDisplay(Display):
-    """Which pixels of an image the score of a class depends on, as a heat map over the image.
+    """Saliency: the pixels of an image that the score of a class depends on, as a heat map over the image.
 
     Parameters
     ----------
     image : ndarray of shape (channels, height, width)
     saliency : ndarray of shape (rows, columns)
-        At least 0; stretched over the image.
+        At least 0; it is stretched over the image.
     target : object, default=None
         The class, for the title.
     method : str, default="gradient"
-        How it was computed, for the title.
+        How saliency was computed, for the label of the colour bar.
 
     Attributes
     ----------
@@ -80,26 +80,26 @@ class SaliencyDisplay(Display):
         target: object = None,
         ax: "Axes | None" = None,
     ) -> Self:
-        """Draw what the score of a class depends on.
+        """Draw the pixels that the score of a class depends on.
 
-        The score is the class' output before softmax or sigmoid; of two classes that share one output, the
-        first one's is minus that output.
+        The score is the output for the class before softmax or sigmoid. If two classes share one output, that
+        output is the score of the second class, and its negative is the score of the first.
 
         Parameters
         ----------
         estimator : ConvNetClassifier
             Fitted on images.
         image : array-like
-            One sample of X, as ``X[0]``.
+            One sample of X, such as ``X[0]``.
         layer : int or str, default=None
-            For "grad_cam", position or search key of a layer that makes images; None takes the last one of
-            more than one pixel.
+            For "grad_cam", position or search key of a layer whose output is an image; None selects the last
+            one of more than one pixel.
         method : {"gradient", "grad_cam"}, default="gradient"
-            "gradient": the absolute gradient of the score to each pixel, the largest of its channels.
-            "grad_cam": the maps of an inner layer, added up with the means of the score's gradients to them
-            as weights, and 0 where that is negative.
+            "gradient": the absolute gradient of the score with respect to each pixel, and the largest of it
+            over the channels. "grad_cam": a weighted sum of the maps of a hidden layer, set to 0 where it is
+            negative; the weight of a map is the mean of the score's gradient with respect to it.
         target : label, default=None
-            One of `classes_`; None takes the one with the highest score.
+            One of `classes_`; None selects the one with the highest score.
         ax : Axes, default=None
             None makes a figure.
 
@@ -112,30 +112,30 @@ class SaliencyDisplay(Display):
         ImportError
             If matplotlib is not installed.
         TypeError
-            If estimator is of another package.
+            If estimator is not one of this package.
         NotFittedError
             If it is not fitted.
         ValueError
-            If it is no classifier of images, the image is not like those of X, or there is no such method,
-            class or layer.
+            If estimator is no classifier of images, the image differs in shape from those of X, or there is
+            no such method, class or layer.
         """
         cls._check(estimator, classes=True)
         owner = f"{cls.__name__}.from_estimator"
         if method not in METHODS:
             raise ValueError(f"{owner}: method must be one of {', '.join(METHODS)}, got {method!r}.")
         if method == "gradient" and layer is not None:
-            raise ValueError(f'{owner}: layer={layer!r} is for method="grad_cam"; "gradient" has none.')
+            raise ValueError(f'{owner}: layer={layer!r} needs method="grad_cam"; "gradient" uses no layer.')
         images = cls._check_image(estimator, image)
         network, classes = estimator.network_, estimator.classes_
-        # one output of two classes is the second one's score
+        # if two classes share one output, it is the score of the second
         signs = np.array([[-1], [1]]) if network.output_shape == (1,) else np.eye(len(classes))
         if target is None:
-            place = int((signs @ network.forward(images)[0]).argmax())
+            index = int((signs @ network.forward(images)[0]).argmax())
         elif target in classes.tolist():
-            place = classes.tolist().index(target)
+            index = classes.tolist().index(target)
         else:
             raise ValueError(f"{owner}: target must be one of classes_, {classes.tolist()}, got {target!r}.")
-        dy = signs[[place]].astype(network.dtype)
+        dy = signs[[index]].astype(network.dtype)
         if method == "gradient":
             saliency = np.abs(differentiate(network, images, dy)[0]).max(axis=0)
         else:
@@ -146,9 +146,9 @@ class SaliencyDisplay(Display):
             ]
             stage = cls._choose(estimator, layer, usable)
             maps = network.forward(images, last=stage.key).reshape(1, *stage.output_shape)
-            dmaps = differentiate(network, maps, dy, behind=stage.key)
+            dmaps = differentiate(network, maps, dy, after=stage.key)
             saliency = np.maximum(np.tensordot(dmaps[0].mean(axis=(1, 2)), maps[0], 1), 0)
-        return cls(images[0], saliency, target=classes.tolist()[place], method=method).plot(ax=ax)
+        return cls(images[0], saliency, target=classes.tolist()[index], method=method).plot(ax=ax)
 
     def plot(self, *, ax: "Axes | None" = None) -> Self:
         """Draw the image and the heat map over it.
@@ -174,7 +174,7 @@ class SaliencyDisplay(Display):
         height, width = np.shape(self.image)[1:]
         extent = (-0.5, width - 0.5, height - 0.5, -0.5)
         self.image_ = show_image(ax, self.image, extent=extent)
-        alpha = 0.8 * self.saliency / (np.max(self.saliency) or 1)  # the image shows where nothing counts
+        alpha = 0.8 * self.saliency / (np.max(self.saliency) or 1)  # low saliency leaves the image visible
         self.heat_ = ax.imshow(
             self.saliency, cmap="inferno", vmin=0, alpha=alpha, interpolation="bilinear", extent=extent
         )
@@ -196,20 +196,20 @@ class MistakesDisplay(Display):
     y_true : ndarray of shape (n,)
     y_pred : ndarray of shape (n,)
     probabilities : ndarray of shape (n,)
-        Of the predicted labels.
+        Probabilities of the predicted labels.
     rows : ndarray of int of shape (n,)
-        Where in X the images are.
+        Indices of the images in X.
     n_mistakes : int
-        How many mistakes there are in all.
+        Number of mistakes in all.
     n_samples : int
-        Out of how many.
+        Number of samples in all.
 
     Attributes
     ----------
     ax_ : Axes
-        The whole picture.
+        The whole plot.
     axes_ : ndarray of Axes of shape (n,)
-        Of the images.
+        One axes per image.
     figure_ : Figure
     images_ : list of AxesImage
 
@@ -259,13 +259,13 @@ class MistakesDisplay(Display):
         Parameters
         ----------
         estimator : ConvNetClassifier
-            Fitted on images, with a loss that gives probabilities.
+            Fitted on images, with a loss that yields probabilities.
         X : array-like
             Images, as for `fit`.
         y : array-like of shape (n_samples,)
             Their labels.
         n : int, default=16
-            How many to draw at most.
+            Largest number of images to draw.
         ax : Axes, default=None
             None makes a figure.
 
@@ -278,18 +278,20 @@ class MistakesDisplay(Display):
         ImportError
             If matplotlib is not installed.
         TypeError
-            If estimator is of another package.
+            If estimator is not one of this package.
         NotFittedError
             If it is not fitted.
         ValueError
-            If it is no classifier of images into classes with probabilities, X and y do not fit, y has
-            none of its classes, or n is below 1.
+            If estimator is no classifier of images that predicts one label per sample and probabilities, if X
+            or y does not match what it was fitted on, if y has none of its classes, or if n is below 1.
         """
         cls._check(estimator, classes=True)
         cls._require_pixels(estimator)
         owner = f"{cls.__name__}.from_estimator"
         if estimator._y_shape or not hasattr(estimator, "predict_proba"):
-            raise ValueError(f"{owner} needs a classifier of one label a sample that gives probabilities.")
+            raise ValueError(
+                f"{owner} needs a classifier that predicts one label per sample and probabilities."
+            )
         check_number(owner, n)
         images, y = estimator._check_images(X, y=y)
         images = np.moveaxis(images, 1, -1)
@@ -308,7 +310,7 @@ class MistakesDisplay(Display):
         n: int = 16,
         ax: "Axes | None" = None,
     ) -> Self:
-        """Draw the most confident mistakes among predictions, of whatever made them.
+        """Draw the most confident mistakes among predictions of any model.
 
         Parameters
         ----------
@@ -317,11 +319,11 @@ class MistakesDisplay(Display):
         y_true : array-like of shape (n_samples,)
             Their labels.
         probabilities : array-like of shape (n_samples, n_classes)
-            As `predict_proba` gives them.
+            As `predict_proba` returns them.
         classes : array-like of shape (n_classes,), default=None
-            Label of each column of probabilities, as `classes_`; None takes the sorted labels of y_true.
+            Label of each column of probabilities, as in `classes_`; None means the sorted labels of y_true.
         n : int, default=16
-            How many to draw at most.
+            Largest number of images to draw.
         ax : Axes, default=None
             None makes a figure.
 
@@ -334,8 +336,8 @@ class MistakesDisplay(Display):
         ImportError
             If matplotlib is not installed.
         ValueError
-            If the arrays do not fit each other, X has another number of dimensions, no label is one of the
-            classes, or n is below 1.
+            If the arrays do not match in length or number of classes, X does not have 3 or 4 dimensions, no
+            label is one of the classes, or n is below 1.
         """
         owner = f"{cls.__name__}.from_predictions"
         check_matplotlib_support(owner)
@@ -343,7 +345,7 @@ class MistakesDisplay(Display):
         images, labels = np.asarray(X), column_or_1d(y_true)
         if np.ndim(probabilities) == 1:
             raise ValueError(
-                f"{owner}: probabilities must have shape (n_samples, n_classes), as predict_proba gives "
+                f"{owner}: probabilities must have shape (n_samples, n_classes), as predict_proba returns "
                 f"them, got {np.shape(probabilities)}."
             )
         p = check_array(probabilities)
@@ -357,12 +359,12 @@ class MistakesDisplay(Display):
         if len(known) != p.shape[1]:
             raise ValueError(
                 f"{owner}: probabilities have {p.shape[1]} columns, but there are {len(known)} classes, "
-                f"{known.tolist()}. Give classes the label of each column."
+                f"{known.tolist()}. Pass the label of each column as classes."
             )
         if set(known.tolist()).isdisjoint(labels.tolist()):
             raise ValueError(
-                f"{owner}: the labels are none of the classes, {known.tolist()}, but for example "
-                f"{labels.tolist()[0]!r}; give labels as in fit."
+                f"{owner}: no label in y is one of the classes, {known.tolist()}; the first label is "
+                f"{labels.tolist()[0]!r}. Give labels as in fit."
             )
         y_pred, confidence = known[p.argmax(axis=1)], p.max(axis=1)
         wrong = np.flatnonzero(y_pred != labels)
@@ -380,7 +382,7 @@ class MistakesDisplay(Display):
         return display.plot(ax=ax)
 
     def plot(self, *, ax: "Axes | None" = None) -> Self:
-        """Draw the images, each with its label, what was predicted, and how probable that seemed.
+        """Draw the images, each with its label, the predicted label and the predicted probability.
 
         Parameters
         ----------
@@ -409,9 +411,9 @@ class MistakesDisplay(Display):
         self.images_, axes = [], []
         for k in range(n):
             row, column = divmod(k, n_columns)
-            # room above each image for two lines
-            place = (column / n_columns, 1 - (row + 1) / n_rows, 0.9 / n_columns, 0.7 / n_rows)
-            panel = ax.inset_axes(place)
+            # leave space for two lines of text above each image
+            bounds = (column / n_columns, 1 - (row + 1) / n_rows, 0.9 / n_columns, 0.7 / n_rows)
+            panel = ax.inset_axes(bounds)
             axes.append(panel)
             self.images_.append(show_image(panel, self.images[k]))
             title = f"true {self.y_true[k]}\npredicted {self.y_pred[k]} ({self.probabilities[k]:.0%})"
@@ -420,27 +422,27 @@ class MistakesDisplay(Display):
         return self
 
 
-def differentiate(network: Network, X: Array, dy: Array, behind: str | None = None) -> Array:
-    """Push a gradient to the outputs back through a network as it predicts.
+def differentiate(network: Network, X: Array, dy: Array, after: str | None = None) -> Array:
+    """Backpropagate a gradient with respect to the outputs through a network in prediction mode.
 
     Parameters
     ----------
     network : Network
     X : ndarray of shape (n, channels, height, width) or (n, features)
-        What goes into the first layer of those that are gone through.
+        Input of the first of the layers that are differentiated.
     dy : ndarray of the shape of the outputs
         In the network's dtype.
-    behind : str, default=None
-        Search key of a layer, behind which there are others; None goes back through all layers.
+    after : str, default=None
+        Search key of a layer; only the layers after it are differentiated. None for all layers.
 
     Returns
     -------
     dx : ndarray of the shape of X
     """
     keys = [stage.key for stage in network.stages]
-    first = 0 if behind is None else keys.index(behind) + 1
+    first = 0 if after is None else keys.index(after) + 1
     layers = [None if key in keys[:first] else layer for key, layer in name_layers(network.layers)]
-    # frozen layers do in training what all do in prediction
+    # a frozen layer does the same in training as in prediction
     shape, freeze = network.stages[first].input_shape, keys[first:]
     rest = Network(layers, shape, network.n_outputs, network.dtype, freeze)
     weights = network.weights
@@ -449,12 +451,12 @@ def differentiate(network: Network, X: Array, dy: Array, behind: str | None = No
 
 
 def check_number(owner: str, n: int) -> None:
-    """Require a number of images to draw.
+    """Check a number of images to draw.
 
     Parameters
     ----------
     owner : str
-        What has it as n, for the error.
+        The function that takes n, for the error.
     n : int
 
     Raises
