@@ -1,4 +1,4 @@
-"""What the estimators share: parameters, images, the life of a fitted network."""
+"""Base class of the estimators: checks of parameters and data, training, and the fitted network."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -56,10 +56,10 @@ from skconvnet.layers.activation import ACTIVATIONS
 from skconvnet.optimizers import OPTIMIZERS, Optimizer, resolve_optimizer
 from skconvnet.schedules import Schedule
 
-# Prepares epochs, as `Trainer.prepare` does.
+# A function that prepares epochs, as `Trainer.prepare` does.
 Prepare = Callable[[Trainer, TrainingData, StepSettings], Callable[[ProgressCallback], Record]]
 
-# What to write instead of a wrong parameter's value, {0}, by the parameter and the type of the value.
+# Advice on a wrong value, {0}, of a parameter, by the parameter and the type of the value.
 ADVICE: dict[tuple[str, Any], str] = {
     ("n_threads", object): "None means one for each physical core that the process may use.",
     ("layers", Layer): "Wrap it in a list: [{0!r}].",
@@ -76,10 +76,10 @@ ADVICE: dict[tuple[str, Any], str] = {
 class BaseConvNet(
     FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMixin, StrictInit, BaseEstimator
 ):
-    """Base class of the estimators: checks parameters and images, trains, runs the network.
+    """Base class of the estimators: checks parameters and images, trains and runs the network.
 
-    A subclass defines which y it takes (`_check_y`), the weights of samples (`_weigh`), what it learns from
-    y (`_learn_outputs`), how y becomes targets (`_encode`), and its loss (`_make_loss`).
+    A subclass checks y (`_check_y`), weights samples (`_weigh`), learns the outputs from y
+    (`_learn_outputs`), encodes y as targets (`_encode`), and defines the loss (`_make_loss`).
     """
 
     layers: Any  # `Any`, so callers need no None check
@@ -97,7 +97,7 @@ class BaseConvNet(
     _trainer: Trainer
     _data_format: str
     _y_shape: Shape
-    _split_seed: int | None  # None until something is split off
+    _split_seed: int | None  # None until validation samples are split off
 
     _parameter_constraints: dict[str, Any] = {
         "layers": [list, tuple, None],
@@ -117,7 +117,7 @@ class BaseConvNet(
         "scoring": [str, callable, None],
         "warm_start": ["boolean"],
         "freeze": [list, tuple, None],
-        "init_from": "no_validation",  # _find_source says what is wrong with it
+        "init_from": "no_validation",  # _find_source reports what is wrong with it
         "random_state": ["random_state"],
         "dtype": [StrOptions({"auto", "float32", "float64"})],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
@@ -130,13 +130,13 @@ class BaseConvNet(
         return tags
 
     def _write_layers(self) -> str:
-        """Write the layers as HTML: with shapes and numbers of parameters once they are known."""
+        """Return the layers as HTML, with shapes and numbers of parameters if the network is fitted."""
         if hasattr(self, "network_"):
             return format_table(outline_stages(self.network_.stages))
         try:
             return format_table(outline_layers(() if self.layers is None else self.layers))
         except (TypeError, ValueError):
-            return ""  # fit will say what is wrong with them
+            return ""  # fit reports what is wrong with them
 
     @check_keywords
     def fit(
@@ -151,8 +151,8 @@ class BaseConvNet(
     ) -> Self:
         """Train a new network, or, with `warm_start`, continue with the fitted one.
 
-        With scikit-learn 1.9 or later, callbacks of `set_callbacks` are notified of the fit and of each epoch;
-        one that returns True after an epoch ends the training.
+        With scikit-learn 1.9 or later, the callbacks of `set_callbacks` are notified of the fit and of each
+        epoch. A callback that returns True after an epoch ends the training.
 
         Parameters
         ----------
@@ -187,9 +187,9 @@ class BaseConvNet(
         UserWarning
             If layers seem to end in an output layer already, or X to have its channels first without
             ``data_format="channels_first"``; if `init_from` has no weights for some layers while some of its
-            weights are not used; if the learning rate was next to 0 in most epochs; if Ctrl-C ended the
-            training: the model is fitted then, with the weights of the last complete step, or, with
-            `early_stopping`, of the best whole epoch if there was one.
+            weights are not used; if the learning rate was close to 0 in most epochs; if Ctrl-C ended the
+            training: the model is fitted then, with the weights of the last complete step or, with
+            `early_stopping`, of the best complete epoch if there was one.
         """
         return self._fit(Trainer.prepare, X, y, sample_weight, X_val, y_val, sample_weight_val)
 
@@ -208,7 +208,7 @@ class BaseConvNet(
             if (X_val is None) != (y_val is None):
                 raise ValueError("X_val and y_val belong together: give both or neither.")
             if X_val is None and sample_weight_val is not None:
-                raise ValueError("sample_weight_val has no samples to weigh: give X_val and y_val, too.")
+                raise ValueError("sample_weight_val has no samples to weight: give X_val and y_val, too.")
             given = X, y, sample_weight
             images, y, weight = self._prepare(X, y, sample_weight, self._resumes())
             target = self._encode(y, self.network_)
@@ -220,7 +220,7 @@ class BaseConvNet(
                 if self._split_seed is None:
                     self._split_seed = int(self._trainer.rng.randint(2**31))
                 rows = split_off(self, data, y, self._split_seed)
-                own_weight = check_sample_weight(sample_weight, images)  # without that of the class
+                own_weight = check_sample_weight(sample_weight, images)  # without the class weights
                 held = TrainingData(images, target, own_weight, self._data_format)
                 validation = Validation(held, rows, y[rows])
                 weight = weight.copy()
@@ -274,8 +274,8 @@ class BaseConvNet(
         source = unwrap_frozen(self.init_from)
         if source is self:
             raise ValueError(
-                "init_from is the estimator itself; give another one, a copy.deepcopy of it, or continue with "
-                "warm_start=True."
+                "init_from is the estimator itself; give another one, a copy.deepcopy of it, or continue "
+                "with warm_start=True."
             )
         if source is None or (isinstance(source, BaseConvNet) and hasattr(source, "network_")):
             return source
@@ -292,11 +292,12 @@ class BaseConvNet(
                 "a search."
             )
         raise ValueError(
-            f"init_from must be a fitted ConvNetClassifier or ConvNetRegressor, got {short_repr(source)}{remedy}"
+            f"init_from must be a fitted ConvNetClassifier or ConvNetRegressor, got "
+            f"{short_repr(source)}{remedy}"
         )
 
     def _check_y_shape(self, y: Array) -> None:
-        """Require the number of outputs that y had before."""
+        """Check that y has the number of outputs that it had before."""
         if y.shape[1:] != self._y_shape:
             raise ValueError(f"y must have shape {('n', *self._y_shape)}, as it had before, got {y.shape}.")
 
@@ -314,7 +315,7 @@ class BaseConvNet(
                 raise ValueError(
                     f"{name} is {new!r}, but the fitted network has {old!r}, and partial_fit and "
                     f"warm_start continue with that. Set it back, or fit a new estimator with init_from=this "
-                    f"one, which transfers its weights."
+                    f"one, which transfers the weights."
                 )
 
     def _check_validation(self, X: Any, y: Any, sample_weight: Any) -> Validation:
@@ -344,12 +345,12 @@ class BaseConvNet(
             raise
 
     def _advise(self, name: str, value: Any) -> str:
-        """Return what to write instead of a wrong value of a parameter, as far as that is known."""
+        """Return advice on a wrong value of a parameter, or an empty text if there is none."""
         for (parameter, kind), advice in ADVICE.items():
             if parameter == name and isinstance(value, kind):
                 return advice.format(value)
         if name == "layers" and isinstance(value, str):
-            from skconvnet import architectures  # late: nothing else here needs it
+            from skconvnet import architectures  # late: needed only for this advice
 
             meant = guess(value, architectures.__all__)
             return f"Call it: skconvnet.architectures.{meant}()." if meant else ""
@@ -367,11 +368,11 @@ class BaseConvNet(
         return check_sample_weight(sample_weight, X)
 
     def _get_input_shape(self, n_features: int) -> Sequence[int] | None:
-        """Return the input shape for rows of n_features values; None for plain vectors."""
+        """Return the shape of a sample, given as a row of n_features values; None for plain vectors."""
         return self.input_shape
 
     def _check_training_images(self, X: Any, y: Any) -> tuple[Array, Any, str]:
-        """Check X and y, learn the input's shape, and return the images as the network reads them."""
+        """Check X and y, learn the shape of the input, and return the images as the network reads them."""
         X, image_shape = flatten_images(X)
         rows, y = validate_data(self, X, y, multi_output=True)
         self.input_shape_ = resolve_input_shape(
@@ -400,7 +401,7 @@ class BaseConvNet(
         return make_default_layers(shape) if self.layers is None else self.layers
 
     def _build_trainer(self, n_outputs: int, dtype: str) -> Trainer:
-        """Compile the network for the input's shape, draw its weights, and make its trainer."""
+        """Return a trainer of a new network, compiled for the shape of the input, with weights drawn."""
         shape = channels_first(self.input_shape_, self._data_format)
         rng = check_random_state(self.random_state)
         try:
@@ -423,7 +424,8 @@ class BaseConvNet(
     ) -> None:
         """Train, and set the fitted attributes.
 
-        If there is what `fit` was given, callbacks are notified, and Ctrl-C ends the training; else it is raised.
+        `given` has the arguments of `fit`: callbacks are then notified, and Ctrl-C ends the training with a
+        warning. If it is None, there are no callbacks, and Ctrl-C is raised.
         """
         trainer, history = self._trainer, self.history_
         n_threads = kernels.count_threads(self.n_threads)
@@ -462,7 +464,7 @@ class BaseConvNet(
             )
             self.__dict__.update(list_results(trainer, history))
             if patience is not None:
-                # 0 where Ctrl-C came before the first whole epoch
+                # best_iter is 0 if Ctrl-C came before the end of the first epoch
                 self.best_iter_ = patience.best_iter or self.n_iter_
 
     def _run_network(self, X: Any, head: str | None = None, last: str | None = None) -> Array:
@@ -472,13 +474,13 @@ class BaseConvNet(
         if not np.isfinite(outputs).all():
             raise ValueError(
                 f"The network's outputs overflow {self.network_.dtype.name} for this X, whose largest "
-                f"value is {np.abs(images).max():g}. Scale X as the training data were."
+                f"value is {np.abs(images).max():g}. Scale X like the training data."
             )
         return outputs
 
 
 def require_one_length(y: Any) -> None:
-    """Refuse a list of rows that differ in length, as tuples of labels do.
+    """Refuse a list of rows of different lengths, such as tuples of labels.
 
     Parameters
     ----------
@@ -494,17 +496,19 @@ def require_one_length(y: Any) -> None:
     except ValueError:
         raise ValueError(
             "y must have rows of one length. For several labels per sample, give a matrix of 0 and 1, as "
-            "sklearn.preprocessing.MultiLabelBinarizer().fit_transform(y) makes it."
+            "sklearn.preprocessing.MultiLabelBinarizer().fit_transform(y) returns it."
         ) from None
 
 
 def warn_of_second_output(network: Network) -> None:
-    """Warn if an output layer is added after what seems to be one; `Output` says that it is intended.
+    """Warn if the last of the layers seems to be an output layer, and another output layer is added.
+
+    There is no warning if the layers end in `Output`, which shows that this is intended.
 
     Parameters
     ----------
     network : Network
-        Of an estimator, just built.
+        The new network of an estimator.
     """
     layers, n_outputs = [layer for layer in network.layers if layer is not None], network.n_outputs
     if not layers or isinstance(layers[-1], Output):
@@ -516,14 +520,14 @@ def warn_of_second_output(network: Network) -> None:
         ending = layers[-2:] if activation is layers[-1] else layers[-1:]
         warn(
             f"layers end in {', '.join(map(repr, ending))}, and an output layer of {n_outputs} "
-            f"unit{'' if n_outputs == 1 else 's'} is added after it: two in a row train badly. Leave "
-            f"{f'that {type(ending[0]).__name__}' if len(ending) == 1 else 'both'} out, or, if it is "
+            f"unit{'' if n_outputs == 1 else 's'} is added after it: two output layers in a row train badly. "
+            f"Leave {f'that {type(ending[0]).__name__}' if len(ending) == 1 else 'both'} out, or, if it is "
             f"intended, put Output() last."
         )
 
 
 def list_results(trainer: Trainer, history: list[Record]) -> dict[str, Any]:
-    """Return the attributes that describe a training, after its last epoch so far."""
+    """Return the fitted attributes that describe the training up to its last epoch."""
     losses = [record["train_loss"] for record in history]
     validated = any("valid_loss" in record for record in history)
     curves = [
@@ -553,8 +557,8 @@ def make_default_layers(shape: Shape) -> list[Layer]:
     -------
     layers : list of layer
         For vectors, one dense layer of 100 units with ReLU. For images, 3x3 convolutions of 32 and
-        64 filters with ReLU, each followed by a maximum over 2x2 pixels as long as there are at
-        least 4 pixels each way, then a dense layer of 128 units with ReLU.
+        64 filters with ReLU, each followed by a maximum pooling over 2x2 pixels as long as the image is
+        at least 4 pixels high and wide, then a dense layer of 128 units with ReLU.
     """
     if len(shape) == 1:
         return [Dense(100, activation="relu")]

@@ -17,16 +17,17 @@ def notify_callbacks(
     Parameters
     ----------
     estimator : estimator
-        With or without callbacks.
+        It may have callbacks or not.
     given : tuple or None
-        X, y and sample_weight as `fit` got them; None notifies no callback.
+        X, y and sample_weight as `fit` got them; None if no callback is to be notified.
     describe : callable () -> dict
         Returns the fitted attributes after the present epoch.
 
     Yields
     ------
     begin_epoch : callable () -> callable () -> bool
-        Begins an epoch; the function that it returns ends it and says whether a callback wants to stop.
+        Begins an epoch; the function that it returns ends the epoch and returns whether a callback asks to
+        stop.
     """
     if given is None or not has_callbacks(estimator):
         yield pass_epoch

@@ -1,4 +1,4 @@
-"""The network: stages of layers, one flat parameter vector, the programs compiled from both."""
+"""The network: stages of layers, one flat parameter vector, and the programs compiled for them."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -33,17 +33,17 @@ class Network:
     Parameters
     ----------
     layers : list of layer or None
-        None leaves its position empty.
+        None leaves a position empty.
     input_shape : tuple of int
         (channels, height, width), or (features,) for vectors.
     n_outputs : int, default=None
-        Number of outputs: an `Output` is added or, if it is the last layer, resolved. None for a
-        stack that has no output layer.
+        Number of outputs. An `Output` layer is appended, or resolved if it is the last layer already. None
+        for a stack without output layer.
     dtype : dtype, default=np.float32
         float32 or float64.
     freeze : sequence of str or int, default=()
-        Layers, by search key or position, whose parameters stay, and whose moments and masks are those
-        of prediction.
+        Layers, by search key or position, whose parameters are not trained, and which do the same in
+        training as in prediction.
 
     Attributes
     ----------
@@ -54,14 +54,14 @@ class Network:
     n_params : int
         Number of trained parameters.
     params : ndarray of shape (n_params + n_frozen + n_statistics,)
-        All parameters, one after the other, those of frozen layers after the others, then the
-        statistics of batch normalisation.
+        All parameters in one vector: the trained ones, then those of frozen layers, then the statistics of
+        batch normalisation.
     weights : mapping of str to ndarray
 
     Raises
     ------
     ValueError
-        If a layer does not fit its input, or there is none that freeze names.
+        If a layer does not fit its input, or freeze names a layer that does not exist.
     TypeError
         If something in layers is not a layer.
     """
@@ -83,7 +83,8 @@ class Network:
         self.layers, self.n_outputs = tuple(layers), n_outputs
         self.output_shape = self.stages[-1].output_shape if self.stages else self.input_shape
         self.n_params = sum(count_elements(s.shapes.values()) for s in self.stages if not s.frozen)
-        self._n_gradients = sum(count_elements(s.shapes.values()) for s in self.stages)  # that kernels write
+        # kernels write gradients of trained and of frozen parameters
+        self._n_gradients = sum(count_elements(s.shapes.values()) for s in self.stages)
         n_statistics = sum(count_elements(s.statistics.values()) for s in self.stages)
         self._params = np.zeros(self._n_gradients + n_statistics, self.dtype)
         self._programs: dict[Any, Program | None] = {}
@@ -99,7 +100,7 @@ class Network:
 
     @property
     def params(self) -> Array:
-        """All parameters, one after the other, then all statistics, as one array."""
+        """All parameters, then all statistics, in one array."""
         return self._params
 
     @params.setter
@@ -135,22 +136,22 @@ class Network:
 
     @staticmethod
     def _view(vector: Array, stage: Stage, name: str) -> Array:
-        """Return a parameter's part of a flat vector, in its shape."""
+        """Return the part of a flat vector that belongs to a parameter, in the parameter's shape."""
         start, shape = stage.offsets[name], {**stage.shapes, **stage.statistics}[name]
         return vector[start : start + count_elements([shape])].reshape(shape)
 
     def split(self, vector: Array) -> dict[str, Array]:
-        """Name the parts of a flat vector.
+        """Return the parts of a flat vector by name.
 
         Parameters
         ----------
         vector : ndarray of the shape of params, or of shape (n_params,)
-            A gradient has no statistics.
+            A gradient has the trained parameters only.
 
         Returns
         -------
         parts : dict of str to ndarray
-            Views of the vector, in PyTorch's layouts, by the layer's search key and the
+            Views of the vector, in PyTorch's layouts, by the search key of the layer and the name of the
             parameter: ``"stem.weight"`` of shape (filters, channels, kh, kw), ``"0.bias"``,
             ``"1.running_mean"``, ``"output.weight"`` of shape (units, inputs).
         """
@@ -163,7 +164,7 @@ class Network:
 
     @property
     def weights(self) -> Mapping[str, Array]:
-        """Read-only mapping from search key and parameter to array, in PyTorch's layouts."""
+        """Read-only mapping from search key and parameter name to array, in PyTorch's layouts."""
         parts = self.split(self.params)
         for part in parts.values():
             part.flags.writeable = False
@@ -182,7 +183,7 @@ class Network:
         ValueError
             If a key is missing or unknown, a shape is wrong, a value is not finite, a weight is
             not 0 where a connection table has False, or a running variance is negative. The parameters
-            then stay as they were.
+            are then unchanged.
         """
         expected = self.split(self.params)
         if set(mapping) != set(expected):
@@ -210,12 +211,12 @@ class Network:
         self.params = vector
 
     def list_decaying(self) -> Array:
-        """List the ranges of the flat vector that weight decay acts on: weights, no biases or scales.
+        """List the ranges of the flat vector that weight decay acts on: weights, but no biases or scales.
 
         Returns
         -------
         ranges : ndarray of intp of shape (k, 2)
-            Start and end of each.
+            Start and end of each range.
         """
         ranges = [
             (stage.offsets[name], stage.offsets[name] + count_elements([stage.shapes[name]]))
@@ -228,8 +229,8 @@ class Network:
     def summary(self) -> None:
         """Print a table: a row per layer, with the shape of its output, its parameters and its bytes.
 
-        Bytes are those of the layer's output for one sample; parameters count what is trained, so
-        neither frozen layers, nor the weights that a connection table leaves out.
+        Bytes are those of the layer's output for one sample. Parameters are the trained ones; those of frozen
+        layers and the weights that a connection table excludes are not counted.
         """
         print(format_summary(self.stages, self.input_shape, self.dtype))
 
@@ -271,9 +272,10 @@ class Network:
         Parameters
         ----------
         head : {None, "softmax", "log_softmax"}, default=None
-            What follows the last layer.
+            Function of the last layer's output.
         training : bool, default=False
-            Whether the program trains: then it has calls, such as dropout, that prediction does not need.
+            Whether the program is for training: it then has calls, such as dropout, that prediction does not
+            need.
         input_gradient : bool, default=False
             Whether `Program.backward` computes the gradient to the input.
         last : str, default=None
@@ -292,7 +294,7 @@ class Network:
 
     @property
     def _engine(self) -> "Engine":
-        """The compiled kernels for this precision and the chosen instruction set."""
+        """Compiled kernels for this precision and the chosen instruction set."""
         return kernels.get_engine(self.dtype)
 
     def compile_single_image(self, head: str | None = None, last: str | None = None) -> "Program | None":
@@ -301,14 +303,14 @@ class Network:
         Parameters
         ----------
         head : {None, "softmax", "log_softmax"}, default=None
-            What follows the last layer.
+            Function of the last layer's output.
         last : str, default=None
             Search key of the layer that the program ends with; None for all layers.
 
         Returns
         -------
         program : Program or None
-            None for a network that has none: see `_lowering.single_image`.
+            None for a network that has no such program: see `_lowering.single_image`.
         """
         key = kernels.get_isa(), head, "single image", last
         if key not in self._programs:
@@ -338,17 +340,17 @@ class Network:
         return plan, tensor, names
 
     def _list_stages(self, last: str | None) -> tuple[Stage, ...]:
-        """Return the stages up to the one of a search key, or all."""
+        """Return the stages up to the one with a search key; None for all stages."""
         keys = [stage.key for stage in self.stages]
         return self.stages[: keys.index(last) + 1] if last is not None else self.stages
 
     def wrap(self, X: Array) -> "Samples":
-        """Make images readable to the engine, without a copy.
+        """Wrap images for the engine, without a copy.
 
         Parameters
         ----------
         X : ndarray of shape (n, channels, height, width) or (n, features)
-            Of uint8 or of native, aligned float32 or float64; any strides.
+            uint8, float32 or float64, in native byte order and aligned; any strides.
 
         Returns
         -------
@@ -357,14 +359,14 @@ class Network:
         Raises
         ------
         TypeError
-            If they are of another type.
+            If the images have another dtype.
         ValueError
-            If the images are of another shape than the network's input.
+            If the shape of an image is not that of the network's input.
         """
         return self._wrap(X, self.input_shape, "X")
 
     def _wrap(self, X: Array, shape: Shape, what: str) -> "Samples":
-        """Make an array of samples of this shape readable to the engine."""
+        """Wrap an array of samples of this shape for the engine."""
         if X.shape[1:] != shape:
             raise ValueError(f"{what} must have shape {('n', *shape)}, got {X.shape}.")
         strides = X.strides if X.ndim == 4 else (*X.strides, 0, 0)
@@ -401,17 +403,17 @@ class Network:
         Parameters
         ----------
         X : ndarray of shape (n, channels, height, width) or (n, features)
-            As `wrap` takes them.
+            As for `wrap`.
         n_threads : int, default=1
         head : {None, "softmax", "log_softmax"}, default=None
-            What follows the last layer.
+            Function of the last layer's output.
         last : str, default=None
-            Search key of the layer to end with; None for all layers.
+            Search key of the layer whose outputs are computed; None for the last layer.
 
         Returns
         -------
         y : ndarray of shape (n, outputs)
-            Images are flattened, channels first.
+            Outputs of shape (channels, height, width) are flattened in this order.
 
         Raises
         ------
@@ -433,7 +435,7 @@ class Network:
         return y
 
     def count_outputs(self, last: str | None = None) -> int:
-        """Return the number of output values of a layer for a sample.
+        """Return the number of output values of a layer for one sample.
 
         Parameters
         ----------
@@ -448,7 +450,7 @@ class Network:
         return count_elements([stages[-1].output_shape if stages else self.input_shape])
 
     def backward(self, X: Array, dy: Array, n_threads: int = 1) -> tuple[Array, Array]:
-        """Backpropagate a gradient to the outputs through the network as it trains.
+        """Backpropagate a gradient with respect to the outputs through the network in training mode.
 
         Parameters
         ----------
@@ -466,7 +468,8 @@ class Network:
         Raises
         ------
         ValueError
-            If X or dy has another shape than the network's, or their numbers of samples differ.
+            If X or dy does not have the shape of the network's input or output, or if their numbers of
+            samples differ.
         """
         if len(dy) != len(X):
             raise ValueError(f"dy must have the {len(X)} samples of X, got {len(dy)}.")
@@ -486,17 +489,18 @@ class Network:
     def wrap_target(
         self, target: Array, weight: Array, loss: Loss, inverse_variances: Array | None = None
     ) -> "Targets":
-        """Make targets readable to the engine, without a copy.
+        """Wrap targets for the engine, without a copy.
 
         Parameters
         ----------
         target : ndarray of intp of shape (n,), or of shape (n, n_outputs)
             Class indices, or a value for every output, of one of the types that `wrap` takes.
         weight : ndarray of float64 of shape (n,)
-            Of the samples.
+            Weights of the samples.
         loss : Loss
         inverse_variances : ndarray of float64 of shape (n_outputs,), default=None
-            As `measure_inverse_variances` returns them for all samples, if these are a part; None measures these.
+            Result of `measure_inverse_variances` for all samples, if target has only a part of them; None
+            means that of target.
 
         Returns
         -------
@@ -505,8 +509,8 @@ class Network:
         Raises
         ------
         ValueError
-            If the numbers of targets and weights differ, or those of values and outputs, or a class index is
-            out of range.
+            If the numbers of targets and weights differ, if the numbers of values and outputs differ, or if
+            a class index is out of range.
         """
         if len(target) != len(weight):
             raise ValueError(f"target must have {len(weight)} rows, as weight has, got {len(target)}.")
@@ -523,14 +527,14 @@ class Network:
         return self._engine.Targets(fields, None, values, inverse_variances)
 
     def wrap_data(self, X: Array, target: Array, weight: Array, loss: Loss) -> "Dataset":
-        """Make samples with targets and weights readable to the engine, without a copy.
+        """Wrap samples with targets and weights for the engine, without a copy.
 
         Parameters
         ----------
         X : ndarray of shape (n, channels, height, width) or (n, features)
-            As `wrap` takes it.
+            As for `wrap`.
         target : ndarray of intp of shape (n,), or of shape (n, n_outputs)
-            As `wrap_target` takes it.
+            As for `wrap_target`.
         weight : ndarray of float64 of shape (n,)
         loss : Loss
 
@@ -561,9 +565,9 @@ class Network:
         ----------
         X : ndarray of shape (n, channels, height, width) or (n, features)
         target : ndarray of intp of shape (n,), or of shape (n, n_outputs)
-            As `wrap_target` takes it.
+            As for `wrap_target`.
         weight : ndarray of float64 of shape (n,), default=None
-            Of the samples; None for equal weights.
+            Weights of the samples; None for equal weights.
         n_threads : int, default=1
         loss : Loss, default=CROSS_ENTROPY
 
@@ -600,7 +604,7 @@ class Network:
         Returns
         -------
         names : list of str
-            The layer's search key and the kernel, in order.
+            The search key of the layer and the name of the kernel, in order of execution.
         """
         return self._lower(training=True)[2]
 
@@ -616,7 +620,8 @@ class Network:
         Returns
         -------
         seconds : ndarray of shape (2 + 2 * n_calls,)
-            Of gathering X, each call of `list_calls` forward, the loss, each call backward.
+            Times of gathering X, of each call of `list_calls` forward, of the loss, and of each call
+            backward.
         """
         program, weight = self.compile(training=True), np.ones(len(X))
         seconds = np.zeros(2 + 2 * len(self.list_calls()))
@@ -630,6 +635,6 @@ class Network:
         return seconds
 
     def _make_gradients(self, X: Array) -> tuple[Array, Array]:
-        """Allocate the gradients to input and parameters."""
+        """Allocate the gradients with respect to the input and the parameters."""
         dx = np.empty((len(X), count_elements([self.input_shape])), self.dtype)
         return dx, np.zeros(self.n_params, self.dtype)

@@ -130,7 +130,7 @@ class _Graph:
     def add(
         self, operator: str, *inputs: ArrayLike | None, output: str | None = None, **attributes: Any
     ) -> str:
-        """Append a node and return its output's name; inputs are names or arrays, or None to leave one out."""
+        """Append a node and return its output's name; inputs are names, arrays, or None to leave one out."""
         output = output or f"{self.key}.{operator}.{len(self._nodes)}"
         names = [
             value if isinstance(value, str) else self._store(f"{output}.{k}", value)

@@ -76,7 +76,7 @@ class NestedParamsMixin:
 
 
 def _list_fields(name: str, value: Any) -> dict[str, Any]:
-    """Return all layers and fields below a parameter by their full names; none for objects not of skconvnet."""
+    """Return the layers and fields below a parameter by full name; none below objects not of skconvnet."""
     found = {}
     if isinstance(value, Value):
         for f in fields(value):

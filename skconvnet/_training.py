@@ -36,7 +36,7 @@ class TrainingData:
     weight : ndarray of float64 of shape (n,)
         Samples of weight 0 are left out.
     data_format : {"channels_last", "channels_first"}, default="channels_first"
-        Of the mini-batches that functions which augment them get.
+        Layout of the mini-batches that the functions of `Augment` layers get.
     """
 
     X: Array
@@ -47,15 +47,15 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class StepSettings:
-    """How mini-batches are made, and how a step follows from the gradient of one.
+    """Settings of an epoch: how mini-batches are formed, and how a step is computed from a gradient.
 
     Parameters
     ----------
     batch_size : int
     learning_rate : float or schedule
-        A schedule that was given before continues with what it remembers.
+        A schedule equal to the one used before continues with its memory.
     shuffle : bool
-        Whether every epoch has an order of its own.
+        Whether the order of the samples is drawn anew for every epoch.
     n_threads : int
     weight_decay : float, default=0.0
     clip_norm : float, default=None
@@ -70,14 +70,14 @@ class StepSettings:
 
 
 class Trainer:
-    """A network in training, with all that the next epoch depends on.
+    """A network in training, with all state that the next epoch depends on.
 
     Parameters
     ----------
     network : Network
     optimizer : Optimizer
     rng : RandomState
-        Draws the order of the samples, and for every epoch a key that its other random numbers depend on.
+        Draws the order of the samples and, for every epoch, the key that seeds its other random numbers.
     loss : Loss, default=CROSS_ENTROPY
 
     Attributes
@@ -106,7 +106,7 @@ class Trainer:
         return copy.deepcopy(self)
 
     def snapshot(self) -> Any:
-        """Return all that an epoch changes, for `restore`."""
+        """Return a copy of all that an epoch changes, for `restore`."""
         arrays = self.network.params, self._state, self.steps
         return self.rng.get_state(), [array.copy() for array in arrays]
 
@@ -147,8 +147,8 @@ class Trainer:
         Returns
         -------
         run_epoch : callable (report=callable (float)) -> dict
-            Trains on all samples once and returns a record of the history; reports, now and then, the fraction
-            of the mini-batches that are done.
+            Trains on all samples once and returns a record of the history. It reports from time to time the
+            fraction of the mini-batches that are done.
         """
         network = self.network
         program = network.compile(training=True)
@@ -159,15 +159,15 @@ class Trainer:
         engine = kernels.get_engine(network.dtype)
 
         def train_on(order: Array, rates: Array, key: int, report: ProgressCallback) -> Array:
-            # mixing and augmentation do not advance the generator of orders
+            # generators of their own, so that mixing and augmentation do not change the order of samples
             mixing, augmenting = (np.random.RandomState([use, key >> 32, key & 0xFFFFFFFF]) for use in (0, 1))
             sizes = np.minimum(batch_size, len(order) - batch_size * np.arange(len(rates)))
             mixtures = draw_mixing(network, sizes, mixing)
             augment = start_augmentation(network, data, augmenting)
             epoch = engine.Epoch(order, batch_size, rates, *mixtures, key, augment)
             state = self._make_state(settings)
-            # An epoch is always cut into the same calls, because sums of partial sums round differently. A call
-            # takes 2 microseconds, a mini-batch of a small network 20.
+            # An epoch is always divided into the same calls, because the rounding of the sums depends on the
+            # division. A call adds 2 microseconds; a mini-batch of a small network takes 20.
             part = max(4, -(-len(rates) // 50))
             sums = np.zeros(3)
             for first in range(0, len(rates), part):
@@ -181,7 +181,7 @@ class Trainer:
         return self.prepare_epochs(train_on, data.weight, settings)
 
     def _make_state(self, settings: StepSettings) -> "OptimizerState":
-        """Return the optimizer with the parameters that it moves and its state, for the engine."""
+        """Return the optimizer, the parameters that it updates, and its state, for the engine."""
         engine = kernels.get_engine(self.network.dtype)
         fields = self._optimizer.fields(engine.optimizer_kinds, settings.weight_decay, settings.clip_norm)
         decaying = self.network.list_decaying() if settings.weight_decay else np.empty((0, 2), np.intp)
@@ -197,7 +197,7 @@ class Trainer:
         Returns
         -------
         take_step : callable (gradients, rate) -> None
-            Adds up gradients of shape (k, n_params), in order, and takes a step of this learning rate.
+            Adds up gradients of shape (k, n_params) in order, and takes a step with this learning rate.
         """
         network = self.network
         program = network.compile(training=True)
@@ -214,14 +214,14 @@ class Trainer:
         weight: Array,
         settings: StepSettings,
     ) -> Callable[..., Record]:
-        """Prepare epochs around a function that trains on samples in an order.
+        """Prepare epochs with a function that trains on samples in a given order.
 
         Parameters
         ----------
         train_on : callable (order, rates, key, report) -> (float, float, float)
             Trains on samples in this order, with a learning rate for every mini-batch and a key for random
-            numbers, and returns the sums of weighted loss, weighted score and weight; reports, now and then, the
-            fraction of the mini-batches that are done.
+            numbers, and returns the sums of weighted loss, weighted score and weight. It reports from time to
+            time the fraction of the mini-batches that are done.
         weight : ndarray of float64 of shape (n,)
         settings : StepSettings
 
@@ -264,7 +264,7 @@ class Trainer:
         Returns
         -------
         evaluate : callable () -> dict
-            Returns the loss and the score of the network in its present state.
+            Returns the loss and the score of the network in its current state.
         """
         network = self.network
         program = network.compile()
@@ -281,12 +281,12 @@ class Trainer:
         return evaluate
 
     def end_epoch(self, record: Record) -> None:
-        """Pass a whole epoch to the schedule.
+        """Update the schedule after a complete epoch.
 
         Parameters
         ----------
         record : dict
-            Of the history; its valid_loss counts, or else its train_loss.
+            Record of the epoch; the schedule gets its valid_loss, or its train_loss if there is none.
         """
         self._memory = self._schedule.follow(self._memory, record.get("valid_loss", record["train_loss"]))
 
@@ -298,13 +298,13 @@ def draw_mixing(network: Network, sizes: Array, rng: np.random.RandomState) -> t
     ----------
     network : Network
     sizes : ndarray of int of shape (n_batches,)
-        Of the mini-batches.
+        Sizes of the mini-batches.
     rng : RandomState
 
     Returns
     -------
     lambdas, partner_offsets : ndarray of shape (n_batches,)
-        As `Mixup` draws them; without one, a lambda of 1.
+        As `Mixup` draws them; without a `Mixup` layer, all lambdas are 1.
     """
     for stage in network.stages:
         if isinstance(stage.layer, Mixup) and not stage.frozen:
@@ -326,7 +326,7 @@ def start_augmentation(
     Returns
     -------
     augment : callable (rows) -> Samples, or None
-        Returns the images of some samples, after all `Augment` layers; None if there are none.
+        Returns the images of some samples after all `Augment` layers; None if there is no such layer.
     """
     layers = [s.layer for s in network.stages if isinstance(s.layer, Augment) and not s.frozen]
     shown = np.asarray(show_images(data.X, data.data_format))
@@ -342,16 +342,16 @@ def start_augmentation(
 
 @dataclass
 class Patience:
-    """Early stopping: watches a value of every epoch and keeps the weights of the best one.
+    """Early stopping: watches a value of every epoch and keeps the weights of the best epoch.
 
     Parameters
     ----------
     watch : callable (dict) -> float
-        The value that should grow, of an epoch's record.
+        Returns the watched value from an epoch's record; a larger value is better.
     n_iter_no_change : int
-        Epochs in a row without improvement that end the training.
+        Number of consecutive epochs without improvement after which training stops.
     tol : float
-        By how much a value has to exceed the best one to be an improvement.
+        A value is an improvement if it exceeds the best one by more than this.
 
     References
     ----------
@@ -367,11 +367,11 @@ class Patience:
     waited: int = 0
 
     def end_epoch(self, record: Record, params: Array) -> bool:
-        """Take an epoch's record and the weights after it; return whether to stop."""
+        """Update with an epoch's record and the weights after it; return whether to stop."""
         value = self.watch(record)
         self.waited = 0 if value > self.best + self.tol else self.waited + 1
         if value > self.best or self.best_params is None:
-            # the maximum is the old one if value is nan
+            # max returns the old best if value is nan
             self.best, self.best_iter = max(self.best, value), record["epoch"]
             self.best_params = params.copy()
         return self.waited >= self.n_iter_no_change
@@ -382,15 +382,16 @@ def pass_epoch() -> Callable[[], bool]:
     return lambda: False
 
 
-def _warn_of_rest(trainer: Trainer, history: list[Record], n_epochs: int) -> None:
-    """Warn if the learning rate was next to 0 in most of the last epochs."""
+def _warn_of_low_rates(trainer: Trainer, history: list[Record], n_epochs: int) -> None:
+    """Warn if the learning rate was close to 0 in most of the last epochs."""
     rates = [record["learning_rate"] for record in history[len(history) - n_epochs :]]
-    rest = sum(rate == 0 or rate < 1e-6 * max(rates) for rate in rates)
-    if 2 * rest > n_epochs:
+    n_low = sum(rate == 0 or rate < 1e-6 * max(rates) for rate in rates)
+    if 2 * n_low > n_epochs:
         steps = int(trainer.steps[0])
         warn(
-            f"The learning rate was next to 0 in {rest} of {n_epochs} epochs. Schedules count mini-batches, "
-            f"{round(steps / len(history))} an epoch here: {len(history)} epochs were {steps}."
+            f"The learning rate was close to 0 in {n_low} of {n_epochs} epochs. Schedules count "
+            f"mini-batches, not epochs: there were {round(steps / len(history))} in an epoch, and {steps} in "
+            f"all {len(history)} epochs."
         )
 
 
@@ -411,22 +412,23 @@ def train(
     Parameters
     ----------
     trainer : Trainer
-        Whose network's parameters must stay finite.
+        The parameters of its network must stay finite.
     run_epoch : callable (report) -> dict
-        Of the trainer.
+        As the trainer prepared it.
     n_epochs : int
     history : list of dict
-        Gets a record of every epoch, with its number.
+        The record of every epoch, with its number, is appended.
     verbose : int, default=0
-        Above 0, print a line per epoch; above 1, draw a bar while it runs, on a terminal.
+        Above 0, print a line per epoch; above 1, also draw a bar during the epoch on a terminal.
     interruptible : bool, default=False
         Whether Ctrl-C ends the training with a warning; it is raised otherwise.
     evaluate : callable () -> dict, default=None
         Its result after an epoch becomes part of the record.
     patience : Patience, default=None
-        When to stop early, with the best weights.
+        Decides when to stop early, and keeps the best weights, which the network then gets.
     begin_epoch : callable () -> callable () -> bool, default=pass_epoch
-        Called before each epoch; the function that it returns is called after it and says whether to stop.
+        Called before each epoch. The function that it returns is called after the epoch and returns whether
+        to stop.
 
     Raises
     ------
@@ -436,8 +438,8 @@ def train(
     Warns
     -----
     UserWarning
-        If Ctrl-C ended the training; the network then is at the last complete step, or, with patience, at
-        the best whole epoch. If the learning rate was next to 0 in most epochs.
+        If Ctrl-C ended the training; the network then has the weights of the last complete step or, with
+        patience, of the best complete epoch. If the learning rate was close to 0 in most epochs.
     """
     network, interrupted, n_before = trainer.network, False, len(history)
     try:
@@ -465,7 +467,7 @@ def train(
         if not interruptible:
             raise
         interrupted = True
-    _warn_of_rest(trainer, history, len(history) - n_before)
+    _warn_of_low_rates(trainer, history, len(history) - n_before)
     end = "the last complete step"
     if patience is not None and patience.best_params is not None:
         network.params, end = patience.best_params, "the best of them"

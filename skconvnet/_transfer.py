@@ -23,14 +23,14 @@ def unwrap_frozen(estimator: Any) -> Any:
 
 
 def transfer_weights(source: Network, target: Network, same_outputs: bool) -> None:
-    """Set the weights of a new network to those of a trained one, layer by layer of the same key.
+    """Set the weights of a new network to those of a trained one, for all layers of the same key.
 
     Parameters
     ----------
     source, target : Network
         The trained and the new one.
     same_outputs : bool
-        Whether their outputs have the same meaning, so that the output layer is transferred too.
+        Whether the outputs of both have the same meaning, so that the output layer is transferred too.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def transfer_weights(source: Network, target: Network, same_outputs: bool) -> No
     Warns
     -----
     UserWarning
-        If layers of the new network find no weights while weights of the source are not used.
+        If the source has no weights for some layers, while some of its own layers are not used.
     """
     weights, transferred = source.weights, {}
     for key, part in target.weights.items():
@@ -53,13 +53,13 @@ def transfer_weights(source: Network, target: Network, same_outputs: bool) -> No
         elif not is_output:
             raise ValueError(
                 f"init_from: {key!r} has shape {weights[key].shape} there and {part.shape} here. Layers "
-                f"that differ need keys that differ: give them a name."
+                f"that differ need keys that differ: give one of them another name."
             )
     inner = [key for key in transferred if not key.startswith("output.")]
     if not inner:
         raise ValueError(
-            f"init_from: there is nothing to transfer; it has {list(weights)}, and the new network "
-            f"{list(target.weights)}. Layers must agree in name or position."
+            f"init_from: there is nothing to transfer. Its network has {list(weights)}, and the new network "
+            f"has {list(target.weights)}. Layers must agree in name or position."
         )
     matched = {key.partition(".")[0] for key in inner}
     new = [s for s in target.stages[:-1] if s.offsets and s.key not in matched]
@@ -67,14 +67,14 @@ def transfer_weights(source: Network, target: Network, same_outputs: bool) -> No
     frozen = [stage.label for stage in new if stage.frozen]
     if frozen:
         raise ValueError(
-            f"init_from: it has no weights for {', '.join(frozen)}, which freeze names; it has some for "
+            f"init_from: it has no weights for {', '.join(frozen)}, which freeze names. It has weights for "
             f"{', '.join(sorted(matched))}. Layers must agree in name or position."
         )
     if new and unused:
         unmatched = ", ".join(stage.label for stage in new)
         warn(
             f"init_from: it has no weights for {unmatched}, which are newly initialized, and its "
-            f"{', '.join(unused)} are not used. Give matching layers the same name in both networks, or else "
-            f"the same position."
+            f"{', '.join(unused)} are not used. Give matching layers the same name in both networks, or the "
+            f"same position."
         )
     target.set_weights({**target.weights, **transferred})

@@ -1,4 +1,4 @@
-"""Validation after each epoch: on which samples, and by which scorer."""
+"""Validation after each epoch: the choice of the samples and of the scorer."""
 
 import copy
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from skconvnet._types import Array, Record
 
 @dataclass(frozen=True)
 class Validation:
-    """The samples that a network is validated on: row indices into data, and the y of these rows."""
+    """The samples that a network is validated on: indices of rows of data, and the y of these rows."""
 
     data: TrainingData
     rows: Array
@@ -26,12 +26,12 @@ class Validation:
 
 
 def split_off(estimator: Any, data: TrainingData, y: Array, seed: int) -> Array:
-    """Choose samples to validate on, the same ones for the same seed.
+    """Choose samples to validate on; the same seed yields the same samples.
 
     Parameters
     ----------
     estimator : estimator
-        Its validation_fraction counts; a classifier's classes are stratified.
+        Its validation_fraction is used; the split is stratified by the classes of a classifier.
     data : TrainingData
         Samples of weight 0 are not chosen.
     y : ndarray of shape (n,) or (n, n_outputs)
@@ -44,9 +44,9 @@ def split_off(estimator: Any, data: TrainingData, y: Array, seed: int) -> Array:
     Raises
     ------
     ValueError
-        If the samples cannot be split so.
+        If the samples cannot be split in this way.
     """
-    from sklearn.model_selection import train_test_split  # late: it imports longer than this package
+    from sklearn.model_selection import train_test_split  # late: importing it takes longer than this package
 
     used = np.flatnonzero(data.weight > 0)
     fraction = estimator.validation_fraction
@@ -65,12 +65,12 @@ def split_off(estimator: Any, data: TrainingData, y: Array, seed: int) -> Array:
 def prepare_scoring(
     estimator: Any, trainer: Trainer, validation: Validation, n_threads: int
 ) -> Callable[[], Record]:
-    """Prepare the evaluation after each epoch, by the estimator's `scoring` if there is any.
+    """Prepare the evaluation after each epoch, with the estimator's `scoring` if there is any.
 
     Parameters
     ----------
     estimator : estimator
-        Fitted, but for the weights of its network.
+        With all fitted attributes that prediction needs; its network is still being trained.
     trainer : Trainer
     validation : Validation
     n_threads : int
@@ -91,7 +91,7 @@ def prepare_scoring(
     scorer, model = find_scorer(estimator), copy.copy(estimator)
     model.__dict__.pop("feature_names_in_", None)  # the scorer gets plain arrays
     X, weight = validation.data.X[validation.rows], validation.data.weight[validation.rows]
-    weights = {"sample_weight": weight} if np.ptp(weight) else {}  # not every scorer takes them
+    weights = {"sample_weight": weight} if np.ptp(weight) else {}  # not every scorer accepts weights
     X = show_images(X, validation.data.data_format)
 
     def score() -> Record:
@@ -104,7 +104,7 @@ def prepare_scoring(
 
 
 def find_scorer(estimator: Any) -> Callable[..., Any]:
-    """Return the scorer that an estimator's `scoring` is or names.
+    """Return the scorer that an estimator's `scoring` names, or `scoring` itself if it is a scorer.
 
     Parameters
     ----------
@@ -117,17 +117,17 @@ def find_scorer(estimator: Any) -> Callable[..., Any]:
     Raises
     ------
     TypeError
-        If scoring is a function of other arguments.
+        If scoring is a function that takes other arguments.
     ValueError
         If there is no scorer of this name.
     """
-    from sklearn.metrics import check_scoring, get_scorer_names  # late: they import for long
+    from sklearn.metrics import check_scoring, get_scorer_names  # late: importing them takes long
 
     scoring, owner = estimator.scoring, type(estimator).__name__
     if isinstance(scoring, str) and scoring not in (names := get_scorer_names()):
         raise ValueError(
             f"{owner}: there is no scoring {scoring!r}.{hint(scoring, names)} "
-            f"sklearn.metrics.get_scorer_names() lists all."
+            f"sklearn.metrics.get_scorer_names() lists all names."
         )
     if isinstance(scoring, FunctionType):
         remedy = " For a metric(y_true, y_pred), use sklearn.metrics.make_scorer."

@@ -181,14 +181,14 @@ def _check_dask_array(estimator: Any, X: Any, X_val: Any) -> None:
         )
     if has_callbacks(estimator):
         raise ValueError(
-            "skconvnet.dask.fit: callbacks need the whole of X in this process. Set none to fit on a dask "
-            "array."
+            "skconvnet.dask.fit: callbacks need the whole of X in this process. Set no callbacks to fit on a "
+            "dask array."
         )
     learns = not estimator._resumes()
     if learns and any(isinstance(layer, Standardize) for layer in estimator.layers or ()):
         raise ValueError(
-            "skconvnet.dask.fit: Standardize would have to read the whole dask array in this process. Scale X "
-            "with its own mean() and std(), or use Rescaling."
+            "skconvnet.dask.fit: Standardize would have to read the whole dask array in this process. Scale "
+            "X with its own mean() and std(), or use Rescaling."
         )
 
 
@@ -200,7 +200,7 @@ def prepare_on_cluster(
     Returns
     -------
     run_epoch : callable (report=callable (float)) -> dict
-        Trains on all samples once, starting again if workers are lost, and returns a record of the history.
+        Trains on all samples once, again if workers are lost, and returns a record of the history.
     """
     network, batch_size, weight = trainer.network, settings.batch_size, data.weight
     for stage in network.stages:
@@ -330,7 +330,7 @@ class _Team:
         return lost
 
     def differentiate(self, rows: Array, *batch: Any) -> tuple[float, float, Array, Array]:
-        """Return a batch's mean loss, its weighted score, and the gradients of the k workers with samples in it.
+        """Return a batch's mean loss and weighted score, and the gradients of its k workers.
 
         batch: the further arguments of `_Shard.differentiate`.
 
