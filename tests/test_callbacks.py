@@ -1,4 +1,4 @@
-"""Callbacks as scikit-learn has them from 1.9 on: what they are told, and what becomes of a fit."""
+"""Callbacks, which scikit-learn has from version 1.9: what they receive, and how they end a fit."""
 
 import copy
 import pickle
@@ -30,7 +30,7 @@ callback = pytest.importorskip("sklearn.callback", reason="scikit-learn has call
 
 
 class Recorder:
-    """Notes every call, and says to stop after as many epochs as it is told."""
+    """Records every call, and stops training or fails after a given number of epochs."""
 
     def __init__(self, stop_after=None, fail_after=None, error=RuntimeError):
         self.calls, self.fitted = [], []
@@ -60,7 +60,7 @@ class Recorder:
 
 
 @pytest.mark.parametrize("Estimator", [ConvNetClassifier, ConvNetRegressor])
-def test_a_task_an_epoch(Estimator):
+def test_every_epoch_is_a_task(Estimator):
     recorder, weight = Recorder(), np.ones(60)
     Estimator(max_iter=3, random_state=0).set_callbacks(recorder).fit(X, y, weight)
     assert recorder.calls == [
@@ -75,7 +75,7 @@ def test_a_task_an_epoch(Estimator):
     assert recorder.given[2].keys() == {"sample_weight"} and recorder.given[2]["sample_weight"] is weight
 
 
-def test_callbacks_change_no_bit():
+def test_callbacks_do_not_change_the_result():
     seen, plain = make().set_callbacks(Recorder()).fit(X, y), make().fit(X, y)
     np.testing.assert_array_equal(seen.network_.params, plain.network_.params)
 
@@ -90,7 +90,7 @@ def test_the_fitted_estimator_is_that_of_the_epoch():
         assert fitted.validation_scores_ == clf.validation_scores_[: k + 1]
         if short.best_iter_ == k + 1:
             np.testing.assert_array_equal(fitted.predict_proba(X), short.predict_proba(X))
-    # it may go on by itself
+    # it can continue independently
     before = clf.predict_proba(X)
     recorder.fitted[1].partial_fit(X, y)
     np.testing.assert_array_equal(clf.predict_proba(X), before)
@@ -101,7 +101,7 @@ def test_a_callback_stops_a_fit():
     clf = make(max_iter=9).set_callbacks(recorder).fit(X, y)
     assert clf.n_iter_ == 2 and recorder.list_calls("fit")[-2:] == ["end", "teardown"]
     np.testing.assert_array_equal(clf.predict_proba(X), make(max_iter=2).fit(X, y).predict_proba(X))
-    # early stopping ends its last epoch, too
+    # with early stopping, callbacks are notified of the end of the last epoch, too
     recorder = Recorder()
     clf = make(max_iter=9, early_stopping=True, n_iter_no_change=1, tol=100.0).set_callbacks(recorder)
     assert clf.fit(X, y).n_iter_ == 2 and recorder.list_calls("epoch") == ["begin", "end"] * 2
@@ -112,7 +112,7 @@ def test_a_callback_stops_a_fit():
 
 
 @pytest.mark.parametrize("when", ["in a callback", "in training"])
-def test_a_fit_that_fails_tears_callbacks_down(when):
+def test_callbacks_are_torn_down_if_a_fit_fails(when):
     recorder = Recorder(fail_after=2 if when == "in a callback" else None)
     clf = make().fit(X, y)
     before, names = clf.predict_proba(X), set(vars(clf))
@@ -142,7 +142,7 @@ def test_interrupted_by_ctrl_c():
     assert clf.n_iter_ == 2 and recorder.list_calls("fit") == ["setup", "begin", "end", "teardown"]
 
 
-def test_partial_fit_is_no_fit():
+def test_partial_fit_does_not_notify_callbacks():
     recorder = Recorder()
     clf = make().set_callbacks(recorder).partial_fit(X, y, classes=[0, 1, 2])
     assert clf.n_iter_ == 1 and recorder.calls == []
@@ -155,9 +155,9 @@ def test_copies_keep_callbacks_and_files_do_not(tmp_path):
     clf = make().set_callbacks(recorder).fit(X, y)
     with config_context(enable_metadata_routing=True):
         clf.set_fit_request(sample_weight=True)
-    for twin in (clone(clf), copy.copy(clf), copy.deepcopy(clf), pickle.loads(pickle.dumps(clf))):
-        assert [type(c) for c in twin._skl_callbacks] == [Recorder]
-        twin.fit(X, y)
+    for other in (clone(clf), copy.copy(clf), copy.deepcopy(clf), pickle.loads(pickle.dumps(clf))):
+        assert [type(c) for c in other._skl_callbacks] == [Recorder]
+        other.fit(X, y)
     clf.save(tmp_path / "model")
     again = skconvnet.load(tmp_path / "model")
     assert not {"_skl_callbacks", "_metadata_request"} & set(vars(again))
@@ -196,7 +196,7 @@ def test_scoring_monitor():
 def test_progress_bar(capsys):
     make().set_callbacks(callback.ProgressBar()).fit(X, y)
     assert "ConvNetClassifier - fit" in capsys.readouterr().out
-    # a fit that ends early fills its bar
+    # the bar is filled even if a fit ends early
     bar, stop = callback.ProgressBar(), Recorder(stop_after=1)
     make().set_callbacks(bar, stop).fit(X, y)
     assert "100%" in capsys.readouterr().out
@@ -217,7 +217,7 @@ def test_in_a_search(capsys, monkeypatch):
 
 
 def test_stopping_in_a_search():
-    """Every fit ends after the epoch that the callback wants to be the last, the final one too."""
+    """A callback stops every fit of a search, including the refit."""
 
     class OneEpoch(Recorder):
         def on_fit_task_end(self, estimator, context, **more):
@@ -233,7 +233,7 @@ def test_stopping_in_a_search():
     np.testing.assert_array_equal(best.network_.params, alone.network_.params)
 
 
-def test_scores_come_back_from_other_processes():
+def test_scores_are_returned_from_other_processes():
     monitor = callback.ScoringMonitor(scoring="accuracy")
     pipeline = make_pipeline(FunctionTransformer(np.sqrt), make().set_callbacks(monitor))
     grid = {"convnetclassifier__layers__stem__filters": [2, 4]}

@@ -1,4 +1,4 @@
-"""Fitting on a cluster: the same model as in one process, whatever happens to the workers."""
+"""Fitting on a cluster: the model is that of one process, even if workers are lost."""
 
 import asyncio
 import os
@@ -38,7 +38,7 @@ def make(model=ConvNetClassifier, layers=LAYERS, **parameters):
 
 @pytest.fixture(scope="module")
 def client():
-    """Of two processes."""
+    """A client of two processes."""
     with (
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         distributed.Client(cluster) as client,
@@ -48,13 +48,13 @@ def client():
 
 @pytest.fixture
 def inside():
-    """Of workers that are threads of this process."""
+    """A client of one worker, which is a thread of this process."""
     with distributed.Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=":0") as c:
         yield c
 
 
 def check_same(fitted, other, rtol=1e-6):
-    """Two estimators have learnt the same in the same way."""
+    """Check that two estimators have learnt the same, with the same history."""
     np.testing.assert_allclose(fitted.network_.params, other.network_.params, rtol=rtol, atol=rtol / 10)
     assert len(fitted.history_) == len(other.history_) and fitted.t_ == other.t_
     assert fitted.n_iter_ == other.n_iter_ and fitted.best_iter_ == other.best_iter_
@@ -88,7 +88,7 @@ def test_the_model_is_that_of_one_process(client, case):
     if case == "standardized":
         learnt = expected.network_.weights["0.running_mean"]
         np.testing.assert_array_equal(fitted.network_.weights["0.running_mean"], learnt)
-    expected.partial_fit(X, Y)  # goes on with the optimizer's state and the random generator's
+    expected.partial_fit(X, Y)  # continues with the states of the optimizer and of the random generator
     check_same(fitted.partial_fit(X, Y), expected)
 
 
@@ -97,8 +97,8 @@ def test_single_precision(client):
     check_same(skconvnet.dask.fit(make(), x, Y, client=client), make().fit(x, Y))
 
 
-def test_going_on(client):
-    """Also on a dask array with Standardize, which has learnt before all that it learns."""
+def test_continuing(client):
+    """Also on a dask array with Standardize, which has learnt its moments before."""
     estimators = [make(layers=[Standardize(), *LAYERS], warm_start=True) for _ in range(2)]
     validation = {"X_val": X[:50], "y_val": Y[:50], "sample_weight_val": np.arange(50) % 3}
     for x in (X, X, da.from_array(X, chunks=(100, 8, 8))):
@@ -108,7 +108,7 @@ def test_going_on(client):
 
 
 def test_weights_of_validation_samples(client):
-    with pytest.raises(ValueError, match="sample_weight_val has no samples to weigh"):
+    with pytest.raises(ValueError, match="sample_weight_val has no samples to weight"):
         skconvnet.dask.fit(make(), X, Y, client=client, sample_weight_val=np.ones(50))
     lazy = da.from_array(np.arange(50) % 3, chunks=20)
     samples = {"X_val": X[:50], "y_val": Y[:50]}
@@ -118,7 +118,7 @@ def test_weights_of_validation_samples(client):
 
 
 def test_starting_from_another_network(client):
-    """With frozen layers between trained ones; init_from need not be what can be sent to a worker."""
+    """With frozen layers between trained ones, and with an init_from that cannot be sent to a worker."""
     layers = [Conv2D(4, name="stem"), MaxPool2D(), Dense(6, name="middle")]
     source = make(layers=layers, random_state=1).fit(X, Y)
     source.lock = threading.Lock()
@@ -132,7 +132,7 @@ def test_starting_from_another_network(client):
 
 
 class Recorder:
-    """A callback that cannot be sent to a worker, and says to stop after the second epoch."""
+    """A callback that cannot be sent to a worker, and that stops training after the second epoch."""
 
     def __init__(self):
         self.calls, self.fitted, self.lock = [], [], threading.Lock()
@@ -162,13 +162,13 @@ def test_callbacks(client):
     assert fitted.n_iter_ == 2 and recorders[0].calls == recorders[1].calls
     assert recorders[0].given[0] is X and recorders[0].given[1] is Y
     check_same(recorders[0].fitted[0], recorders[1].fitted[0])
-    with pytest.raises(ValueError, match="callbacks would get X here; set none"):
+    with pytest.raises(ValueError, match="callbacks need the whole of X in this process. Set no callbacks"):
         skconvnet.dask.fit(fitted, da.from_array(X, chunks=(100, 8, 8)), Y, client=client)
     assert len(recorders[0].fitted) == 2
 
 
 def test_a_bar_grows(client, monkeypatch, capsys):
-    """By a part for each of the 5 batches of an epoch."""
+    """The bar grows by a part for each of the 5 batches of an epoch."""
     seconds = iter(range(10**6))
     monkeypatch.setattr(skconvnet._progress.time, "perf_counter", lambda: next(seconds))
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
@@ -179,7 +179,7 @@ def test_a_bar_grows(client, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("layers", [[*LAYERS, Dropout(0.5)], [Conv2D(4), BatchNorm(), MaxPool2D()]], ids=repr)
-def test_one_worker_gives_the_bits_of_one_process(inside, layers):
+def test_one_worker_is_bitwise_identical_to_one_process(inside, layers):
     fitted, expected = (make(layers=layers) for _ in range(2))
     skconvnet.dask.fit(fitted, X, Y, client=inside)
     expected.fit(X, Y)
@@ -187,7 +187,7 @@ def test_one_worker_gives_the_bits_of_one_process(inside, layers):
 
 
 def test_dask_arrays_of_uneven_chunks(client):
-    """Of images, or of rows that are cut between features, too."""
+    """Arrays of images, and of rows with chunks along the features."""
     expected = make(dtype="float64").fit(X, Y)
     images = da.from_array(X, chunks=((7, 150, 3, 70), 8, 8))
     fitted = skconvnet.dask.fit(make(), images, da.from_array(Y, chunks=100), client=client)
@@ -198,10 +198,10 @@ def test_dask_arrays_of_uneven_chunks(client):
     check_same(fitted, make(dtype="float64").fit(whole, Y))
 
 
-def test_a_dask_array_is_never_here(client):
+def test_a_dask_array_is_never_read_by_this_process(client):
     x = da.random.default_rng(0).random((20_000, 16, 16), dtype=np.float32, chunks=(3000, 16, 16))
     tracemalloc.start()
-    # also of a type that the network does not read as it is
+    # also with a type that has to be converted for the network
     for kind in (np.float32, np.float16):
         estimator = make(layers=[MaxPool2D(4)], max_iter=1, batch_size=5000)
         skconvnet.dask.fit(estimator, x.astype(kind), np.arange(len(x)) % 2, client=client)
@@ -221,7 +221,7 @@ def test_data_frames(client):
 
 
 def test_running_moments_are_averaged(client):
-    """By the samples of a batch that each worker has, here 115 and 25; the others weigh nothing."""
+    """Weighted by each worker's number of samples in a batch, here 115 and 25; the others have weight 0."""
     client.wait_for_workers(2, timeout=30)
     x, weight = X.reshape(-1, 64) + np.arange(len(X))[:, None] / 100, np.arange(len(X)) < 140
     fitted, expected = (
@@ -238,7 +238,7 @@ def test_running_moments_are_averaged(client):
 
 
 def test_masks_differ_between_workers(client):
-    """Both have the same samples, so that with the same masks they would give what one of them gives."""
+    """Both have the same samples, so with the same masks the result would be that of one worker."""
     x, y = np.ones((32, 40)), np.arange(32) % 2
     both, one = (make(layers=[Dropout(0.5)], optimizer="sgd", shuffle=False, max_iter=1) for _ in range(2))
     client.wait_for_workers(2, timeout=30)
@@ -249,7 +249,7 @@ def test_masks_differ_between_workers(client):
 
 @pytest.mark.parametrize("lazy", [False, True])
 def test_the_loss_of_a_worker(client, monkeypatch, lazy):
-    """In the middle of the second epoch, which starts again with the order that it had."""
+    """A worker is lost in the middle of the second epoch, which starts again with the same order."""
     differentiate, calls = skconvnet.dask._Team.differentiate, []
 
     def kill_and_differentiate(team, *batch):
@@ -274,7 +274,7 @@ def test_no_worker_left(inside, monkeypatch):
     estimator = make()
     while inside.nthreads():
         pass
-    with pytest.raises(RuntimeError, match="no worker left; start some"):
+    with pytest.raises(RuntimeError, match="no worker left. Start workers"):
         skconvnet.dask.fit(estimator, X, Y, client=inside)
     assert not hasattr(estimator, "network_")
 
@@ -288,7 +288,7 @@ def test_bad_samples_raise_before_training(client):
     lazy = da.from_array(X, chunks=(100, 8, 8))
     for wrong, estimator, message in (
         (lazy[lazy[:, 0, 0] >= 0], make(), "compute_chunk_sizes"),
-        (lazy, make(early_stopping=True), "give X_val"),
+        (lazy, make(early_stopping=True), "Pass X_val"),
         (lazy, make(layers=[Standardize()]), "Standardize would have to read"),
         (lazy[:-1], make(), "inconsistent numbers of samples"),
         (lazy, make(layers=[Standardize()], warm_start=True), "Standardize would have to read"),
@@ -333,11 +333,11 @@ def test_other_estimators(client, other, lazy):
 
 def test_other_clients(client):
     address = client.scheduler_info()["address"]
-    message = r"must be a synchronous distributed\.Client, got .*tcp.*give distributed\.Client\("
+    message = r"must be a synchronous distributed\.Client, got .*tcp.*Pass distributed\.Client\("
 
     async def fit():
         async with distributed.Client(address, asynchronous=True) as other:
-            for given in (other, None):  # None: the current one, which it is
+            for given in (other, None):  # None means the current client, which is this one
                 with pytest.raises(TypeError, match=message):
                     skconvnet.dask.fit(make(), X, Y, client=given)
 
@@ -351,8 +351,8 @@ def test_no_client(monkeypatch):
     def find():
         raise ValueError("No global client found and no address provided")
 
-    monkeypatch.setattr(distributed, "get_client", find)  # that of the other tests is there
-    with pytest.raises(ValueError, match="there is no client; give client="):
+    monkeypatch.setattr(distributed, "get_client", find)  # would find the client of the other tests
+    with pytest.raises(ValueError, match="there is no client. Pass client="):
         skconvnet.dask.fit(make(), X, Y)
 
 
@@ -363,7 +363,7 @@ def test_dask_is_an_extra(monkeypatch):
 
 
 @pytest.mark.parametrize("n_threads, expected", [(None, 3), (2, 2)])
-def test_a_worker_uses_its_threads_unless_told_how_many(monkeypatch, n_threads, expected):
+def test_a_worker_uses_all_its_threads_unless_n_threads_is_set(monkeypatch, n_threads, expected):
     counts, make_workspace = [], Network.make_workspace
 
     def spy(self, program, n_threads, batch_size=0):
@@ -374,7 +374,7 @@ def test_a_worker_uses_its_threads_unless_told_how_many(monkeypatch, n_threads, 
     monkeypatch.setenv("SKCONVNET_NUM_THREADS", "1")
     with distributed.Client(processes=False, n_workers=1, threads_per_worker=3, dashboard_address=":0") as c:
         skconvnet.dask.fit(make(n_threads=n_threads, max_iter=1), X, Y, client=c)
-    # this process, which takes the steps, then the worker
+    # first this process, which takes the steps, then the worker
     assert counts == [kernels.count_threads(n) for n in (n_threads, expected)]
 
 
@@ -411,7 +411,7 @@ def test_a_memory_mapped_array_is_never_read_whole(tmp_path, kind):
 
 
 def test_partial_fit_over_blocks(tmp_path):
-    """Of a memory-mapped array and of a dask array, as over arrays."""
+    """Blocks of a memory-mapped array and of a dask array lead to the same model as blocks of an array."""
     x = X.astype(np.float32)
     np.save(tmp_path / "x.npy", x)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")

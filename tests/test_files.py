@@ -1,4 +1,4 @@
-"""Files: what was saved goes on as if it never had been, and what else may come is refused."""
+"""Files: a loaded estimator behaves as if it had never been saved; damaged or foreign files are refused."""
 
 import copy
 import json
@@ -123,13 +123,13 @@ def forget_duration(history):
 
 @pytest.fixture(params=[save_and_load, pickle_and_unpickle, dump_and_load])
 def renew(request, tmp_path):
-    """Every way of an estimator out of a process and back."""
+    """Return a function that writes an estimator and reads it again, in every possible way."""
     return lambda clf: request.param(clf, tmp_path)
 
 
 class TestRoundTrip:
     @pytest.mark.parametrize("params", PARAMS.values(), ids=PARAMS)
-    def test_goes_on_as_if_nothing_had_happened(self, renew, params):
+    def test_continues_as_if_it_had_not_been_saved(self, renew, params):
         clf = make_classifier(**params)
         images = X.reshape(60, -1) if "input_shape" in params else X
         clf.fit(images, y)
@@ -146,9 +146,9 @@ class TestRoundTrip:
             np.testing.assert_array_equal(again.network_.params, clf.network_.params)
             assert forget_duration(again.history_) == forget_duration(clf.history_)
             assert (again.t_, again.n_iter_) == (clf.t_, clf.n_iter_)
-        fresh = clf if clf.warm_start else clone(clf)
+        other = clf if clf.warm_start else clone(clf)
         np.testing.assert_array_equal(
-            again.fit(images, y).network_.params, fresh.fit(images, y).network_.params
+            again.fit(images, y).network_.params, other.fit(images, y).network_.params
         )
 
     @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ class TestRoundTrip:
             again = renew(clf)
             if random_state is not clf._trainer.rng:
                 assert again.random_state == random_state
-            else:  # one generator draws weights and orders, and still does
+            else:  # one generator draws both weights and orders, also after the round trip
                 assert again.random_state is again._trainer.rng
             clf.partial_fit(X, y), again.partial_fit(X, y)
             np.testing.assert_array_equal(again.network_.params, clf.network_.params)
@@ -202,9 +202,9 @@ class TestRoundTrip:
                 clf.fit(X, y), again.fit(X, y)
                 np.testing.assert_array_equal(again.network_.params, clf.network_.params)
 
-    def test_a_normal_number_that_waits_is_kept(self, renew):
+    def test_the_second_of_two_normal_numbers_is_kept(self, renew):
         random_state = np.random.RandomState(3)
-        random_state.standard_normal()  # which draws two
+        random_state.standard_normal()  # draws two numbers and stores the second
         again = renew(make_classifier(random_state=random_state))
         assert again.random_state.standard_normal() == random_state.standard_normal()
 
@@ -242,7 +242,7 @@ NAMESAKES = [type("Namesake", (SGD,), {}) for _ in range(2)]
 
 
 class Renamed(ConvNetClassifier):
-    """A class of the user's."""
+    """A class that a user derives from an estimator."""
 
 
 def test_derived_classes(tmp_path):
@@ -253,16 +253,16 @@ def test_derived_classes(tmp_path):
 
 
 class TestSave:
-    def test_tensors_go_by_the_names_of_weights(self, tmp_path):
+    def test_tensors_have_the_names_of_weights(self, tmp_path):
         clf = make_classifier(layers=CONVOLUTIONS).fit(X, y)
         clf.save(str(tmp_path / "model"))
         tensors = safetensors.numpy.load_file(tmp_path / "model")
         for name, weight in clf.network_.weights.items():
             np.testing.assert_array_equal(tensors[f"network_.{name}"], weight)
 
-    def test_what_cannot_be_written_is_named_before_anything_is_written(self, tmp_path):
+    def test_an_error_names_what_cannot_be_written_and_nothing_is_written(self, tmp_path):
         path = tmp_path / "model"
-        for params, place in [
+        for params, named in [
             ({"layers": [Dense(3), Dense(3, init=lambda *_: 0)]}, r"layers\[1\]\.init is <function"),
             ({"optimizer": SGD}, r"optimizer is <class 'skconvnet.optimizers.SGD'> of <class 'type'>"),
             ({"class_weight": {"cat": 1, "dog": print}}, r"class_weight\['dog'\] is <built-in"),
@@ -273,7 +273,7 @@ class TestSave:
             ({"optimizer": {1, 2}}, "optimizer is "),
         ]:
             clf = make_classifier(**params)
-            with pytest.raises(TypeError, match=f"save: {place}"):
+            with pytest.raises(TypeError, match=f"save: {named}"):
                 clf.save(path)
             assert not os.listdir(tmp_path)
 
@@ -296,7 +296,7 @@ class TestSave:
         clf.save(path)
         np.testing.assert_array_equal(load(path).predict_proba(X), clf.predict_proba(X))
 
-    def test_is_a_file_like_others(self, tmp_path):
+    def test_the_file_has_usual_permissions_and_links_are_followed(self, tmp_path):
         path, link = tmp_path / "model", tmp_path / "link"
         make_classifier().save(path)
         (tmp_path / "other").touch()
@@ -319,7 +319,7 @@ class TestSave:
 
 
 class TestLoad:
-    """What is not a whole and sound file gets a ValueError that names it."""
+    """A file that is incomplete, damaged or foreign leads to a ValueError that names the file."""
 
     @pytest.fixture
     def path(self, tmp_path):
@@ -329,43 +329,43 @@ class TestLoad:
         return tmp_path / "model"
 
     def rewrite(self, path, change):
-        """Change a file's metadata, tree and tensors, and put the right sum under it."""
+        """Change a file's metadata, tree and tensors, and write the matching checksum."""
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata()
         tensors = safetensors.numpy.load_file(path)
         tree = json.loads(metadata["estimator"])
         change(metadata, tree, tensors)
         metadata["estimator"] = json.dumps(tree)
-        metadata["sha256"] = _files._sum_up(metadata["estimator"], tensors)
+        metadata["sha256"] = _files._compute_checksum(metadata["estimator"], tensors)
         path.write_bytes(safetensors.numpy.save(tensors, metadata))
 
     def test_cut_short(self, path):
         whole = path.read_bytes()
         for n in [*range(20), *range(20, len(whole), 499), len(whole) - 1]:
             path.write_bytes(whole[:n])
-            with pytest.raises(ValueError, match=r"load: .*model is no safetensors file, or a damaged one"):
+            with pytest.raises(ValueError, match="load: .*model is not a safetensors file, or it is damaged"):
                 load(path)
 
     def test_too_long(self, path):
         path.write_bytes(path.read_bytes() + b"\0")
-        with pytest.raises(ValueError, match=r"model is no safetensors file, or a damaged one"):
+        with pytest.raises(ValueError, match="model is not a safetensors file, or it is damaged"):
             load(path)
 
     def test_any_damaged_bit(self, path):
         whole, rng = path.read_bytes(), np.random.RandomState(0)
         versions = whole.find(b'"skconvnet":"'), whole.find(b'"skconvnet":"') + 40
-        for place in rng.randint(0, len(whole), 300):
+        for offset in rng.randint(0, len(whole), 300):
             damaged = bytearray(whole)
-            damaged[place] ^= 1 << rng.randint(8)
+            damaged[offset] ^= 1 << rng.randint(8)
             path.write_bytes(damaged)
-            if not versions[0] <= place < versions[1] and damaged[place] != ord("\t"):
+            if not versions[0] <= offset < versions[1] and damaged[offset] != ord("\t"):
                 with pytest.raises(ValueError, match="model"):
                     load(path)
 
     def test_foreign(self, path):
         for data in (pickle.dumps(make_classifier()), b"", b"\x89PNG", b"\0" * 1000):
             path.write_bytes(data)
-            with pytest.raises(ValueError, match="model is no safetensors file, or a damaged one"):
+            with pytest.raises(ValueError, match="model is not a safetensors file, or it is damaged"):
                 load(path)
         for metadata in (None, {"format": "pt"}):
             path.write_bytes(safetensors.numpy.save({"weight": np.ones(3)}, metadata))
@@ -383,19 +383,19 @@ class TestLoad:
         with pytest.raises(ValueError, match="its format should be a number, got 'new'"):
             load(path)
 
-    def test_wrong_sum(self, path):
+    def test_wrong_checksum(self, path):
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata()
         tensors = safetensors.numpy.load_file(path)
         tensors["network_.output.weight"] = tensors["network_.output.weight"] + 1
         path.write_bytes(safetensors.numpy.save(tensors, metadata))
-        with pytest.raises(ValueError, match="model is damaged: .* the sum of its contents"):
+        with pytest.raises(ValueError, match="model is damaged: .* the checksum of its contents"):
             load(path)
 
     @pytest.mark.parametrize(
         "change, message",
         [
-            (lambda m, t, a: t.update({"class": "os.system"}), "os.system is not known here"),
+            (lambda m, t, a: t.update({"class": "os.system"}), "the class os.system is not known"),
             (lambda m, t, a: t.update({"class": "Trainer"}), "TypeError"),
             (lambda m, t, a: t["arguments"].update(colour=1), "unexpected keyword argument 'colour'"),
             (lambda m, t, a: t["state"].update(predict=1), "a ConvNetClassifier has no state 'predict'"),
@@ -436,7 +436,7 @@ class TestLoad:
                 lambda m, t, a: t["arguments"]["layers"][6]["arguments"].update(units=2**62),
                 "ValueError",
             ),
-            (lambda m, t, a: t["arguments"].update(layers={"same": "nowhere"}), "KeyError: 'nowhere'"),
+            (lambda m, t, a: t["arguments"].update(layers={"same": "missing"}), "KeyError: 'missing'"),
             (lambda m, t, a: t["arguments"].update(layers={"thing": 1}), "KeyError: 'class'"),
             (lambda m, t, a: t["arguments"].update(verbose={"dict": [[[], 1]]}), "unhashable"),
             (lambda m, t, a: (t.clear(), a.clear(), t.update({"tuple": []})), r"tuple with \[\] left over"),
@@ -451,28 +451,28 @@ class TestLoad:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata()
         metadata["estimator"] = "[" * 100_000 + "]" * 100_000
-        metadata["sha256"] = _files._sum_up(metadata["estimator"], {})
+        metadata["sha256"] = _files._compute_checksum(metadata["estimator"], {})
         path.write_bytes(safetensors.numpy.save({}, metadata))
         with pytest.raises(ValueError, match="model is damaged: RecursionError"):
             load(path)
 
-    def test_classes_that_the_network_has_not(self, path):
+    def test_classes_that_the_network_does_not_have(self, path):
         self.rewrite(path, lambda m, t, a: a.update(classes_=np.arange(1000)))
         clf = load(path)
         with pytest.raises(ValueError, match="target must be from 0 to 2, got 0 to 999"):
             clf.partial_fit(X, np.where(y == 1, 999, y))
 
     def test_runs_no_code(self, path):
-        load(path)  # imports are over
+        load(path)  # so that all imports are done
         events, listening = [], True
 
         def listen(event, _):
             if listening:
                 events.append(event)
 
-        sys.addaudithook(listen)  # for good: hooks cannot be taken off
+        sys.addaudithook(listen)  # it stays, because hooks cannot be removed
         load(path)
-        open(path).close()  # to see that the hook hears
+        open(path).close()  # to check that the hook works
         listening = False
         assert "open" in events
         assert not [e for e in events if e.startswith(("exec", "compile", "import", "pickle", "os."))]
@@ -494,14 +494,14 @@ class TestVersions:
                 again.__setstate__(state)
             assert vars(again) == vars(clf)
 
-    def test_the_same_version_is_silent_and_leaves_no_trace(self):
+    def test_the_same_version_does_not_warn_and_is_not_kept(self):
         clf = make_classifier().fit(X, y)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             for again in (copy.copy(clf), copy.deepcopy(clf), clone(clf), pickle.loads(pickle.dumps(clf))):
                 assert "_skconvnet_version" not in vars(again)
 
-    def test_copies_train_by_themselves(self):
+    def test_copies_train_independently(self):
         clf = make_classifier().fit(X, y)
         before = clf.predict_proba(X)
         for again in (copy.copy(clf), copy.deepcopy(clf)):

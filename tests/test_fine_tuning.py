@@ -1,4 +1,4 @@
-"""Layers that training leaves as they are, and networks that start with another one's weights."""
+"""Frozen layers, and networks that start with the weights of another one."""
 
 import copy
 from dataclasses import replace
@@ -45,7 +45,7 @@ LAYERS = [
     Dense(16, activation="relu", name="last"),
 ]
 
-# One of every kernel that has parameters, with what goes before and behind it.
+# One layer of every kernel that has parameters, some with the layers that are fused with it.
 MIDDLES = [
     [Conv2D(4, padding="same", activation="relu", name="middle"), MaxPool2D()],
     [Conv2D(3, (2, 3), stride=2, name="middle")],
@@ -70,7 +70,7 @@ def source(digits):
 
 
 def freeze(network, *layers):
-    """The same network, same numbers, with frozen layers."""
+    """Return the same network, with the same weights, but with frozen layers."""
     frozen = Network(network.layers, network.input_shape, network.n_outputs, network.dtype, layers)
     frozen.set_weights(network.weights)
     return frozen
@@ -79,7 +79,7 @@ def freeze(network, *layers):
 @pytest.mark.parametrize("middle", MIDDLES, ids=lambda middle: type(middle[0]).__name__)
 @pytest.mark.parametrize("below", [False, True])
 def test_gradients_past_frozen_layers(middle, below, isa):
-    """Central differences of the loss, with moments as they run; frozen numbers have no gradient."""
+    """Compare with central differences of the loss with running moments; frozen layers have no gradient."""
     rng = np.random.RandomState(0)
     layers = [Conv2D(3, padding="same", activation="tanh", name="stem"), *middle]
     network = freeze(build((2, 6, 6), layers), "middle", *([] if below else ["stem"]))
@@ -116,7 +116,7 @@ def test_gradients_past_frozen_layers(middle, below, isa):
 @pytest.mark.parametrize("middle", MIDDLES, ids=lambda middle: type(middle[0]).__name__)
 @pytest.mark.parametrize("frozen", [["stem"], ["middle"], ["stem", "middle"], ["output"]], ids=str)
 @pytest.mark.parametrize("name", ["adam", "lion"])
-def test_steps_leave_frozen_layers_alone(middle, frozen, name):
+def test_steps_do_not_change_frozen_layers(middle, frozen, name):
     layers = [Conv2D(3, padding="same", activation="relu", name="stem"), *middle]
     rng = np.random.RandomState(0)
     X, y = rng.standard_normal((40, 2, 6, 6)), rng.randint(0, 3, 40)
@@ -132,8 +132,8 @@ def test_steps_leave_frozen_layers_alone(middle, frozen, name):
     np.testing.assert_array_equal(*results)
 
 
-def test_clipping_counts_no_frozen_gradient():
-    """With the gradient's norm cut to c, one step of SGD has length rate * c over what trains alone."""
+def test_clipping_ignores_gradients_of_frozen_layers():
+    """With the norm of the gradient clipped to c, a step of SGD has length rate * c in what is trained."""
     rng = np.random.RandomState(0)
     network = freeze(build((1, 6, 6), [Conv2D(8, name="stem"), Dense(30, name="middle")]), "middle")
     X, y = rng.standard_normal((20, 1, 6, 6)), rng.randint(0, 3, 20)
@@ -142,7 +142,7 @@ def test_clipping_counts_no_frozen_gradient():
     assert np.linalg.norm(network.params - before) == pytest.approx(0.5e-3, rel=1e-6)
 
 
-def test_frozen_layers_do_in_training_what_they_do_in_prediction():
+def test_frozen_layers_do_the_same_in_training_as_in_prediction():
     layers = [Conv2D(3), BatchNorm(), Dropout(0.9), Conv2D(3), BatchNorm()]
     network = build((1, 8, 8), layers)
     calls = freeze(network, 1, 2).list_calls()
@@ -156,7 +156,7 @@ def test_frozen_layers_do_in_training_what_they_do_in_prediction():
     assert frozen.loss(X, y)[0] == pytest.approx(expected, rel=1e-9)
 
 
-def test_frozen_layers_leave_mini_batches_alone(digits):
+def test_frozen_layers_do_not_change_mini_batches(digits):
     X, y = digits
     first, second = (
         ConvNetClassifier(layers + [Conv2D(2)], max_iter=2, freeze=freeze, random_state=0).fit(X[:99], y[:99])
@@ -166,8 +166,8 @@ def test_frozen_layers_leave_mini_batches_alone(digits):
 
 
 def test_positions_and_names_freeze_the_same():
-    for places in (["stem", -1], [1, "last"], (1, 6), ["stem", "last", 1]):
-        network = Network(LAYERS, (1, 8, 8), 5, freeze=places)
+    for frozen in (["stem", -1], [1, "last"], (1, 6), ["stem", "last", 1]):
+        network = Network(LAYERS, (1, 8, 8), 5, freeze=frozen)
         assert network.freeze == ("stem", "last")
         assert all(stage.n_parameters == 0 for stage in network.stages if stage.frozen)
 
@@ -189,7 +189,7 @@ def test_a_layer_to_freeze_belongs_in_a_list(digits, wrong, written):
 
 
 def test_fine_tuning(source, digits):
-    """What has learnt 0 to 4 learns 5 to 9 from few, with its lower layers bit by bit as they were."""
+    """A model of 0 to 4 learns 5 to 9 from few samples; its frozen layers stay bitwise identical."""
     X, y = digits[0][digits[1] > 4], digits[1][digits[1] > 4]
     frozen = ["stem", 2, "block"]
     tuned = ConvNetClassifier(
@@ -214,25 +214,25 @@ def test_fine_tuning(source, digits):
     search.fit(X[:60], y[:60])
 
 
-def test_what_is_taken_over(source, digits):
+def test_which_weights_are_transferred(source, digits):
     X, y = digits
     old = source.network_.weights
 
     def start(estimator, X=X, y=y):
         estimator.set_params(learning_rate=1e-300, max_iter=1, random_state=3, dtype="float64")
         new = estimator.fit(X, y).network_.weights
-        fresh = clone(estimator).set_params(init_from=None).fit(X, y).network_.weights
+        initial = clone(estimator).set_params(init_from=None).fit(X, y).network_.weights
         changing = {key for key in new if "running" in key}
-        taken = {key for key in new if key in old and np.array_equal(new[key], old[key])} - changing
-        for key in set(new) - taken - changing:
-            np.testing.assert_allclose(new[key], fresh[key], rtol=0, atol=1e-200)  # a bias of 0 moves
-        return taken, new
+        transferred = {key for key in new if key in old and np.array_equal(new[key], old[key])} - changing
+        for key in set(new) - transferred - changing:
+            np.testing.assert_allclose(new[key], initial[key], rtol=0, atol=1e-200)  # biases of 0 change
+        return transferred, new
 
     learnt = {key for key in old if "running" not in key}
     inner = {key for key in learnt if not key.startswith("output")}
     assert start(ConvNetClassifier(LAYERS, init_from=source), X[y < 5], y[y < 5])[0] == learnt
-    taken, new = start(ConvNetClassifier(LAYERS, init_from=source))
-    assert taken == inner and new["output.weight"].shape == (10, 16)
+    transferred, new = start(ConvNetClassifier(LAYERS, init_from=source))
+    assert transferred == inner and new["output.weight"].shape == (10, 16)
     np.testing.assert_array_equal(new["0.running_mean"], old["0.running_mean"])  # not learnt again
     assert start(ConvNetClassifier(LAYERS, init_from=source), X[y > 4], y[y > 4])[0] == inner
     regressor = ConvNetRegressor(LAYERS[:-1], init_from=FrozenEstimator(source))
@@ -243,7 +243,7 @@ def test_what_is_taken_over(source, digits):
         np.testing.assert_array_equal(new[key], old[key])
 
 
-def test_what_cannot_be_taken_over(source, digits):
+def test_weights_that_cannot_be_transferred(source, digits):
     X, y = digits
     huge = copy.deepcopy(source)
     huge.network_.set_weights({**source.network_.weights, "stem.bias": np.full(6, 1e300)})
@@ -254,12 +254,17 @@ def test_what_cannot_be_taken_over(source, digits):
             source,
             r"'stem.weight' has shape \(6, 1, 3, 3\) there and \(3, 1, 3, 3\)",
         ),
-        ([Dense(4, name="other")], source, "nothing to take over; it has .*stem.weight.*other.weight"),
-        (LAYERS, huge, "set_weights: 'stem.bias' has numbers that are not finite"),
+        (
+            [Dense(4, name="other")],
+            source,
+            "there is nothing to transfer. Its network has .*stem.weight.*other.weight",
+        ),
+        (LAYERS, huge, "set_weights: 'stem.bias' has values that are not finite"),
         (
             LAYERS,
             "model",
-            "init_from must be a fitted ConvNetClassifier or ConvNetRegressor, got 'model'; load .*skconvnet.load",
+            "init_from must be a fitted ConvNetClassifier or ConvNetRegressor, got 'model'; "
+            "load .*skconvnet.load",
         ),
         (LAYERS, make_pipeline(source), "init_from must be .*, got Pipeline.*give that step of a pipeline"),
         (LAYERS, FrozenEstimator(make_pipeline(source)), "got Pipeline.*give that step of a pipeline"),
@@ -272,7 +277,7 @@ def test_what_cannot_be_taken_over(source, digits):
     np.testing.assert_array_equal(own.network_.params, source.network_.params)
 
 
-def test_going_on(source, digits):
+def test_continuing(source, digits):
     X, y = digits
     clf = ConvNetClassifier(
         LAYERS, init_from=FrozenEstimator(source), freeze=["stem"], warm_start=True, max_iter=1
@@ -308,7 +313,7 @@ def test_files(source, digits, tmp_path):
         )
 
 
-def test_layers_at_another_place_are_told(digits):
+def test_layers_at_another_position_are_reported(digits):
     X, y = digits[0][:100], digits[1][:100]
     stem = Conv2D(4, padding="same", activation="relu")
     source = ConvNetClassifier([stem, Dense(6)], max_iter=1).fit(X, y)
@@ -316,10 +321,12 @@ def test_layers_at_another_place_are_told(digits):
     def start(*layers, **params):
         ConvNetClassifier(list(layers), init_from=source, max_iter=1, **params).fit(X, y)
 
-    with pytest.raises(ValueError, match=r"no weights for Conv2D 'other', which freeze names; it has .* 1\."):
+    message = r"no weights for Conv2D 'other', which freeze names. It has weights for 1\."
+    with pytest.raises(ValueError, match=message):
         start(replace(stem, name="other"), Dense(6), freeze=["other"])
-    with pytest.raises(ValueError, match="nothing to take over"):
+    with pytest.raises(ValueError, match="there is nothing to transfer"):
         start(RandomShift(), replace(stem, name="other"))
-    with pytest.warns(UserWarning, match="Dense '2' start afresh, and nobody takes over Dense '1'"):
+    message = "no weights for Dense '2', which are newly initialized, and its Dense '1' are not used"
+    with pytest.warns(UserWarning, match=message):
         start(stem, RandomShift(), Dense(6))
     start(stem, Dense(6), Dense(7))  # one more: no warning

@@ -1,6 +1,6 @@
-"""scikit-learn's tools around the estimators: pipelines, searches, ensembles, routing, skops, threads.
+"""The estimators in scikit-learn's tools: pipelines, searches, ensembles, routing, skops, threads.
 
-Images go where a tool lets them through, rows with `input_shape` elsewhere.
+The data are images if a tool accepts them, and otherwise rows with `input_shape`.
 """
 
 import os
@@ -98,7 +98,7 @@ class TestSearches:
         weights = best.network_.weights
         assert weights["stem.weight"].shape[0] == chosen["layers__stem__filters"]
         assert weights["2.weight"].shape[0] == chosen["layers__2__units"]
-        assert search.estimator.layers[0].filters == 4  # what was searched over is as it was
+        assert search.estimator.layers[0].filters == 4  # the estimator of the search is unchanged
 
     def test_optimizers_and_schedules_at_random(self):
         choices = {
@@ -171,7 +171,7 @@ class TestSearches:
         [
             ("layers__stem__filtres", "Did you mean 'filters'"),
             ("layers__stam__filters", "Did you mean 'stem'"),
-            ("optimizer__momentun", "no 'momentun' there. Valid: .*beta"),
+            ("optimizer__momentun", "optimizer has no 'momentun'. Valid: .*beta"),
         ],
     )
     def test_a_misspelt_field_stops_the_search(self, name, hint):
@@ -185,28 +185,29 @@ class TestBackends:
     GRID = {"layers__stem__filters": [2, 3], "learning_rate": [0.01, StepDecay(0.02, 8)]}
 
     def search(self, locate, n_jobs=None):
-        """The scores, and all numbers that locate gave where they were taken."""
+        """Return the scores, and the set of values that locate returned where they were computed."""
         search = GridSearchCV(
             make(max_iter=2, n_threads=None),
             self.GRID,
-            scoring=lambda clf, X, y: {"accuracy": clf.score(X, y), "place": locate()},
+            scoring=lambda clf, X, y: {"accuracy": clf.score(X, y), "worker": locate()},
             refit=False,
             cv=2,
             n_jobs=n_jobs,
             error_score="raise",
         ).fit(X, Y)
         results = search.cv_results_
-        return results["mean_test_accuracy"], {*results["split0_test_place"], *results["split1_test_place"]}
+        workers = {*results["split0_test_worker"], *results["split1_test_worker"]}
+        return results["mean_test_accuracy"], workers
 
     @pytest.mark.parametrize("backend, locate", [("loky", os.getpid), ("threading", threading.get_ident)])
     def test_the_same_scores(self, backend, locate):
         expected, here = self.search(locate)
         with joblib.parallel_config(backend=backend):
-            scores, places = self.search(locate, n_jobs=2)
+            scores, workers = self.search(locate, n_jobs=2)
         np.testing.assert_array_equal(scores, expected)
-        assert here == {locate()} and not places & here
+        assert here == {locate()} and not workers & here
 
-    @pytest.mark.filterwarnings("ignore")  # dask's own
+    @pytest.mark.filterwarnings("ignore")  # warnings of Dask itself
     def test_dask(self):
         with (
             distributed.LocalCluster(
@@ -215,8 +216,8 @@ class TestBackends:
             distributed.Client(cluster),
             joblib.parallel_config(backend="dask"),
         ):
-            scores, places = self.search(lambda: id(distributed.get_worker()), n_jobs=2)
-            assert places == {id(worker) for worker in cluster.workers.values()}
+            scores, workers = self.search(lambda: id(distributed.get_worker()), n_jobs=2)
+            assert workers == {id(worker) for worker in cluster.workers.values()}
         np.testing.assert_array_equal(scores, self.search(lambda: 0)[0])
 
     def test_processes_share_the_processors(self):
@@ -324,7 +325,7 @@ class TestMetadataRouting:
         alone = make(early_stopping=True).set_params(**search.best_params_).fit(X[30:], Y[30:], **given)
         assert best.validation_loss_curve_ == alone.validation_loss_curve_
         np.testing.assert_array_equal(get_params(best), get_params(alone))
-        # the weights count
+        # the validation loss uses the weights
         loss = -np.log(best.predict_proba(X[:30])[np.arange(30), Y[:30]])
         watched = best.validation_loss_curve_[best.best_iter_ - 1]
         assert np.average(loss, weights=weight) == pytest.approx(watched) != pytest.approx(loss.mean())
@@ -337,7 +338,7 @@ class TestMetadataRouting:
         np.testing.assert_array_equal(get_params(pipeline[0].estimator_), get_params(alone))
         assert not np.array_equal(get_params(alone), get_params(plain))
 
-    def test_requests_outlive_a_clone(self):
+    def test_clones_keep_requests(self):
         clf = clone(make().set_fit_request(sample_weight=True))
         assert clf.get_metadata_routing().fit.requests["sample_weight"] is True
 
@@ -347,7 +348,7 @@ def test_skops():
     clf = ConvNetClassifier(layers, max_iter=2, learning_rate=CosineDecay(0.01, 20), random_state=0).fit(X, Y)
     data = skops.io.dumps(clf)
     unknown = skops.io.get_untrusted_types(data=data)
-    # nothing but this package's own classes, and what scikit-learn's own estimators would need
+    # only classes of this package, and those that scikit-learn's own estimators need
     assert {name for name in unknown if not name.startswith("skconvnet.")} <= {"numpy.dtype"}
     again = skops.io.loads(data, trusted=unknown)
     np.testing.assert_array_equal(again.predict_proba(X), clf.predict_proba(X))

@@ -1,4 +1,4 @@
-"""Whole networks: gradients against central differences, weights, the plan."""
+"""Whole networks: gradients compared with central differences, weights, programs."""
 
 import pickle
 
@@ -51,7 +51,7 @@ from skconvnet.optimizers import SGD
 
 TABLE = [[1, 0, 1], [0, 1, 1], [1, 1, 0], [0, 0, 1], [1, 0, 0]]
 
-# input shape, layers: every layer beside every other, odd shapes among them
+# input shape, layers: layers in many combinations, some of odd shapes
 NETWORKS = [
     ((1, 8, 8), [Conv2D(4, activation="tanh"), Conv2D(3, 2, activation="sigmoid")]),
     ((3, 7, 6), [Conv2D(5, padding="same", activation="relu")]),
@@ -123,7 +123,7 @@ NETWORKS = [
     ),
     ((5,), [BatchNorm(), Dense(17, activation="tanh"), BatchNorm()]),
     ((2, 11, 10), [Conv2D(5, 4, stride=(2, 3), padding=(3, 1), activation="tanh"), AvgPool2D(2)]),
-    # activations after what reads its own values on the way back
+    # activations after layers that read their own output in the backward pass
     ((2, 6, 6), [MaxPool2D(), Tanh(), Softplus()]),
     ((2, 6, 6), [Conv2D(3, activation="tanh"), Sigmoid(), Identity(), LeakyReLU(0.3)]),
     ((5,), [Tanh(), ELU(0.5), Dense(4, activation="tanh"), Arctan(), Softplus()]),
@@ -225,16 +225,16 @@ def test_gradients_equal_central_differences(shape, layers):
 
 
 @pytest.mark.parametrize("name", [*sorted(CLASS_LOSSES), "huber"])
-@pytest.mark.parametrize("classes", [True, False], ids=["classes", "numbers"])
+@pytest.mark.parametrize("classes", [True, False], ids=["classes", "values"])
 @pytest.mark.parametrize("smoothing", [0, 0.3])
 def test_gradients_of_all_losses_equal_central_differences(name, classes, smoothing):
     network = build((2, 6, 6), [Conv2D(4, padding="same", activation="tanh"), MaxPool2D(), Dense(8)], 5)
     rng = np.random.RandomState(1)
     X = rng.standard_normal((19, 2, 6, 6))
-    target, numbers = rng.randint(0, 5, 19), rng.standard_normal((19, 5)) * 2
+    target, values = rng.randint(0, 5, 19), rng.standard_normal((19, 5)) * 2
     if name == "cross_entropy":
-        numbers = reference.softmax(numbers)  # it is for targets that sum to 1
-    target = target if classes else numbers
+        values = reference.softmax(values)  # the targets of this loss must sum to 1
+    target = target if classes else values
     check_loss_gradients(network, rng, X, target, rng.rand(19) + 0.5, Loss(name, smoothing))
 
 
@@ -248,14 +248,14 @@ def check_loss_gradients(network, rng, X, target, weight, loss):
     check_gradients(network, rng, X, dx, dparams, measure)
 
 
-@pytest.mark.parametrize("places", [slice(None), slice(0, None, 2), slice(1, None, 2)], ids=str)
+@pytest.mark.parametrize("indices", [slice(None), slice(0, None, 2), slice(1, None, 2)], ids=str)
 @pytest.mark.parametrize("key", ["0.weight", "0.bias", "1.weight", "1.bias", "output.bias", "dx"])
-def test_gradients_that_are_wrongly_0_are_found(monkeypatch, key, places):
+def test_gradients_that_are_wrongly_0_are_found(monkeypatch, key, indices):
     network = build((3, 7, 6), [Conv2D(5, connections=TABLE, activation="tanh"), BatchNorm()])
 
     def wipe(*args, **options):
         loss, dx, dparams = Network.loss(network, *args, **options)
-        {**network.split(dparams), "dx": dx}[key].flat[places] = 0
+        {**network.split(dparams), "dx": dx}[key].flat[indices] = 0
         return loss, dx, dparams
 
     rng = np.random.RandomState(1)
@@ -267,7 +267,7 @@ def test_gradients_that_are_wrongly_0_are_found(monkeypatch, key, places):
 
 
 @pytest.mark.parametrize("shape, layers", NETWORKS, ids=str)
-def test_bits_do_not_depend_on_threads_or_company(isa, dtype, shape, layers):
+def test_results_are_bitwise_identical_on_any_threads_and_in_any_batch(isa, dtype, shape, layers):
     network = build(shape, layers, dtype=dtype)
     rng = np.random.RandomState(2)
     X = rng.standard_normal((37, *shape)).astype(dtype)
@@ -292,7 +292,7 @@ def test_gradients_of_large_batches_do_not_depend_on_threads(isa, dtype):
             np.testing.assert_array_equal(again[2], dparams)
 
 
-def test_single_images_have_a_program_of_their_own_where_that_can_be():
+def test_single_images_have_a_program_of_their_own_if_the_layers_allow_it():
     def find(shape, layers):
         return build(shape, layers).compile_single_image()
 
@@ -324,7 +324,7 @@ def test_running_moments(isa, dtype):
         variance = 0.75 * variance + 0.25 * batch_variance * n / (n - 1)
     np.testing.assert_allclose(network.weights["0.running_mean"], mean, rtol=4e-6)
     np.testing.assert_allclose(network.weights["0.running_var"], variance, rtol=4e-6)
-    # a batch of one number a channel says nothing of a variance
+    # a batch with one value per channel has no variance, so the running moments stay
     flat = build((3,), [BatchNorm()], dtype=dtype)
     before = flat.params[flat.n_params :].copy()
     one = np.array([[1.0, 2.0, 3.0]], dtype)
@@ -335,23 +335,23 @@ def test_running_moments(isa, dtype):
     assert np.isfinite(flat.params).all()
 
 
-def test_moments_of_numbers_far_from_zero(isa):
+def test_moments_of_values_far_from_zero(isa):
     x = np.random.RandomState(0).standard_normal((70, 1, 16, 16)) + 1000
     network = Network([BatchNorm()], (1, 16, 16), dtype=np.float32)
     network.initialize(np.random.RandomState(0))
     dy = np.random.RandomState(1).standard_normal(x.shape)
     x, dy = x.astype(np.float32), dy.astype(np.float32)
     dx, _ = network.backward(x, dy)
-    twin = reference.batch_norm_backward(x.astype(float), dy.astype(float), np.ones(1), 1e-5)[0]
-    np.testing.assert_allclose(dx, twin, rtol=0, atol=1e-4)
+    expected = reference.batch_norm_backward(x.astype(float), dy.astype(float), np.ones(1), 1e-5)[0]
+    np.testing.assert_allclose(dx, expected, rtol=0, atol=1e-4)
 
 
-def test_dropout_follows_its_twin(isa, dtype):
+def test_dropout_equals_its_reference_implementation(isa, dtype):
     network = Network([Dropout(0.3), Dropout(0.6)], (3, 5, 4), dtype=dtype)
     X = np.random.RandomState(0).standard_normal((37, 3, 5, 4)).astype(dtype)
     np.testing.assert_array_equal(network.forward(X), X.reshape(37, -1))
     dx, _ = network.backward(X, np.ones_like(X))
-    masks = [reference.dropout_mask(0, number, 37, 60, rate) for number, rate in enumerate((0.3, 0.6))]
+    masks = [reference.dropout_mask(0, stream, 37, 60, rate) for stream, rate in enumerate((0.3, 0.6))]
     np.testing.assert_allclose(dx.reshape(37, -1), masks[0] * masks[1], rtol=1e-6)
 
 
@@ -361,7 +361,7 @@ def test_dropout_keeps_the_expected_value(rate):
     kept = masks > 0
     assert abs(kept.mean() - (1 - rate)) < 0.002
     assert np.allclose(masks[kept], 1 / (1 - rate))
-    # across steps, samples and places there is no more in common than chance gives
+    # masks are not correlated between steps, samples and elements
     for axis in range(3):
         first, second = (np.delete(kept, k, axis).ravel() for k in (0, -1))
         if 0 < rate:
@@ -369,7 +369,7 @@ def test_dropout_keeps_the_expected_value(rate):
 
 
 def test_dropout_draws_anew_for_each_step_and_layer():
-    masks = [reference.dropout_mask(key, number, 20, 50, 0.5) for key in (1, 2) for number in (0, 1)]
+    masks = [reference.dropout_mask(key, stream, 20, 50, 0.5) for key in (1, 2) for stream in (0, 1)]
     for k, mask in enumerate(masks):
         for other in masks[:k]:
             assert 0.4 < (mask == other).mean() < 0.6
@@ -426,10 +426,10 @@ def test_weights():
         ({"stem.bias": None}, r"missing \['stem.bias'\]"),
         ({"stem.bais": np.zeros(5)}, r"unknown \['stem.bais'\]"),
         ({"stem.bias": np.zeros(4)}, r"'stem.bias' must have shape \(5,\), got \(4,\)"),
-        ({"stem.bias": np.full(5, np.nan)}, "'stem.bias' has numbers that are not finite"),
+        ({"stem.bias": np.full(5, np.nan)}, "'stem.bias' has values that are not finite"),
         ({"stem.bias": np.ones(5) * 1j}, "'stem.bias' must be real numbers, got complex128"),
         ({"stem.weight": np.ones((5, 3, 3, 3))}, "Conv2D 'stem': its weight .* connections table"),
-        ({"1.running_var": -np.ones(5)}, "BatchNorm '1': its running_var has negative numbers"),
+        ({"1.running_var": -np.ones(5)}, "BatchNorm '1': its running_var has negative "),
     ],
 )
 def test_set_weights_says_what_is_wrong(change, message):
@@ -450,7 +450,7 @@ def test_summary(capsys):
     assert lines[-1] == "140 parameters, 1120 bytes in float64"
 
 
-def test_pickle_forgets_compiled_programs():
+def test_pickles_have_no_compiled_programs():
     network = build((3, 7, 6), [Conv2D(4), MaxPool2D()])
     X = np.random.RandomState(0).standard_normal((4, 3, 7, 6))
     y = network.forward(X)
@@ -459,7 +459,7 @@ def test_pickle_forgets_compiled_programs():
 
 
 @pytest.mark.skipif(not {"avx2", "avx512"} <= set(kernels.list_isas()), reason="needs AVX2 and AVX-512")
-def test_avx2_and_avx512_predict_the_same_bits():
+def test_predictions_of_avx2_and_avx512_are_bitwise_identical():
     layers = [
         *(Conv2D(8, padding="same", groups=g, activation=a) for g, a in ((1, "gelu"), (4, "softplus"))),
         LayerNorm(),
@@ -500,8 +500,8 @@ def test_layers_are_found_by_position_and_key():
     layers = [Standardize(), Conv2D(4, name="stem"), None, BatchNorm(), ReLU(), Dense(5)]
     for last in ([], [Output(bias=False)]):
         network = Network(layers + last, (2, 8, 8), 3)
-        places = {0: "0", 1: "stem", "stem": "stem", 3: "3", "3": "3", -1: "5", "output": "output"}
-        assert {place: network.find(place).key for place in places} == places
+        keys = {0: "0", 1: "stem", "stem": "stem", 3: "3", "3": "3", -1: "5", "output": "output"}
+        assert {layer: network.find(layer).key for layer in keys} == keys
         for wrong in ("steem", 2, 6, -7):
             with pytest.raises(ValueError, match="layer: there is no layer .*Valid: .*stem"):
                 network.find(wrong)

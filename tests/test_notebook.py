@@ -1,4 +1,4 @@
-"""What a notebook shows of an estimator: scikit-learn's tables, and the layers."""
+"""The display of an estimator in a notebook: scikit-learn's tables, and the table of layers."""
 
 import re
 from html.parser import HTMLParser
@@ -59,7 +59,7 @@ pytestmark = pytest.mark.skipif(
 
 
 class Reader(HTMLParser):
-    """Checks that elements nest, and collects the rows of tables below the heading that each stands under."""
+    """Checks that elements are nested properly, and collects the rows of tables by their heading."""
 
     VOID = {"input", "br", "meta", "link"}
 
@@ -127,7 +127,7 @@ def test_tooltips_come_from_the_docstring():
 
 
 @pytest.mark.parametrize("fitted", [False, True])
-def test_inside_others(fitted):
+def test_inside_meta_estimators(fitted):
     pipeline = make_pipeline(MinMaxScaler(), make())
     search = GridSearchCV(pipeline, {"convnetclassifier__layers__stem__filters": [2, 4]}, cv=2)
     for model in (pipeline, search):

@@ -1,4 +1,4 @@
-"""ONNX models against the estimators that they were written from."""
+"""ONNX models compared with the estimators that they were exported from."""
 
 import sys
 
@@ -20,7 +20,7 @@ SMALL = [Conv2D(4, activation="relu"), MaxPool2D(), Dense(6, activation="tanh")]
 
 
 def run(model, X):
-    """The outputs of a model, by name."""
+    """Return the outputs of a model, by name."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(
@@ -35,14 +35,14 @@ def assert_close(ours, theirs):
 
 
 def export(estimator, path):
-    """The model of an estimator, checked."""
+    """Export an estimator, check the model and return it."""
     model = to_onnx(estimator, path / "model.onnx")
     onnx.checker.check_model(model, full_check=True)
     return model
 
 
 def fit_random(estimator, X, y):
-    """Fit an estimator, then draw all that it learnt at random."""
+    """Fit an estimator, then replace all weights by random ones."""
     estimator.set_params(max_iter=1, learning_rate=1e-6).fit(X, y)
     network = estimator.network_
     network.set_weights(build(network.input_shape, network.layers, network.n_outputs).weights)
@@ -111,7 +111,7 @@ def test_probabilities_of_large_outputs(tmp_path):
         assert_close(clf.predict_proba(X), run(export(clf, tmp_path), X)["probabilities"])
 
 
-def test_large_numbers_are_standardized_as_exactly(tmp_path):
+def test_large_values_are_standardized_as_exactly(tmp_path):
     X = IMAGES + 1000
     reg = ConvNetRegressor([Standardize(), Output(dense=False)], max_iter=1).fit(X, X.reshape(40, -1))
     assert_close(reg.predict(X), run(export(reg, tmp_path), X)["variable"])
@@ -134,7 +134,7 @@ def test_regressors(tmp_path, loss, shape):
     ],
     ids=str,
 )
-def test_inputs_are_as_the_estimator_takes_them(tmp_path, shape, options):
+def test_inputs_have_the_shape_that_the_estimator_expects(tmp_path, shape, options):
     X = IMAGES.ravel()[: 10 * int(np.prod(shape))].reshape(-1, *shape)
     clf = ConvNetClassifier(**{"layers": SMALL, "max_iter": 1, **options}).fit(X, np.arange(len(X)) % 2)
     model = export(clf, tmp_path)
@@ -157,7 +157,7 @@ def test_the_file_holds_what_is_returned(tmp_path):
 
 
 class Doubling(Layer):
-    """A layer that ONNX knows nothing of."""
+    """A layer that has no writer."""
 
     def lower(self, plan, x, offsets):
         return plan.activate(x, "relu")
@@ -171,10 +171,10 @@ class Watching(Layer):
 
 
 class Pretending(Conv2D):
-    """A layer that is derived from one of the package's."""
+    """A layer that is derived from one of the package."""
 
 
-def test_layers_of_others(tmp_path):
+def test_layers_of_users(tmp_path):
     y = np.arange(40) % 2
     clf = ConvNetClassifier([*SMALL, Watching()], max_iter=1).fit(IMAGES, y)
     assert_close(clf.predict_proba(IMAGES), run(export(clf, tmp_path), IMAGES)["probabilities"])
@@ -196,11 +196,11 @@ def test_errors(tmp_path, monkeypatch):
             to_onnx(thing, path)
     y = np.arange(40) % 2
     clf = ConvNetClassifier(SMALL, max_iter=1).fit(IMAGES, np.array([2**63, 2**63 + 5], np.uint64)[y])
-    with pytest.raises(TypeError, match="labels must be integers of 64 bits or text"):
+    with pytest.raises(TypeError, match="labels must be 64-bit integers or text"):
         to_onnx(clf, path)
     reg = ConvNetRegressor([], max_iter=1).fit(np.ones((4, 2)), np.ones(4))
     reg.network_.set_weights({"output.weight": [[1e39, 0]], "output.bias": [0]})
-    with pytest.raises(ValueError, match="output.weight has numbers beyond float32"):
+    with pytest.raises(ValueError, match="output.weight has values beyond the range of float32"):
         to_onnx(reg, path)
     assert not list(tmp_path.iterdir())
     monkeypatch.setitem(sys.modules, "onnx", None)

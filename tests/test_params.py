@@ -1,4 +1,4 @@
-"""Nested parameters: reading, writing, what stays untouched, what misspelling gets."""
+"""Nested parameters: reading, setting, objects that must not change, and errors for misspelt names."""
 
 import numpy as np
 import pytest
@@ -32,13 +32,13 @@ def test_get():
 
 
 @pytest.mark.parametrize("layers", [-1, "helloworld", np.ones(3), {}, [], [3], [None], None])
-def test_get_survives_anything(layers):
+def test_get_works_with_wrong_layers(layers):
     clf = ConvNetClassifier(layers)
     assert clf.get_params()["layers"] is layers
     repr(clf)
 
 
-def test_set_replaces_values_and_leaves_the_users_list():
+def test_set_replaces_values_and_does_not_change_the_users_list():
     clf = make_classifier()
     layers, stem = clf.layers, clf.layers[0]
     assert clf.set_params(layers__stem__filters=np.int64(32), layers__1__pool_size=3) is clf
@@ -85,14 +85,14 @@ def test_a_name_stands_for_its_optimizer():
 @pytest.mark.parametrize(
     "params, message",
     [
-        ({"layers__stem__fliters": 3}, r"no 'fliters' there\. Did you mean 'filters'\? Valid: "),
+        ({"layers__stem__fliters": 3}, r"stem has no 'fliters'\. Did you mean 'filters'\? Valid: "),
         (
             {"layers__stm__filters": 3},
-            r"no 'stm' there\. Did you mean 'stem'\? Valid: 1, drop, stem\.",
+            r"layers has no 'stm'\. Did you mean 'stem'\? Valid: 1, drop, stem\.",
         ),
-        ({"layers__": None}, r"no '' there\. Valid: 1, drop, stem\."),
-        ({"layers__7": None}, r"no '7' there\. Valid: 1, drop, stem\."),
-        ({"layers__0__filters": 3}, r"the layer at position 0 goes by its name, layers__stem\."),
+        ({"layers__": None}, r"layers has no ''\. Valid: 1, drop, stem\."),
+        ({"layers__7": None}, r"layers has no '7'\. Valid: 1, drop, stem\."),
+        ({"layers__0__filters": 3}, r"the layer at position 0 has a name\. Use layers__stem\."),
         ({"layers__stem__filters__x": 3}, "filters is 8, which has no such fields"),
         ({"layers__stem__filters": 0}, "filters must be an int of at least 1, got 0"),
         ({"optimizer__momentun": 0.5}, r"Did you mean 'momentum'\?"),
@@ -117,7 +117,7 @@ def test_misspelling(params, message):
 
 
 def test_default_layers_have_no_fields():
-    with pytest.raises(ValueError, match="layers is None; give it a value with fields first"):
+    with pytest.raises(ValueError, match="layers is None. Set it to a value with fields first"):
         ConvNetClassifier().set_params(layers__0__filters=3)
 
 

@@ -1,4 +1,4 @@
-"""The displays: what they show is true, labelled, and where the caller wants it."""
+"""The displays: they show the right values, with labels, in the axes that the caller gives."""
 
 import copy
 import subprocess
@@ -113,7 +113,7 @@ def close_figures():
 
 
 def draw_all(clf, **options):
-    """Every display, of one estimator."""
+    """Return every display of an estimator."""
     return {
         "curves": LearningCurveDisplay.from_estimator(clf),
         "filters": FiltersDisplay.from_estimator(clf),
@@ -126,7 +126,7 @@ def draw_all(clf, **options):
 
 
 def unfold(mosaic, n, n_columns, shape):
-    """The images of a mosaic, by looking for the NaN between them."""
+    """Return the images of a mosaic, found by the NaN between them."""
     rows = np.flatnonzero(np.isfinite(mosaic).any(axis=1))
     columns = np.flatnonzero(np.isfinite(mosaic).any(axis=0))
     rows = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
@@ -153,9 +153,9 @@ class TestEveryDisplay:
                     assert all(a is b for a, b in zip(own, axes, strict=True))
                 assert all(a.get_title() for a in own)
                 figure.canvas.draw()
-            wanted = "1 axes or 2" if two else "1 axes"
+            expected = "1 axes or 2" if two else "1 axes"
             with pytest.raises(
-                ValueError, match=f"{type(display).__name__}.plot: ax must be {wanted}, got 3"
+                ValueError, match=f"{type(display).__name__}.plot: ax must be {expected}, got 3"
             ):
                 display.plot(ax=plt.subplots(1, 3)[1])
             plt.close("all")
@@ -175,7 +175,7 @@ class TestEveryDisplay:
         scale, image = maps.colorbar_.ax.get_window_extent(), maps.axes_[1].get_window_extent()
         assert (scale.y0, scale.y1) == pytest.approx((image.y0, image.y1))  # as high as the maps
 
-    def test_refuses_what_is_no_fitted_estimator_of_ours(self, clf):
+    def test_refuses_other_and_unfitted_estimators(self, clf):
         for name in plotting.__all__:
             draw = getattr(plotting, name).from_estimator
             more = {"FeatureMapsDisplay": (X[0],), "SaliencyDisplay": (X[0],), "MistakesDisplay": (X, Y)}.get(
@@ -253,13 +253,13 @@ class TestLearningCurves:
         ("kind", "scoring", "label"),
         [(ConvNetClassifier, "accuracy", "accuracy"), (ConvNetRegressor, "r2", "R²")],
     )
-    def test_shows_both_scores_where_scoring_is_that_of_training(self, kind, scoring, label):
+    def test_shows_both_scores_if_scoring_is_the_metric_of_training(self, kind, scoring, label):
         model = kind([Dense(3)], max_iter=1, random_state=0, scoring=scoring)
         display = LearningCurveDisplay.from_estimator(model.fit(X, Y, X_val=X, y_val=Y))
         assert len(display.lines_) == 4 and display.axes_[1].get_ylabel() == label
 
     @pytest.mark.parametrize("given", [{}, {"X_val": X, "y_val": Y}], ids=["none", "nan"])
-    def test_shows_the_score_of_training_where_validation_has_none(self, given):
+    def test_shows_the_score_of_training_if_validation_has_none(self, given):
         model = ConvNetClassifier([Dense(3)], max_iter=1, random_state=0, scoring=lambda clf, X, y: np.nan)
         display = LearningCurveDisplay.from_estimator(model.fit(X, Y, **given))
         assert [line.get_label() for line in display.axes_[1].get_lines()] == ["training"]
@@ -345,7 +345,7 @@ class TestFeatureMaps:
         )
 
     def test_refuses_layers_without_images(self, clf):
-        with pytest.raises(ValueError, match="Dense '3' makes 12 features.*stem, 1, block"):
+        with pytest.raises(ValueError, match="output of Dense '3' is 12 features.*stem, 1, block"):
             FeatureMapsDisplay.from_estimator(clf, X[0], layer=3)
         with pytest.raises(ValueError, match="no layer 'blok'.*Did you mean 'block'"):
             FeatureMapsDisplay.from_estimator(clf, X[0], layer="blok")
@@ -353,7 +353,7 @@ class TestFeatureMaps:
             FeatureMapsDisplay.from_estimator(clf, X[0, :4])
         for several in (X[:1], X[:4], X[:8, ..., None]):
             with pytest.raises(
-                ValueError, match=f"FeatureMaps.* draws one image, .* got {len(several)} of them"
+                ValueError, match=f"FeatureMaps.* draws one image, .* got {len(several)} images"
             ):
                 FeatureMapsDisplay.from_estimator(clf, several)
         dense = ConvNetClassifier([Dense(3)], max_iter=1).fit(X.reshape(200, -1), Y)
@@ -392,25 +392,25 @@ class TestNetwork:
 
 class TestSaliency:
     def differences(self, model, image, score, h=1e-5):
-        """Central differences of a score along each of an image's numbers."""
+        """Return central differences of a score with respect to each element of an image."""
         steps = np.eye(image.size).reshape(-1, *image.shape) * h
         return ((score(image + steps) - score(image - steps)) / (2 * h)).reshape(image.shape)
 
     def test_gradient_is_that_of_the_score(self, clf):
         for target in (2, None):
             display = SaliencyDisplay.from_estimator(clf, X[3], target=target)
-            place = 2 if target == 2 else clf.decision_function(X[3:4])[0].argmax()
+            index = 2 if target == 2 else clf.decision_function(X[3:4])[0].argmax()
             expected = self.differences(
-                clf, X[3], lambda images, k=place: clf.decision_function(images)[:, k]
+                clf, X[3], lambda images, k=index: clf.decision_function(images)[:, k]
             )
             np.testing.assert_allclose(display.saliency, np.abs(expected), rtol=1e-4, atol=1e-7)
             np.testing.assert_array_equal(display.heat_.get_array(), display.saliency)
-            assert display.ax_.get_title() == f"Saliency for class {clf.classes_[place]}"
+            assert display.ax_.get_title() == f"Saliency for class {clf.classes_[index]}"
         assert display.colorbar_.ax.get_ylabel() == "absolute gradient"
         assert display.heat_.get_interpolation() == "bilinear"
         assert display.heat_.get_extent() == display.image_.get_extent()
 
-    def test_of_colours_is_the_largest_channel_s(self, coloured):
+    def test_of_colours_is_that_of_the_largest_channel(self, coloured):
         clf, images, _ = coloured
         image = images[0].astype(float)
         expected = self.differences(clf, image, clf.decision_function, h=1e-4)
@@ -421,7 +421,7 @@ class TestSaliency:
         assert SaliencyDisplay.from_estimator(clf, image).target == best
 
     def test_grad_cam(self, coloured):
-        """The map is linear in the pooled maps here, so the dense weights are the gradients."""
+        """The score is linear in the pooled maps here, so the dense weights are the gradients."""
         clf, images, _ = coloured
         weight = clf.network_.weights["output.weight"].reshape(4, 3, 2)
         maps = FeatureMapsDisplay.from_estimator(clf, images[0], layer=1).maps
@@ -438,8 +438,8 @@ class TestSaliency:
         [
             ({"method": "guess"}, "method must be one of gradient, grad_cam, got 'guess'"),
             ({"target": 10}, "target must be one of classes_"),
-            ({"layer": "stem"}, "layer='stem' is for method="),
-            ({"method": "grad_cam", "layer": "3"}, "Dense '3' makes 12 features.*stem, 1, block"),
+            ({"layer": "stem"}, "layer='stem' needs method="),
+            ({"method": "grad_cam", "layer": "3"}, "output of Dense '3' is 12 features.*stem, 1, block"),
             ({"method": "grad_cam", "layer": "sten"}, "Did you mean 'stem'"),
         ],
     )
@@ -456,7 +456,7 @@ class TestSaliency:
 
     @pytest.mark.parametrize("stack", STACKS)
     def test_gradients_are_those_of_predictions(self, stack):
-        """Central differences of the outputs; behind a layer, along what a step in X makes of its output."""
+        """Compare with central differences, after a layer along the change of its output by a step in X."""
         network, rng, h = build((2, 8, 8), STACKS[stack]), np.random.RandomState(0), 1e-6
         for key, part in network.split(network.params).items():
             if key.endswith("weight") and part.ndim == 1:
@@ -465,20 +465,20 @@ class TestSaliency:
         X, dy, step = rng.standard_normal((5, 2, 8, 8)), rng.standard_normal((5, 3)), rng.standard_normal(128)
 
         def measure(last=None):
-            """What a layer makes of X, and its slope along the step."""
+            """Return a layer's output, and its derivative along the step."""
             far, near = (network.forward(X + s * h * step.reshape(2, 8, 8), last=last) for s in (1, -1))
             return network.forward(X, last=last), (far - near) / (2 * h)
 
-        slope = (measure()[1] * dy).sum()
+        derivative = (measure()[1] * dy).sum()
         dx = differentiate(network, X, dy).reshape(5, 128)
-        np.testing.assert_allclose((dx * step).sum(), slope, rtol=1e-6)
+        np.testing.assert_allclose((dx * step).sum(), derivative, rtol=1e-6)
         for stage in network.stages[:-1]:
             inner, along = measure(stage.key)
-            dx = differentiate(network, inner.reshape(5, *stage.output_shape), dy, behind=stage.key)
-            np.testing.assert_allclose((dx.reshape(along.shape) * along).sum(), slope, rtol=1e-6)
+            dx = differentiate(network, inner.reshape(5, *stage.output_shape), dy, after=stage.key)
+            np.testing.assert_allclose((dx.reshape(along.shape) * along).sum(), derivative, rtol=1e-6)
         np.testing.assert_array_equal(network.params, before)
 
-    def test_where_nothing_counts(self):
+    def test_without_any_saliency(self):
         display = SaliencyDisplay(np.ones((1, 4, 4)), np.zeros((2, 2))).plot()
         display.figure_.canvas.draw()
         assert display.ax_.get_title() == "Saliency"
@@ -527,7 +527,7 @@ class TestMistakes:
         [
             ({"X": X.reshape(200, -1)}, r"X must have shape .*got \(200, 64\)"),
             ({"y_true": Y[:5]}, "inconsistent numbers of samples"),
-            ({"probabilities": np.ones((200, 9))}, "have 9 columns, but there are 10 classes.*Give classes"),
+            ({"probabilities": np.ones((200, 9))}, "have 9 columns, but there are 10 classes.*as classes"),
             ({"probabilities": Y}, r"shape \(n_samples, n_classes\), as predict_proba .* got \(200,\)"),
             ({"classes": [1, 2]}, r"have 10 columns, but there are 2 classes, \[1, 2\]"),
             ({"n": 0}, "from_predictions: n must be an int of at least 1, got 0"),
@@ -555,12 +555,12 @@ class TestMistakes:
             MistakesDisplay.from_estimator(clf, X, names),
             SaliencyDisplay.from_estimator(clf, X[0], target="$}$"),
         ):
-            display.figure_.canvas.draw()  # where formulas would be read
+            display.figure_.canvas.draw()  # which would parse formulas
         assert display.ax_.get_title() == "Saliency for class $}$"
 
     def test_refuses_labels_of_another_kind(self, clf):
         with pytest.raises(
-            ValueError, match=r"labels are none of the classes, \[0, 1, .*\], but for example '0'"
+            ValueError, match=r"no label in y is one of the classes, \[0, 1, .*\]; the first label is '0'"
         ):
             MistakesDisplay.from_estimator(clf, X, Y.astype(str))
 
@@ -570,5 +570,5 @@ class TestMistakes:
         hinge = ConvNetClassifier(LAYERS, loss="squared_error", max_iter=1).fit(X, Y)
         several = ConvNetClassifier(LAYERS, loss="binary_cross_entropy", max_iter=1).fit(X, np.eye(10)[Y])
         for model in (hinge, several):
-            with pytest.raises(ValueError, match="one label a sample that gives probabilities"):
+            with pytest.raises(ValueError, match="predicts one label per sample and probabilities"):
                 MistakesDisplay.from_estimator(model, X, Y)

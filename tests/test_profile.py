@@ -12,7 +12,7 @@ from skconvnet.profile import main, profile
 def test_parts():
     layers = [Conv2D(4, activation="relu", name="stem"), MaxPool2D()]
     parts = profile(layers, (1, 8, 8), batch_size=20, repeats=3)
-    calls = ["stem conv", "1 max_pool", "output dense"]
+    calls = ["stem pooled_conv", "1 max_pool_of_conv", "output dense"]
     assert [label for label, _ in parts] == [
         "gather",
         *(f"{call} forward" for call in calls),
@@ -28,8 +28,8 @@ def test_command(name, capsys, monkeypatch):
     main([name, "--batch", "16", "--dtype", "float64"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"{name}, float64, batch of 16, one thread, ")
-    shares = [float(line.split()[-1].rstrip("%")) for line in lines[1:-1]]
-    assert abs(sum(shares) - 100) < 2
+    percentages = [float(line.split()[-1].rstrip("%")) for line in lines[1:-1]]
+    assert abs(sum(percentages) - 100) < 2
     assert lines[-1].startswith("total")
 
 

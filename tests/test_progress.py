@@ -1,4 +1,4 @@
-"""What a terminal shows of training, and that showing it changes no bit."""
+"""The progress of training in a terminal, which must not change the result."""
 
 import sys
 from types import SimpleNamespace
@@ -17,20 +17,20 @@ X, y = rng.random((90, 6, 6)), np.arange(90) % 3
 
 @pytest.fixture
 def slow(monkeypatch):
-    """So much time goes by that every drawing is due."""
+    """Let a second pass between two calls of the clock, so that no drawing of the bar is skipped."""
     seconds = iter(range(10**6))
     monkeypatch.setattr(_progress.time, "perf_counter", lambda: next(seconds))
 
 
 @pytest.fixture
 def terminal(capsys, monkeypatch, slow):
-    """Gives what was written to a terminal."""
+    """Return a function that returns what was written to a terminal."""
     monkeypatch.setattr(_progress, "sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True)))
     return lambda: capsys.readouterr().out
 
 
 def read_screen(text):
-    """The lines that remain on a terminal, without what was written over."""
+    """Return the lines that remain on a terminal, without overwritten text."""
     lines = []
     for written in text.split("\n"):
         line = ""
@@ -49,7 +49,7 @@ def drop_durations(clf):
     return [{**record, "duration": 0} for record in clf.history_]
 
 
-def test_bar_grows_and_is_wiped_off(terminal):
+def test_bar_grows_and_is_erased(terminal):
     make(verbose=2).fit(X, y, X_val=X, y_val=y)
     written = terminal()
     bars = [part for part in written.split("\r") if "#" in part]
@@ -62,7 +62,7 @@ def test_bar_grows_and_is_wiped_off(terminal):
     assert {len(line) for line in lines[:2]} == {len(head)}
 
 
-def test_bar_is_no_part_of_the_result(terminal):
+def test_bar_does_not_change_the_result(terminal):
     quiet, shown = make().fit(X, y), make(verbose=2).fit(X, y)
     assert "#" in terminal()
     np.testing.assert_array_equal(quiet.network_.params, shown.network_.params)
@@ -93,7 +93,7 @@ def test_quick_epochs_have_no_bar(terminal, monkeypatch):
     assert terminal() == ""
 
 
-def test_bar_is_wiped_off_when_training_fails(terminal):
+def test_bar_is_erased_when_training_fails(terminal):
     with pytest.raises(KeyboardInterrupt), draw_bar(1, 2) as show:
         show(0.5)
         raise KeyboardInterrupt

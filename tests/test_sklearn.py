@@ -1,4 +1,4 @@
-"""scikit-learn's own checks, all of them, on dense and convolutional stacks; its versions without callbacks."""
+"""All of scikit-learn's own estimator checks, on dense and convolutional stacks, and its old versions."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ from skconvnet.optimizers import SGD
 
 
 class RowImages:
-    """Reads each row of d numbers as a 1 x d image, so that the checks' rows reach convolutions."""
+    """Reads each row of d values as a 1 x d image, so that the checks test convolutions."""
 
     def _get_input_shape(self, n_features):
         return (1, n_features)
@@ -90,8 +90,8 @@ def test_internal_checks(estimator, check):
     check(type(estimator).__name__, estimator)
 
 
-def test_all_else_works_without_callbacks():
-    """As with scikit-learn before 1.9, which has no sklearn.callback."""
+def test_everything_else_works_without_callbacks():
+    """Scikit-learn before version 1.9 has no sklearn.callback."""
     code = """
 import sys
 sys.modules["sklearn.callback"] = None

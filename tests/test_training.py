@@ -1,4 +1,4 @@
-"""Epochs and batches: what is trained on, and what memory it takes."""
+"""Epochs and batches: the samples that are trained on, the steps, and the memory needed."""
 
 import copy
 import tracemalloc
@@ -29,12 +29,12 @@ def test_every_sample_once_with_a_short_last_batch(batch_size, steps):
     run_epoch = trainer.prepare(TrainingData(X, y, np.ones(100)), StepSettings(batch_size, 1e-300, True, 2))
     record = run_epoch()
     assert trainer.steps[0] == steps
-    # at a learning rate of zero, so to speak, the running loss is the loss
+    # at a learning rate of practically zero, the running loss is the loss
     assert record["train_loss"] == pytest.approx(trainer.network.loss(X, y)[0], rel=1e-12)
 
 
 @pytest.mark.parametrize("n, shown", [(9, 1), (100, 9), (1000, 48)])
-def test_the_parts_of_an_epoch_are_the_whole(dtype, n, shown):
+def test_an_epoch_in_parts_equals_one_call(dtype, n, shown):
     layers = [Mixup(0.4), Conv2D(3), BatchNorm(), Dropout(0.4)]
     whole = Network(layers, (1, 4, 4), 3, dtype)
     whole.initialize(np.random.RandomState(0))
@@ -127,7 +127,7 @@ def test_nothing_is_allocated_in_a_training_step():
     program.train(*arguments)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 4096  # of the call's own views, not of its 100 steps
+    assert peak < 4096  # for views that the call makes once, not for each of its 100 steps
 
 
 @pytest.mark.parametrize("wrong", [-1, 3])
@@ -138,7 +138,7 @@ def test_targets_beyond_the_outputs(wrong):
         trainer.prepare(TrainingData(X, y, np.ones(100)), StepSettings(32, 0.01, True, 1))
 
 
-def test_a_copy_goes_on_by_itself():
+def test_a_copy_continues_independently():
     trainer, X, y = make_trainer()
     trainer.prepare(TrainingData(X, y, np.ones(100)), StepSettings(32, 0.01, True, 1))()
     before = trainer.network.params.copy()
@@ -150,7 +150,7 @@ def test_a_copy_goes_on_by_itself():
     assert (copies[0].network.params != before).any()
 
 
-def test_a_gradient_is_cut_to_its_largest_norm():
+def test_a_gradient_is_clipped_to_the_largest_norm():
     trainer, X, y = make_trainer(optimizer=SGD())
     before = trainer.network.params.copy()
     _, _, gradient = trainer.network.loss(X, y)
@@ -159,7 +159,7 @@ def test_a_gradient_is_cut_to_its_largest_norm():
     np.testing.assert_allclose(trainer.network.params, before - gradient / 6, rtol=1e-13)
 
 
-def test_a_norm_that_is_never_reached_changes_no_bit():
+def test_clipping_at_a_norm_that_is_never_reached_is_bitwise_identical():
     params = []
     for clip_norm in (None, 1e9):
         trainer, X, y = make_trainer()
@@ -175,7 +175,7 @@ def test_a_norm_that_is_never_reached_changes_no_bit():
     [SGD(momentum=0.9), SGD(momentum=0.9, nesterov=True), *(make() for make in OPTIMIZERS.values())],
     ids=repr,
 )
-def test_bits_do_not_depend_on_threads(optimizer, dtype):
+def test_training_is_bitwise_identical_on_any_number_of_threads(optimizer, dtype):
     params = []
     for n_threads in (1, 2, 3, 4):
         trainer, X, y = make_trainer(optimizer=optimizer, dtype=dtype)
@@ -207,7 +207,7 @@ def test_only_weights_decay(name):
 
 @pytest.mark.parametrize("clip_norm", [None, 1.0])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_gradient_that_overflows_is_not_passed_over(name, clip_norm, dtype):
+def test_a_gradient_that_overflows_is_an_error(name, clip_norm, dtype):
     network = Network([Dense(1, bias=False)], (1,), 2, dtype)
     large = np.sqrt(np.finfo(dtype).max) * 10
     # outputs 0 and a loss of log 2, but a gradient of -large^2 to the first weight
@@ -222,8 +222,8 @@ def test_a_gradient_that_overflows_is_not_passed_over(name, clip_norm, dtype):
 
 
 @pytest.mark.parametrize("clip_norm", [None, 0.01])
-def test_parts_of_a_batch_make_its_step(clip_norm, dtype):
-    """Losses, scores and gradients of two halves add up to those of the batch, and so does the step."""
+def test_gradients_of_parts_of_a_batch_lead_to_its_step(clip_norm, dtype):
+    """Losses, scores and gradients of two parts add up to those of the batch, and lead to the same step."""
     trainer, X, y = make_trainer(optimizer=SGD(), dtype=dtype)
     network, weight = trainer.network, np.random.default_rng(0).random(100)
     program, data = network.compile(training=True), network.wrap_data(X, y, weight, CROSS_ENTROPY)
@@ -243,7 +243,7 @@ def test_parts_of_a_batch_make_its_step(clip_norm, dtype):
     assert trainer.steps[0] == other.steps[0] == 1
 
 
-def test_an_epoch_can_be_taken_back():
+def test_an_epoch_can_be_undone():
     trainer, X, y = make_trainer()
     run_epoch = trainer.prepare(TrainingData(X, y, np.ones(100)), StepSettings(32, 0.01, True, 1))
     run_epoch()

@@ -1,4 +1,4 @@
-"""Features from inner layers, in scikit-learn's pipelines and searches."""
+"""Features from hidden layers, in scikit-learn's pipelines and searches."""
 
 import pickle
 
@@ -43,8 +43,8 @@ def fitted(digits):
     return ConvNetClassifier(LAYERS, learning_rate=0.01, max_iter=8, random_state=0).fit(X, y)
 
 
-def test_features_are_the_network_cut_off_there(fitted, digits):
-    """A network of the first layers alone, with the same weights, is the independent way to them."""
+def test_features_are_the_outputs_of_the_first_layers(fitted, digits):
+    """Compare with a network that has only the first layers, with the same weights."""
     images, weights = digits[1][:37], fitted.network_.weights
     for position, key in [(0, "stem"), (2, "2"), (3, "3"), (4, "4"), (5, "5"), (-1, "last")]:
         end = position % len(LAYERS) + 1
@@ -56,19 +56,19 @@ def test_features_are_the_network_cut_off_there(fitted, digits):
             assert transformer.layer_ == key
             np.testing.assert_array_equal(transformer.transform(images), expected)
     stem = fitted.network_.forward(images[:, None], 1, last="stem").reshape(37, 4, 8, 8)
-    assert stem.min() == 0  # behind its ReLU
+    assert stem.min() == 0  # after its ReLU
     weight, bias = weights["stem.weight"], weights["stem.bias"]
     patches = np.lib.stride_tricks.sliding_window_view(
         np.pad(images, ((0, 0), (1, 1), (1, 1))), (3, 3), (1, 2)
     )
-    slow = np.einsum("nijuv,fuv->nfij", patches, weight[:, 0]) + bias[:, None, None]
-    np.testing.assert_allclose(stem, np.maximum(slow, 0), atol=1e-12)
+    expected = np.einsum("nijuv,fuv->nfij", patches, weight[:, 0]) + bias[:, None, None]
+    np.testing.assert_allclose(stem, np.maximum(expected, 0), atol=1e-12)
     outputs = ConvNetTransformer(FrozenEstimator(fitted), "output").fit(images).transform(images)
     np.testing.assert_array_equal(outputs, fitted.decision_function(images))
 
 
 @pytest.mark.parametrize("layer", ["stem", "2", "3", "5", "last"])
-def test_features_do_not_depend_on_company_or_threads(fitted, digits, layer, isa):
+def test_features_do_not_depend_on_batch_composition_or_threads(fitted, digits, layer, isa):
     X, network = digits[1][:41, None], fitted.network_
     expected = network.forward(X, 1, last=layer)
     for n_threads in (2, 3):
@@ -131,7 +131,7 @@ def test_clones_pickles_and_frames(fitted, digits):
     assert list(frame.columns) == [f"convnettransformer{k}" for k in range(12)]
 
 
-def test_training_gets_weights_and_validation(digits):
+def test_weights_and_validation_samples_reach_training(digits):
     X, X_val, y, y_val = digits
     weight = np.ones(len(X))
     weight[50:] = 0
@@ -149,7 +149,7 @@ def test_wrong_layers_raise_before_training(digits, layer, last, monkeypatch):
         ConvNetTransformer(ConvNetClassifier(LAYERS + last), layer).fit(digits[0], digits[2])
 
 
-def test_wrong_layers_name_what_was_meant(digits):
+def test_errors_suggest_the_layer_that_was_meant(digits):
     with pytest.raises(ValueError, match="Did you mean 'stem'"):
         ConvNetTransformer(ConvNetClassifier(LAYERS), "stm").fit(digits[0], digits[2])
     with pytest.raises(ValueError, match="'layer' parameter"):
@@ -168,11 +168,11 @@ def test_wrong_estimators(digits):
 
 
 def test_a_fitted_estimator_belongs_in_a_frozen_one(fitted, digits):
-    """Whoever expects a fitted estimator to be taken as it is learns how."""
+    """A user who expects that a fitted estimator is not trained again is told how to do that."""
     transformer, hint = ConvNetTransformer(fitted), r"ConvNetTransformer\(FrozenEstimator\(estimator\)\)"
-    with pytest.raises(ValueError, match=f"requires y to be passed.*fitted already.*{hint}"):
+    with pytest.raises(ValueError, match=f"requires y to be passed.*without training it again.*{hint}"):
         transformer.fit(digits[0])
-    with pytest.raises(NotFittedError, match=f"ConvNetTransformer .*not fitted.*fitted already.*{hint}"):
+    with pytest.raises(NotFittedError, match=f"ConvNetTransformer .*not fitted.*fitted estimator.*{hint}"):
         transformer.transform(digits[0])
     with pytest.warns(UserWarning, match=f"trains a clone of the fitted estimator.*{hint}"):
         transformer.fit(digits[0], digits[2])

@@ -1,4 +1,4 @@
-"""Validation sets, early stopping, and going on with a fitted network."""
+"""Validation sets, early stopping, and continuing with a fitted network."""
 
 import pickle
 
@@ -44,7 +44,7 @@ def make(**params):
     )
 
 
-def test_a_given_validation_set_is_looked_at_after_each_epoch():
+def test_a_given_validation_set_is_evaluated_after_each_epoch():
     weight = np.random.default_rng(0).random(200) * (np.arange(200) % 5 > 0)
     clf = make().fit(X, y, X_val=X_val, y_val=y_val, sample_weight_val=weight)
     last = clf.history_[-1]
@@ -55,7 +55,7 @@ def test_a_given_validation_set_is_looked_at_after_each_epoch():
     assert clf.validation_loss_curve_ == [record["valid_loss"] for record in clf.history_]
     assert clf.validation_scores_ == [record["valid_score"] for record in clf.history_]
     assert clf.best_iter_ == clf.n_iter_ == 4
-    # looking changes nothing
+    # validation does not change the training
     np.testing.assert_array_equal(clf.network_.params, make().fit(X, y).network_.params)
     assert make().fit(X, y).validation_scores_ is None
 
@@ -74,7 +74,7 @@ def test_regressors_are_validated_by_their_loss_and_r2(loss, metric):
         for name, measure in (("valid_loss", metric), ("valid_score", r2_score)):
             expected = measure(target[300:], reg.predict(data[300:]), sample_weight=weight)
             assert last[name] == pytest.approx(expected, rel=1e-6)
-    # of samples that are split off: by the variance of their own targets
+    # R2 of samples that are split off uses the variance of their own targets
     reg.set_params(early_stopping=True, max_iter=1).fit(data, target)
     _, rows = train_test_split(np.arange(442), test_size=0.1, random_state=reg._split_seed)
     expected = r2_score(target[rows], reg.predict(data[rows]))
@@ -100,12 +100,12 @@ def test_early_stopping_keeps_the_best_weights():
 
 def test_tol_and_patience():
     clf = make(early_stopping=True, n_iter_no_change=2, max_iter=50, tol=100.0).fit(X, y)
-    assert clf.n_iter_ == 3  # the first is an improvement on nothing
+    assert clf.n_iter_ == 3  # the first epoch always is an improvement
 
 
 @pytest.mark.parametrize("scoring", ["balanced_accuracy", make_scorer(lambda a, b: -np.abs(a - b).mean())])
 @pytest.mark.parametrize("form", ["images", "rows", "channels_first", "frame"])
-def test_any_scorer_can_be_watched(scoring, form):
+def test_early_stopping_works_with_any_scorer(scoring, form):
     data, options = X, {}
     if form == "channels_first":
         data, options = X[:, None], {"data_format": "channels_first"}
@@ -132,7 +132,7 @@ def test_a_scorer_gets_the_weights_of_the_validation_set(whole):
     assert clf.validation_scores_[-1] == pytest.approx(expected, rel=1e-12)
     seen = []
     clf.set_params(scoring=lambda clf, X, y: seen.append(len(X)) or 0.5)
-    if whole:  # samples without weight are left out, and equal weights need no telling
+    if whole:  # samples of weight 0 are left out, and equal weights are not passed to the scorer
         clf.fit(X, y, X_val=X_val, y_val=y_val, sample_weight_val=weight)
         assert seen == [160] * 4
     else:
@@ -141,8 +141,8 @@ def test_a_scorer_gets_the_weights_of_the_validation_set(whole):
 
 
 @pytest.mark.parametrize("score", [None, {"accuracy": 0.5}, "good"])
-def test_a_scorer_that_gives_no_number_is_refused(score):
-    with pytest.raises(ValueError, match="scoring must give a number, got .* from <function"):
+def test_a_scorer_that_returns_no_number_is_refused(score):
+    with pytest.raises(ValueError, match="scoring must return a number, got .* from <function"):
         make(scoring=lambda clf, X, y: score).fit(X, y, X_val=X_val, y_val=y_val)
 
 
@@ -156,7 +156,7 @@ def test_the_best_epoch_is_the_first_of_the_highest_score():
     np.testing.assert_array_equal(clf.network_.params, fit([0.5, 0.9]).network_.params)
 
 
-def test_a_score_that_is_nan_is_worse_than_any():
+def test_a_score_of_nan_is_worse_than_any_other():
     scores = iter([np.nan, 0.5, 0.9, np.nan, 0.7])
     clf = make(early_stopping=True, scoring=lambda clf, X, y: next(scores), max_iter=5).fit(X, y)
     assert clf.best_iter_ == 3
@@ -181,7 +181,7 @@ def test_interrupted_early_stopping_leaves_the_best_epoch(monkeypatch, n_epochs)
 
 
 def spy_on_splits(monkeypatch):
-    """A list that gets the rows of every split."""
+    """Return a list to which the rows of every split are appended."""
     splits = []
 
     def spy(*args):
@@ -192,7 +192,7 @@ def spy_on_splits(monkeypatch):
     return splits
 
 
-def test_going_on_validates_on_what_was_not_trained_on(monkeypatch):
+def test_continuing_validates_on_samples_that_were_not_trained_on(monkeypatch):
     splits = spy_on_splits(monkeypatch)
     clf = make(early_stopping=True, warm_start=True, max_iter=1, random_state=None).fit(X, y)
     clf = pickle.loads(pickle.dumps(clf)).fit(X, y)
@@ -214,13 +214,13 @@ def test_the_split_is_stratified_drawn_from_random_state_and_not_trained_on(monk
     third = make(**options).fit(changed, y)
     assert third.loss_curve_ == first.loss_curve_ == second.loss_curve_
     assert third.validation_loss_curve_ != first.validation_loss_curve_
-    # samples without weight are in neither part
+    # samples of weight 0 are in neither part
     weight = (np.arange(400) % 2).astype(float)
     make(**options).fit(X, y, weight)
-    assert (splits[-1].rows % 2 == 1).all() and len(splits[-1].rows) == 50
-    # those of the split-off samples count in the validation loss
+    assert (splits[-1] % 2 == 1).all() and len(splits[-1]) == 50
+    # the validation loss uses the weights of the samples that are split off
     weight = np.random.default_rng(0).random(400)
-    clf, rows = make(**options).fit(X, y, weight), splits[-1].rows
+    clf, rows = make(**options).fit(X, y, weight), splits[-1]
     expected = log_loss(y[rows], clf.predict_proba(X[rows]), sample_weight=weight[rows])
     assert clf.history_[clf.best_iter_ - 1]["valid_loss"] == pytest.approx(expected, rel=1e-9)
 
@@ -236,17 +236,17 @@ def test_plateaus_are_those_of_the_validation_loss():
 
 
 @pytest.mark.parametrize("optimizer", ["adam", SGD(momentum=0.9)])
-def test_going_on_equals_going_through(optimizer):
+def test_continued_training_equals_training_in_one_run(optimizer):
     options = {"optimizer": optimizer, "dtype": "float32"}
-    through = make(**options).fit(X, y)
+    whole = make(**options).fit(X, y)
     warm = make(max_iter=2, warm_start=True, **options).fit(X, y)
     warm.fit(X, y)
     parts = make(**options)
     for _ in range(4):
         parts = pickle.loads(pickle.dumps(parts.partial_fit(X, y, classes=np.arange(10))))
     for clf in (warm, parts):
-        np.testing.assert_array_equal(clf.network_.params, through.network_.params)
-        assert clf.loss_curve_ == through.loss_curve_ and clf.t_ == through.t_
+        np.testing.assert_array_equal(clf.network_.params, whole.network_.params)
+        assert clf.loss_curve_ == whole.loss_curve_ and clf.t_ == whole.t_
     again = make(max_iter=2, **options).fit(X, y)
     assert again.fit(X, y).n_iter_ == 2
 
@@ -261,17 +261,17 @@ def test_curves_have_a_gap_where_nothing_was_validated():
         np.testing.assert_array_equal(curve, [np.nan, np.nan, *expected, np.nan])
 
 
-def test_going_on_that_fails_leaves_the_model_and_its_history():
+def test_a_failure_while_continuing_leaves_the_model_and_its_history():
     clf = make(warm_start=True, max_iter=2).fit(X, y)
     params, history = clf.network_.params.copy(), list(clf.history_)
-    scores = [0.5]  # and none after another epoch
+    scores = [0.5]  # the scorer fails after the second epoch
     with pytest.raises(IndexError):
         clf.set_params(scoring=lambda clf, X, y: scores.pop()).fit(X, y, X_val=X_val, y_val=y_val)
     assert clf.history_ == history and clf.n_iter_ == 2
     np.testing.assert_array_equal(clf.network_.params, params)
 
 
-def test_what_cannot_be_gone_on_with_is_refused():
+def test_changes_that_do_not_fit_the_network_are_refused():
     clf = make(warm_start=True).fit(X, y)
     before = clf.network_.params.copy()
     for params, message in (
@@ -290,7 +290,7 @@ def test_what_cannot_be_gone_on_with_is_refused():
     np.testing.assert_array_equal(clf.network_.params, before)
 
 
-def test_another_optimizer_starts_afresh_and_other_settings_go_on():
+def test_another_optimizer_starts_with_a_new_state_and_other_settings_keep_it():
     clf = make(warm_start=True, max_iter=1).fit(X, y)
     state = clf._trainer._state.copy()
     clf.set_params(optimizer=Adam(beta_1=0.8), label_smoothing=0.1).fit(X, y)
@@ -317,7 +317,7 @@ def test_standardize_learns_in_the_first_call_from_samples_of_weight():
     [
         ({"X_val": X_val}, "X_val and y_val belong together"),
         ({"y_val": y_val}, "X_val and y_val belong together"),
-        ({"sample_weight_val": np.ones(200)}, "sample_weight_val has no samples to weigh"),
+        ({"sample_weight_val": np.ones(200)}, "sample_weight_val has no samples to weight"),
         ({"X_val": X_val, "y_val": y_val + 5}, r"y has labels \[10, 11, 12, 13, 14\], which are not"),
         ({"X_val": X_val * np.nan, "y_val": y_val}, "^X_val and y_val: Input X contains NaN"),
         ({"X_val": X_val, "y_val": y_val * np.nan}, "^X_val and y_val: Input y contains NaN"),
@@ -368,7 +368,7 @@ def test_data_frames_have_the_columns_of_the_table(scoring):
     assert list(pd.DataFrame(alone.history_)) == [name for name in NAMES if not name.startswith("valid")]
 
 
-def test_the_table_has_a_new_head_where_its_columns_change(capsys):
+def test_the_table_has_a_new_header_if_its_columns_change(capsys):
     clf = make(verbose=1, early_stopping=True, warm_start=True, max_iter=1)
     clf.fit(X, y).fit(X, y).partial_fit(X, y).partial_fit(X, y)
     lines = capsys.readouterr().out.splitlines()

@@ -1,4 +1,4 @@
-"""Which machine runs, on how many threads, and after a fork."""
+"""The choice of the engine and of the number of threads, and the engine after a fork."""
 
 import importlib.metadata
 import os
@@ -14,7 +14,7 @@ from skconvnet import functional, kernels, set_isa
 
 
 def run(code, **environment):
-    """Run Python code in a process of its own and give what it prints."""
+    """Run Python code in a separate process and return what it prints."""
     result = subprocess.run(
         [sys.executable, "-P", "-c", code],
         env={**os.environ, **environment},
@@ -59,7 +59,7 @@ def test_thread_count():
             kernels.count_threads(wrong)
 
 
-def test_absurd_thread_counts_are_cut():
+def test_absurd_thread_counts_are_limited():
     most = max(16, 4 * os.cpu_count()) if kernels.cpu.has_openmp else 1
     assert kernels.count_threads(2**40) == most
     code = "from skconvnet.kernels import count_threads; print(count_threads())"
@@ -69,7 +69,7 @@ def test_absurd_thread_counts_are_cut():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # that it forks is the point
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # the test has to fork
 def test_a_forked_child_computes_the_same():
     x = np.random.default_rng(0).standard_normal((200, 30))
     y = functional.dense(x, x[:9], n_threads=2)
@@ -85,7 +85,7 @@ def test_a_forked_child_computes_the_same():
     os.waitpid(child, 0)
 
 
-def test_importing_leaves_denormal_numbers_alone():
+def test_importing_does_not_flush_denormal_numbers():
     code = "import numpy as np, skconvnet; print(np.float32(1e-40) * np.float32(1) != 0)"
     assert run(code) == "True"
 

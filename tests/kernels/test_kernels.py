@@ -1,4 +1,4 @@
-"""Every kernel against its slow twin: shapes, inverse_variances, instruction sets, threads."""
+"""Every kernel against its reference implementation: shapes, dtypes, instruction sets, threads."""
 
 import dataclasses
 
@@ -67,14 +67,14 @@ POOLINGS = [
 
 
 def draw(rng, shape, dtype, integers):
-    """Numbers to compute with: small integers, whose sums are exact, or normal ones."""
+    """Return random values: small integers, whose sums are exact, or normal ones."""
     if integers:
         return rng.integers(-3, 4, shape).astype(dtype)
     return rng.standard_normal(shape).astype(dtype)
 
 
-# the same, where training takes fewer products
-FAST_CONVOLUTIONS = [
+# convolutions, in the same form, that training computes by Winograd
+WINOGRAD_CONVOLUTIONS = [
     (17, 16, 8, 8, 24, 3, 1, 1, "same"),
     (5, 16, 5, 10, 9, 3, 1, 1, "valid"),
     (3, 10, 9, 10, 17, 5, 1, 1, "same"),
@@ -85,15 +85,15 @@ FAST_CONVOLUTIONS = [
 ]
 
 
-def check(results, twins, scales, dtype, integers):
-    """Integers exactly; else within 16 units of eps * sum |a b|."""
-    assert len(results) == len(twins)
-    for result, twin, scale in zip(results, twins, scales):
-        assert result.dtype == dtype and result.shape == twin.shape
+def check(results, expected, scales, dtype, integers):
+    """Check that results of integers are exact, and others within 16 units of eps / 2 * sum |a b|."""
+    assert len(results) == len(expected)
+    for result, exact, scale in zip(results, expected, scales):
+        assert result.dtype == dtype and result.shape == exact.shape
         if integers:
-            np.testing.assert_array_equal(result, twin)
+            np.testing.assert_array_equal(result, exact)
         else:
-            assert (np.abs(result - twin) <= 16 * np.finfo(dtype).eps / 2 * scale + 1e-300).all()
+            assert (np.abs(result - exact) <= 16 * np.finfo(dtype).eps / 2 * scale + 1e-300).all()
 
 
 def as_pair(value):
@@ -101,7 +101,7 @@ def as_pair(value):
 
 
 def compare_conv2d(dtype, case, connected, integers):
-    """Check functions on plain arrays against their twins, forward and backward."""
+    """Check functions on plain arrays against their reference implementations, forward and backward."""
     n, channels, height, width, filters, kernel, stride, dilation, padding = case
     rng = np.random.default_rng(0)
     kernel, stride, dilation = as_pair(kernel), as_pair(stride), as_pair(dilation)
@@ -116,7 +116,7 @@ def compare_conv2d(dtype, case, connected, integers):
     mask = np.ones((filters, channels), bool) if table is None else table
     wide = [a.astype(np.float64) for a in (x, weight, bias, dy)]
     geometry = stride, dilation, sides, mask
-    twins = [
+    expected = [
         reference.conv2d(*wide[:3], *geometry),
         *reference.conv2d_backward(wide[0], wide[1], wide[3], *geometry),
     ]
@@ -137,7 +137,7 @@ def compare_conv2d(dtype, case, connected, integers):
             functional.conv2d(x, weight, bias, **options),
             *functional.conv2d_backward(x, weight, dy, **options),
         ]
-        check(results, twins, scales, dtype, integers)
+        check(results, expected, scales, dtype, integers)
 
 
 @pytest.mark.parametrize("integers", [True, False], ids=["integers", "normal"])
@@ -147,15 +147,15 @@ def test_conv2d(isa, dtype, case, connected, integers):
     compare_conv2d(dtype, case, connected, integers)
 
 
-@pytest.mark.parametrize("case", FAST_CONVOLUTIONS, ids=str)
-def test_conv2d_with_fewer_products(isa, dtype, case):
+@pytest.mark.parametrize("case", WINOGRAD_CONVOLUTIONS, ids=str)
+def test_conv2d_by_winograd(isa, dtype, case):
     _, *shape, filters, kernel, stride, dilation, padding = case
     layer = Conv2D(filters, kernel, stride=stride, dilation=dilation, padding=padding, bias=False)
-    compare_conv2d(dtype, case, False, False)  # the gradient to x is made with fewer products
-    # so are the outputs in training: the gradient to a dense weight behind them shows them
+    compare_conv2d(dtype, case, False, False)  # the gradient to x is computed by Winograd
+    # so are the outputs in training; they are read as the gradient to the weight of a dense layer after them
     network = Network([layer, Dense(1, bias=False)], shape, dtype=dtype)
     network.initialize(np.random.RandomState(0))
-    assert network.compile(training=True).n_products > 0
+    assert network.compile(training=True).sizes["n_transformed_weights"] > 0
     x = np.random.default_rng(1).standard_normal((1, *shape)).astype(dtype)
     _, dparams = network.backward(x, np.ones((1, 1), dtype))
     weight = network.weights["0.weight"].astype(np.float64)
@@ -193,12 +193,12 @@ def test_grouped_conv2d(isa, dtype, case, integers):
     bias, dy = draw(rng, filters, dtype, integers), draw(rng, (n, filters, *size), dtype, integers)
     geometry = groups, stride, dilation, sides
 
-    def run_twin(x, weight, bias, dy):
+    def run_reference(x, weight, bias, dy):
         backward = reference.grouped_conv2d_backward(x, weight, dy, *geometry)
         return [reference.grouped_conv2d(x, weight, bias, *geometry), *backward]
 
     wide = [a.astype(np.float64) for a in (x, weight, bias, dy)]
-    twins, scales = run_twin(*wide), run_twin(*map(np.abs, wide))
+    expected, scales = run_reference(*wide), run_reference(*map(np.abs, wide))
     for n_threads in (1, 2, 3, 4):
         options = {"stride": stride, "padding": padding, "dilation": dilation}
         options.update(groups=groups, n_threads=n_threads)
@@ -206,7 +206,7 @@ def test_grouped_conv2d(isa, dtype, case, integers):
             functional.conv2d(x, weight, bias, **options),
             *functional.conv2d_backward(x, weight, dy, **options),
         ]
-        check(results, twins, scales, dtype, integers)
+        check(results, expected, scales, dtype, integers)
 
 
 # n, channels, height, width, filters, kernel, stride, padding
@@ -236,16 +236,16 @@ def test_local_conv2d(isa, dtype, case, integers):
     bias = draw(rng, size, dtype, integers)
     network.set_weights({"0.weight": weight, "0.bias": bias})
 
-    def run_twin(x, weight, bias, dy):
+    def run_reference(x, weight, bias, dy):
         backward = reference.local_conv2d_backward(x, weight, dy, stride, sides)
         return [reference.local_conv2d(x, weight, bias, stride, sides), *backward]
 
     wide = [a.astype(np.float64) for a in (x, weight, bias, dy)]
-    twins, scales = run_twin(*wide), run_twin(*map(np.abs, wide))
+    expected, scales = run_reference(*wide), run_reference(*map(np.abs, wide))
     for n_threads in (1, 2, 3, 4):
         dx, dparams = network.backward(x, dy, n_threads)
         results = [network.forward(x, n_threads).reshape(dy.shape), dx, *network.split(dparams).values()]
-        check(results, twins, scales, dtype, integers)
+        check(results, expected, scales, dtype, integers)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (17, 5), (3, 2, 5, 7), (20, 40), (33, 3, 4, 4)], ids=str)
@@ -256,16 +256,16 @@ def test_layer_norm(isa, dtype, shape):
     network = Network([LayerNorm(epsilon=0.01)], shape[1:], None, dtype)
     network.set_weights({"0.weight": gamma, "0.bias": beta})
     wide = [a.astype(np.float64) for a in (x, dy, gamma, beta)]
-    twins = [
+    expected = [
         reference.layer_norm(wide[0], *wide[2:], 0.01),
         *reference.layer_norm_backward(*wide[:3], 0.01),
     ]
     for n_threads in (1, 2, 3):
         dx, dparams = network.backward(x, dy, n_threads)
         results = [network.forward(x, n_threads).reshape(shape), dx, *network.split(dparams).values()]
-        for result, twin in zip(results, twins, strict=True):
+        for result, exact in zip(results, expected, strict=True):
             assert result.dtype == dtype
-            np.testing.assert_allclose(result, twin, rtol=0, atol=300 * np.finfo(dtype).eps)
+            np.testing.assert_allclose(result, exact, rtol=0, atol=300 * np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (17, 3, 5, 4)], ids=str)
@@ -278,11 +278,11 @@ def test_rescaling_and_zero_padding(isa, dtype, shape):
     np.testing.assert_array_equal(network.backward(x, dy)[0], dtype(-2.5) * dy)
     for padding, sides in ((2, ((2, 2), (2, 2))), ((0, 1), ((0, 0), (1, 1))), (((1, 0), (3, 2)),) * 2):
         network = Network([ZeroPad2D(padding)], shape[1:], None, dtype)
-        twin = reference.zero_pad2d(x, sides)
-        np.testing.assert_array_equal(network.forward(x).reshape(twin.shape), twin)
-        slope = rng.standard_normal(twin.shape).astype(dtype)
-        dx, _ = network.backward(x, slope)
-        np.testing.assert_array_equal(dx, reference.zero_pad2d_backward(slope, sides))
+        expected = reference.zero_pad2d(x, sides)
+        np.testing.assert_array_equal(network.forward(x).reshape(expected.shape), expected)
+        gradient = rng.standard_normal(expected.shape).astype(dtype)
+        dx, _ = network.backward(x, gradient)
+        np.testing.assert_array_equal(dx, reference.zero_pad2d_backward(gradient, sides))
 
 
 @pytest.mark.parametrize("integers", [True, False], ids=["integers", "normal"])
@@ -295,33 +295,33 @@ def test_pooling(isa, dtype, case, kind, integers):
     sides = pad_image((channels, height, width), window, stride, padding)
     size = slide((channels, height, width), window, stride, padding, "")
     x = draw(rng, (n, channels, height, width), dtype, integers)
-    # a multiple of every area, so that averages of small integers are exact
+    # a multiple of the area of every window, so that averages of small integers are exact
     unit = 1 if kind == "max" or not integers else 2520
     dy = draw(rng, (n, channels, *size), dtype, integers) * dtype(unit)
     x = x * dtype(unit)
     geometry = window, stride, sides
-    wide, slope = x.astype(np.float64), dy.astype(np.float64)
+    wide, gradient = x.astype(np.float64), dy.astype(np.float64)
     if kind == "max":
         options, forward, backward = {}, functional.max_pool2d, functional.max_pool2d_backward
-        twins = [
+        expected = [
             reference.max_pool2d(wide, *geometry),
-            reference.max_pool2d_backward(wide, slope, *geometry),
+            reference.max_pool2d_backward(wide, gradient, *geometry),
         ]
     else:
         options = {"count_include_pad": kind == "avg_with_padding"}
         forward, backward = functional.avg_pool2d, functional.avg_pool2d_backward
-        twins = [
+        expected = [
             reference.avg_pool2d(wide, *geometry, **options),
-            reference.avg_pool2d_backward(wide, slope, *geometry, **options),
+            reference.avg_pool2d_backward(wide, gradient, *geometry, **options),
         ]
     scales = [
         reference.avg_pool2d(np.abs(wide), *geometry) * 4,
-        reference.avg_pool2d_backward(wide, np.abs(slope), *geometry) * 36 + 1,
+        reference.avg_pool2d_backward(wide, np.abs(gradient), *geometry) * 36 + 1,
     ]
     for n_threads in (1, 2, 3, 4):
         options.update(stride=stride, padding=padding, n_threads=n_threads)
         results = [forward(x, window, **options), backward(x, dy, window, **options)]
-        check(results, twins, scales, dtype, integers)
+        check(results, expected, scales, dtype, integers)
 
 
 @pytest.mark.parametrize("integers", [True, False], ids=["integers", "normal"])
@@ -335,17 +335,17 @@ def test_dense(isa, dtype, n, inputs, units, integers):
     bias, dy = draw(rng, units, dtype, integers), draw(rng, (n, units), dtype, integers)
     wide = [a.astype(np.float64) for a in (x, weight, bias, dy)]
     sizes = [np.abs(a) for a in wide]
-    twins = [reference.dense(*wide[:3]), *reference.dense_backward(wide[0], wide[1], wide[3])]
+    expected = [reference.dense(*wide[:3]), *reference.dense_backward(wide[0], wide[1], wide[3])]
     scales = [reference.dense(*sizes[:3]), *reference.dense_backward(sizes[0], sizes[1], sizes[3])]
     for n_threads in (1, 2, 3, 4):
         results = [
             functional.dense(x, weight, bias, n_threads=n_threads),
             *functional.dense_backward(x, weight, dy, n_threads=n_threads),
         ]
-        check(results, twins, scales, dtype, integers)
+        check(results, expected, scales, dtype, integers)
 
 
-# what functional calls it: the layer, its parameter, and the twin's name if another
+# name in functional: layer, its parameter by name and by position, name in reference if it differs
 ACTIVATIONS = {
     "relu": (ReLU(), {}, (0.0,), "leaky_relu"),
     "leaky_relu": (LeakyReLU(0.1), {"slope": 0.1}, (0.1,), None),
@@ -364,24 +364,25 @@ ACTIVATIONS = {
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activations(isa, dtype, name, shape):
     rng = np.random.default_rng(3)
-    layer, options, slope, twin = ACTIVATIONS[name]
-    twin = twin or name
+    layer, options, parameter, other = ACTIVATIONS[name]
+    other = other or name
     x = (rng.standard_normal(shape) * 10).astype(dtype)
     dy = rng.standard_normal(shape).astype(dtype)
     x.flat[0] = 0
-    y_twin = getattr(reference, twin)(x.astype(np.float64), *slope)
-    dx_twin = getattr(reference, twin + "_backward")(x.astype(np.float64), dy.astype(np.float64), *slope)
+    wide = x.astype(np.float64)
+    expected_y = getattr(reference, other)(wide, *parameter)
+    expected_dx = getattr(reference, other + "_backward")(wide, dy.astype(np.float64), *parameter)
     network = Network([layer], shape[1:], dtype=dtype)
-    # a sum of many exponentials has the errors of their exponents and of all additions
+    # the error of a sum of exponentials is that of the exponents and of all additions
     many = 40 if "softmax" in name else 1
     eps = many * np.finfo(dtype).eps
     for n_threads in (1, 2, 3, 4):
         y = getattr(functional, name)(x, **options, n_threads=n_threads)
         assert y.dtype == dtype
-        np.testing.assert_allclose(y, y_twin, rtol=6 * eps, atol=1e-37 if many == 1 else eps)
+        np.testing.assert_allclose(y, expected_y, rtol=6 * eps, atol=1e-37 if many == 1 else eps)
         dx, _ = network.backward(x, dy, n_threads)
-        # 1 - y and 1 - y^2 cancel near saturation: their error is that of y
-        np.testing.assert_allclose(dx, dx_twin, rtol=8 * eps, atol=8 * eps * np.abs(dy).max())
+        # near saturation, 1 - y and 1 - y^2 suffer cancellation: their absolute error is that of y
+        np.testing.assert_allclose(dx, expected_dx, rtol=8 * eps, atol=8 * eps * np.abs(dy).max())
 
 
 def test_activations_at_the_edges(isa, dtype):
@@ -407,7 +408,7 @@ def test_arctan_at_the_edges(isa, dtype):
     np.testing.assert_allclose(functional.arctan(x), np.arctan(x), rtol=1e-6)
 
 
-def test_gelu_keeps_its_digits_where_the_distribution_vanishes(isa, dtype):
+def test_gelu_is_accurate_where_the_normal_distribution_vanishes(isa, dtype):
     x = np.linspace(-12.5 if dtype == np.float32 else -36, 0, 500, dtype=dtype)[None, :-1]
     np.testing.assert_allclose(
         functional.gelu(x), reference.gelu(x.astype(np.float64)), rtol=8 * np.finfo(dtype).eps
@@ -422,7 +423,7 @@ def test_softmax_and_cross_entropy(isa, dtype, n, classes, scale):
     target, weight = rng.integers(0, classes, n), rng.random(n)
     eps = np.finfo(dtype).eps
     wide = z.astype(np.float64)
-    loss_twin, dz_twin = reference.cross_entropy(wide, target, weight)
+    expected_loss, expected_dz = reference.cross_entropy(wide, target, weight)
     for n_threads in (1, 2, 3, 4):
         p = functional.softmax(z, n_threads=n_threads)
         log_p = functional.log_softmax(z, n_threads=n_threads)
@@ -431,8 +432,8 @@ def test_softmax_and_cross_entropy(isa, dtype, n, classes, scale):
         np.testing.assert_allclose(log_p, reference.log_softmax(wide), rtol=8 * eps, atol=8 * eps * scale)
         assert np.abs(p.sum(axis=1) - 1).max() <= 4 * classes * eps
         assert isinstance(loss, float)
-        np.testing.assert_allclose(loss, loss_twin, rtol=8 * eps, atol=8 * eps * scale)
-        np.testing.assert_allclose(dz, dz_twin, rtol=40 * eps * scale, atol=4 * eps)
+        np.testing.assert_allclose(loss, expected_loss, rtol=8 * eps, atol=8 * eps * scale)
+        np.testing.assert_allclose(dz, expected_dz, rtol=40 * eps * scale, atol=4 * eps)
 
 
 OUTPUT_LOSSES = ["binary_cross_entropy", "squared_error", "absolute_error", "huber"]
@@ -446,13 +447,13 @@ def test_losses_of_outputs(isa, dtype, name, n, k, scale):
     z = (rng.standard_normal((n, k)) * scale).astype(dtype)
     t = rng.integers(0, 2, (n, k)) if name == "binary_cross_entropy" else rng.standard_normal((n, k)) * scale
     weight, eps, network = rng.random(n) + 0.1, np.finfo(dtype).eps, Network([], (k,), dtype=dtype)
-    twin = getattr(reference, name)
-    # targets of every type that images may have, and whatever lies between their rows
+    compute = getattr(reference, name)
+    # targets of two of the types that images may have, contiguous and with strides
     for target in (t.astype(dtype), np.repeat(t, 2, axis=1).astype(np.float64)[:, ::2]):
-        expected, slopes = reference.mean_loss(twin, z.astype(float), target.astype(dtype), weight)
+        expected, gradient = reference.mean_loss(compute, z.astype(float), target.astype(dtype), weight)
         mean, dz, _ = network.loss(z, target, weight, loss=Loss(name))
         np.testing.assert_allclose(mean, expected, rtol=16 * eps)
-        np.testing.assert_allclose(dz, slopes, rtol=8 * eps, atol=8 * eps * np.abs(slopes).max())
+        np.testing.assert_allclose(dz, gradient, rtol=8 * eps, atol=8 * eps * np.abs(gradient).max())
         for n_threads in (2, 3):
             again = network.loss(z, target, weight, n_threads, Loss(name))
             assert again[0] == mean
@@ -470,14 +471,14 @@ def test_losses_of_classes_and_label_smoothing(isa, dtype, name):
     weight, eps, network = rng.random(21) + 0.1, np.finfo(dtype).eps, Network([], (6,), dtype=dtype)
     for smoothing in (0.0, 0.1, 0.9):
         if name == "cross_entropy":
-            expected, slopes = reference.cross_entropy(z.astype(float), target, weight, smoothing)
+            expected, gradient = reference.cross_entropy(z.astype(float), target, weight, smoothing)
         else:
-            twin = getattr(reference, name)
-            expected, slopes = reference.mean_loss(twin, z.astype(float), target, weight, smoothing)
+            compute = getattr(reference, name)
+            expected, gradient = reference.mean_loss(compute, z.astype(float), target, weight, smoothing)
         for form in (target, np.eye(6, dtype=np.uint8)[target]):
             mean, dz, _ = network.loss(z, form, weight, loss=Loss(name, smoothing))
             np.testing.assert_allclose(mean, expected, rtol=16 * eps)
-            np.testing.assert_allclose(dz, slopes, atol=4 * eps)
+            np.testing.assert_allclose(dz, gradient, atol=4 * eps)
 
 
 @pytest.mark.parametrize("name", ["cross_entropy", *OUTPUT_LOSSES])
@@ -518,17 +519,17 @@ def test_targets_of_another_shape_than_the_outputs():
             network.loss(z, target, np.ones(3), loss=CROSS_ENTROPY)
 
 
-def step_slowly(optimizer, params, gradient, state, rate, t):
-    """The next parameters and state, by the twin."""
-    numbers = [getattr(optimizer, f.name) for f in dataclasses.fields(optimizer)]
+def step_by_reference(optimizer, params, gradient, state, rate, t):
+    """Return the parameters and state after a step of the reference implementation."""
+    settings = [getattr(optimizer, f.name) for f in dataclasses.fields(optimizer)]
     if isinstance(optimizer, Adam):
-        params, *state = reference.adam(params, gradient, *state, rate, *numbers, t)
+        params, *state = reference.adam(params, gradient, *state, rate, *settings, t)
     elif isinstance(optimizer, (Adagrad, RMSprop, Adadelta)):
-        twin = getattr(reference, type(optimizer).__name__.lower())
-        params, *state = twin(params, gradient, *state, rate, *numbers)
+        step = getattr(reference, type(optimizer).__name__.lower())
+        params, *state = step(params, gradient, *state, rate, *settings)
     else:
-        twin = reference.sgd if isinstance(optimizer, SGD) else reference.lion
-        params, state[0] = twin(params, gradient, state[0], rate, *numbers)
+        step = reference.sgd if isinstance(optimizer, SGD) else reference.lion
+        params, state[0] = step(params, gradient, state[0], rate, *settings)
     return params, state
 
 
@@ -554,11 +555,11 @@ def step_slowly(optimizer, params, gradient, state, rate, t):
     ids=repr,
 )
 def test_optimizers(isa, dtype, optimizer, weight_decay, clip_norm):
-    # more parameters than a thread updates at a time, several groups, a short last batch
+    # more parameters than a thread updates at a time, several gradient shards, a short last batch
     rng = np.random.RandomState(5)
     network = Network([Dense(61), Dense(30)], (19,), 3, dtype)
     network.initialize(rng)
-    network.params += 0.01  # so that biases are there to decay
+    network.params += 0.01  # so that biases are not 0, and would show decay
     X = rng.standard_normal((70, 19)).astype(dtype)
     target, weight = rng.randint(0, 3, 70), rng.rand(70) + 0.5
     params, state = network.params.astype(np.float64), np.zeros((2, network.n_params))
@@ -571,11 +572,11 @@ def test_optimizers(isa, dtype, optimizer, weight_decay, clip_norm):
     )
     t = 0
     for _ in range(2):
-        twin = Network([Dense(61), Dense(30)], (19,), 3, np.float64)
+        exact = Network([Dense(61), Dense(30)], (19,), 3, np.float64)
         for start in (0, 32, 64):
-            twin.params = params
+            exact.params = params
             batch = slice(start, start + 32)
-            _, _, gradient = twin.loss(X[batch].astype(np.float64), target[batch], weight[batch])
+            _, _, gradient = exact.loss(X[batch].astype(np.float64), target[batch], weight[batch])
             t += 1
             if clip_norm is not None:
                 assert np.linalg.norm(gradient) > clip_norm
@@ -584,7 +585,7 @@ def test_optimizers(isa, dtype, optimizer, weight_decay, clip_norm):
                 params = params - 0.01 * decay * params
             else:
                 gradient = gradient + decay * params
-            params, state = step_slowly(optimizer, params, gradient, state, 0.01, t)
+            params, state = step_by_reference(optimizer, params, gradient, state, 0.01, t)
         run_epoch()
         assert trainer.steps[0] == t
         tolerance = 1e-12 if dtype == np.float64 else 2e-4
