@@ -102,7 +102,7 @@ class Trainer:
         self._memory: Any = None
 
     def copy(self) -> Self:
-        """Return a trainer that can continue while this one stays as it is."""
+        """Return an independent copy; training it does not change this trainer."""
         return copy.deepcopy(self)
 
     def snapshot(self) -> Any:

@@ -80,7 +80,7 @@ TARGETS = {
     "cross_entropy, text as objects": np.array(["cat", "dog"], object)[np.arange(40) % 2],
     "cross_entropy, bool": np.arange(40) % 2 == 1,
     "cross_entropy, whole floats": np.arange(40) % 3 / 1.0,
-    "cross_entropy, bytes of numbers": (np.arange(40) % 3 + 200).astype(np.uint8),
+    "cross_entropy, uint8": (np.arange(40) % 3 + 200).astype(np.uint8),
     "binary_cross_entropy": np.arange(40) % 4,
     "binary_cross_entropy, two classes": np.array(["no", "yes"])[np.arange(40) % 2],
     "binary_cross_entropy, several labels": np.arange(120).reshape(40, 3) % 4 % 2,
