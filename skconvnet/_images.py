@@ -1,4 +1,4 @@
-"""The forms that images come in, and the one that networks read: (n, channels, height, width)."""
+"""Images in the forms that users have, and in the one that networks read: (n, channels, height, width)."""
 
 import os
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from skconvnet._warnings import warn
 
 
 def flatten_images(X: Any) -> tuple[Any, Shape | None]:
-    """See images as rows; leave everything else to scikit-learn's checks.
+    """View images as rows; leave everything else to scikit-learn's checks.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def flatten_images(X: Any) -> tuple[Any, Shape | None]:
     TypeError
         If X is a masked array that masks something.
     ValueError
-        If X has more than 4 dimensions, holds text or an array in every place, or its images differ in shape.
+        If X has more than 4 dimensions, holds text or objects that are arrays, or its images differ in shape.
     """
     if np.ma.is_masked(X):
         raise TypeError("X is a masked array; fill or drop what it masks first.")
@@ -57,7 +57,7 @@ def flatten_images(X: Any) -> tuple[Any, Shape | None]:
 
 
 def _refuse_objects(array: Array, name: str) -> None:
-    """Refuse what has text, or a whole array, in the place of each sample's only number."""
+    """Refuse an array in which every sample is one text, or one object that is an array."""
     if array.dtype.kind not in "OSTU" or array.size != len(np.atleast_1d(array)) or not array.size:
         return
     samples = array.ravel()
@@ -69,7 +69,7 @@ def _refuse_objects(array: Array, name: str) -> None:
     if np.ndim(samples[0]):
         _require_one_shape(samples)
         raise ValueError(
-            f"X holds an array in the place of a number; give one array of all: np.stack({name})"
+            f"X holds an array as each sample's only value; give one array of all: np.stack({name})"
         )
 
 
@@ -85,14 +85,14 @@ def _require_one_shape(samples: Any) -> None:
 
 
 def check_image_shape(shape: Shape, fitted: Shape, data_format: str) -> None:
-    """Refuse images of another shape than a network was fitted on; leave rows to scikit-learn's checks.
+    """Refuse images whose shape is not that of the fitted network; leave rows to scikit-learn's checks.
 
     Parameters
     ----------
     shape : tuple of int
-        X's.
+        Shape of X.
     fitted : tuple of int
-        Of one image, with channels where data_format has them.
+        Shape of one image, with channels where data_format has them.
     data_format : {"channels_last", "channels_first"}
 
     Raises
@@ -117,7 +117,7 @@ def check_image_shape(shape: Shape, fitted: Shape, data_format: str) -> None:
 def resolve_input_shape(
     input_shape: Sequence[int] | None, image_shape: Shape | None, n_features: int, data_format: str
 ) -> Shape:
-    """Give the shape of one sample, from what the user said and what X looks like.
+    """Return the shape of one sample, from input_shape and the shape of X.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def resolve_input_shape(
     image_shape : tuple of int or None
         The shape of a sample of X if X was not given as rows.
     n_features : int
-        Numbers in a sample.
+        The number of values in a sample.
     data_format : {"channels_last", "channels_first"}
 
     Returns
@@ -137,7 +137,7 @@ def resolve_input_shape(
     Raises
     ------
     ValueError
-        If they do not fit.
+        If input_shape is wrong, or does not fit X.
     """
     if input_shape is None:
         if image_shape is None:
@@ -165,7 +165,7 @@ def resolve_input_shape(
 
 
 def _warn_of_channels_first(shape: Shape) -> None:
-    """Warn of images that seem to have their channels first, read as if they had them last."""
+    """Warn of images that seem to have their channels first, but are read as if they were last."""
     height, width, channels = shape
     if height in (1, 3) and width == channels > 4:
         warn(
@@ -176,14 +176,14 @@ def _warn_of_channels_first(shape: Shape) -> None:
 
 
 def suggest_channels_first(shape: Shape, data_format: str) -> str:
-    """Say how to read channels first, of a sample that seems to have them so but is read otherwise."""
+    """Return advice for a sample that seems to have its channels first, but is read as if they were last."""
     if data_format == "channels_last" and len(shape) == 3 and shape[0] in (1, 3) and shape[2] > 4:
         return f' Samples of shape {shape} with their channels first need data_format="channels_first".'
     return ""
 
 
 def _with_channel(shape: Shape, data_format: str) -> Shape:
-    """Add the channel of a (height, width) image."""
+    """Return the shape of an image with its channels, 1 for a (height, width) image."""
     if len(shape) == 3:
         return tuple(shape)
     return (*shape, 1) if data_format == "channels_last" else (1, *shape)
@@ -197,17 +197,17 @@ def channels_first(shape: Shape, data_format: str) -> Shape:
 
 
 def view_images(rows: Array, shape: Shape, data_format: str, dtype: np.dtype[Any]) -> Array:
-    """See checked rows as a network reads them, without a copy where that can be.
+    """View checked rows as a network reads them, without a copy if possible.
 
     Parameters
     ----------
     rows : ndarray of shape (n, n_features)
-        Of real numbers.
+        Real numbers.
     shape : tuple of int
-        Of a sample, as the user has it.
+        Shape of a sample, as the user has it.
     data_format : {"channels_last", "channels_first"}
     dtype : dtype
-        The network's. Rows of uint8, float32 and float64 are read as they are, a mini-batch at a
+        The network's dtype. Rows of uint8, float32 and float64 are read as they are, a mini-batch at a
         time; other types are converted to it first.
 
     Returns
@@ -217,9 +217,9 @@ def view_images(rows: Array, shape: Shape, data_format: str, dtype: np.dtype[Any
     Raises
     ------
     ValueError
-        If a number is too large for dtype.
+        If a value is too large for dtype.
     TypeError
-        If rows are no real numbers.
+        If rows are not real numbers.
     """
     if rows.dtype.kind not in "biuf":
         raise TypeError(f"X must be real numbers, got {rows.dtype}.")
@@ -232,17 +232,17 @@ def view_images(rows: Array, shape: Shape, data_format: str, dtype: np.dtype[Any
         largest = np.finfo(np.float32).max
         if max(rows.max(), -rows.min()) > largest:
             raise ValueError(
-                f"X has numbers beyond {largest:g}, infinity in the float32 that the network "
+                f"X has values beyond {largest:g}, infinity in the float32 that the network "
                 f'computes in. Scale X, or use dtype="float64".'
             )
     return arrange_axes(rows.reshape(len(rows), *shape), data_format)
 
 
 def arrange_axes(images: Array, data_format: str) -> Array:
-    """See images as a network reads them, channels first; vectors stay as they are."""
+    """View images as a network reads them, channels first; vectors stay as they are."""
     return np.moveaxis(images, -1, 1) if images.ndim == 4 and data_format == "channels_last" else images
 
 
-def show_images(images: Array, data_format: str) -> Array:
-    """See what a network reads as the user has it: the way back from `arrange_axes`."""
+def restore_axes(images: Array, data_format: str) -> Array:
+    """View images of a network as the user has them: the inverse of `arrange_axes`."""
     return np.moveaxis(images, 1, -1) if images.ndim == 4 and data_format == "channels_last" else images

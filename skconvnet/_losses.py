@@ -1,4 +1,4 @@
-"""The losses: what training makes small."""
+"""The losses that training minimises."""
 
 from dataclasses import dataclass
 
@@ -10,19 +10,19 @@ from skconvnet._types import Array, Fields
 from skconvnet._values import Value, check_numbers
 
 CLASS_LOSSES = {"cross_entropy", "binary_cross_entropy", "squared_error", "absolute_error"}
-NUMBER_LOSSES = {"squared_error", "absolute_error", "huber"}
+REGRESSION_LOSSES = {"squared_error", "absolute_error", "huber"}
 
 
 @dataclass(repr=False, eq=False)
 class Loss(Value):
-    """A loss by its name, of those of `kernels/loss.pxd`.
+    """A loss, by its name in `kernels/loss.pxd`.
 
     Parameters
     ----------
     name : str
     label_smoothing : float, default=0.0
-        Share s of the targets that is spread out: t becomes (1 - s) t + s / 2 in binary
-        cross-entropy, else (1 - s) t + s / n_outputs.
+        The fraction s of the targets that is distributed over the outputs: t becomes (1 - s) t + s / 2
+        in binary cross-entropy, else (1 - s) t + s / n_outputs.
 
     Raises
     ------
@@ -35,14 +35,14 @@ class Loss(Value):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.name not in CLASS_LOSSES | NUMBER_LOSSES:
+        if self.name not in CLASS_LOSSES | REGRESSION_LOSSES:
             raise ValueError(
-                f"unknown loss {self.name!r}. {suggest(self.name, CLASS_LOSSES | NUMBER_LOSSES)}"
+                f"unknown loss {self.name!r}. {suggest(self.name, CLASS_LOSSES | REGRESSION_LOSSES)}"
             )
         check_numbers(self, label_smoothing="[0, 1)")
 
     def fields(self, kinds: dict[str, int], n_outputs: int) -> Fields:
-        """The numbers in the kernels' target_t."""
+        """Return the fields of the kernels' struct target_t."""
         middle = 0.5 if self.name == "binary_cross_entropy" else 1 / n_outputs
         return {
             "kind": kinds[self.name],
@@ -56,7 +56,7 @@ CROSS_ENTROPY = Loss("cross_entropy")
 
 
 def measure_inverse_variances(values: Array, weight: Array) -> NDArray[np.float64]:
-    """Give 1 over the weighted variance of every output's targets, which R^2 compares errors with.
+    """Return 1 / weighted variance of every output's targets, by which R^2 scales squared errors.
 
     Parameters
     ----------
@@ -71,8 +71,8 @@ def measure_inverse_variances(values: Array, weight: Array) -> NDArray[np.float6
     used, inverse_variances = weight > 0, np.zeros(values.shape[1])
     for k, column in enumerate(values.T):
         column = column[used].astype(np.float64)
-        with np.errstate(over="ignore"):  # of targets whose squares are infinite
-            spread = (column - np.average(column, weights=weight[used])) ** 2
+        with np.errstate(over="ignore"):  # the squares of finite targets may be infinite
+            squares = (column - np.average(column, weights=weight[used])) ** 2
             if np.ptp(column) > 0:
-                inverse_variances[k] = 1 / np.average(spread, weights=weight[used])
+                inverse_variances[k] = 1 / np.average(squares, weights=weight[used])
     return inverse_variances

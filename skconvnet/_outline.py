@@ -19,7 +19,7 @@ class Row:
 
     key: str
     kind: str  # the name of its class
-    fields: str  # those that are not the default, as its repr has them
+    fields: str  # the fields that are not the default, as in its repr
     output_shape: Any  # Shape
     n_parameters: Any  # int
     branches: tuple[tuple[Self, ...], ...] = ()  # the rows of the layers within it
@@ -63,7 +63,7 @@ def outline_layers(layers: Sequence[Layer | None]) -> tuple[Row, ...]:
 
 
 def format_table(rows: Sequence[Row]) -> str:
-    """Write rows as an HTML table under a heading that unfolds; those of inner layers are indented.
+    """Write rows as an HTML table that unfolds from a heading; those of inner layers are indented.
 
     Parameters
     ----------
@@ -123,12 +123,12 @@ def format_summary(stages: Sequence[Stage], input_shape: Shape, dtype: np.dtype[
 
 
 def format_shape(shape: Shape) -> str:
-    """Write a shape as it stands beside a layer: "32 × 14 × 14"."""
+    """Write a shape as it is shown beside a layer: "32 × 14 × 14"."""
     return " × ".join(map(str, shape))
 
 
 def shorten(text: str, width: int) -> str:
-    """Cut a text that is too long for its column."""
+    """Cut off the end of a text that is too long for its column."""
     return text if len(text) <= width else text[: width - 3] + "..."
 
 

@@ -9,7 +9,7 @@ from sklearn.base import RegressorMixin
 from sklearn.frozen import FrozenEstimator
 
 from skconvnet._base import BaseConvNet
-from skconvnet._losses import NUMBER_LOSSES, Loss
+from skconvnet._losses import REGRESSION_LOSSES, Loss
 from skconvnet._network import Network
 from skconvnet._sklearn_compat import StrOptions
 from skconvnet._types import Array
@@ -161,7 +161,7 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
 
     _parameter_constraints = {
         **BaseConvNet._parameter_constraints,
-        "loss": [StrOptions(NUMBER_LOSSES)],
+        "loss": [StrOptions(REGRESSION_LOSSES)],
     }
 
     def __init__(

@@ -18,11 +18,11 @@ from skconvnet.layers.sequence import Named
 class Stage:
     """A layer at its position in a network."""
 
-    key: str  # what its parameters and its fields are searched by
+    key: str  # its search key, which also names its parameters
     layer: Layer
     input_shape: Shape
     output_shape: Shape
-    offsets: dict[str, int]  # parameter or statistic: where it starts in the flat vector
+    offsets: dict[str, int]  # parameter or statistic: its offset in the flat vector
     shapes: dict[str, Shape]  # parameter: its shape
     statistics: dict[str, Shape]  # statistic: its shape
     n_parameters: int  # trainable elements
@@ -35,8 +35,8 @@ class Stage:
         return f"{type(self.layer).__name__} {self.key!r}"
 
 
-# Layers that act on the training data before the network does, and what may come before them.
-_LEADERS = {
+# Layers that act on the training data before the network does: the layers that may come before them.
+_ALLOWED_BEFORE = {
     Augment: (Augment,),
     Standardize: (Augment, *RANDOM_LAYERS),
     Mixup: (Augment, Standardize, Rescaling),
@@ -89,12 +89,13 @@ def arrange_stages(
     n_outputs : int or None
         The number of outputs that the last layer must have; None for any.
     frozen_keys : sequence of str
-        Of the layers that are not trained.
+        Search keys of the layers that are not trained.
 
     Returns
     -------
     stages : tuple of Stage
-        In the flat vector, the parameters of frozen stages come after all others, then all statistics.
+        In the flat vector, the parameters of frozen stages come after those of the others, and all
+        statistics come last.
 
     Raises
     ------
@@ -106,7 +107,7 @@ def arrange_stages(
     for key, layer in named:
         if layer is None:
             continue
-        _check_leaders(layer, stages)
+        _check_order(layer, stages)
         try:
             stage = _make_stage(key, layer, shape, key in frozen_keys)
         except ShapeError as error:
@@ -119,22 +120,22 @@ def arrange_stages(
     _assign_offsets(stages)
     if n_outputs is not None and count_elements([shape]) != n_outputs:
         raise ValueError(
-            f"Output(dense=False): the last layer must give one value for each of the "
+            f"Output(dense=False): the last layer must have one value for each of the "
             f"{n_outputs} outputs that y requires, got {describe_shape(stages[-1].input_shape)}."
         )
     return tuple(stages)
 
 
-def _check_leaders(layer: Layer, stages: Sequence[Stage]) -> None:
+def _check_order(layer: Layer, stages: Sequence[Stage]) -> None:
     """Refuse a layer that belongs before one of the stages, or at the end."""
     if isinstance(layer, Output):
         raise ValueError("Output must be the last of the layers.")
-    for kind, leaders in _LEADERS.items():
-        others = [stage.label for stage in stages if not isinstance(stage.layer, leaders)]
+    for kind, allowed in _ALLOWED_BEFORE.items():
+        others = [stage.label for stage in stages if not isinstance(stage.layer, allowed)]
         if isinstance(layer, kind) and others:
             raise ValueError(
                 f"{kind.__name__} must be the first of the layers; only "
-                f"{', '.join(leader.__name__ for leader in leaders)} may come before it, got "
+                f"{', '.join(other.__name__ for other in allowed)} may come before it, got "
                 f"{others[0]}. Put {kind.__name__} before it."
             )
 
@@ -158,7 +159,7 @@ def _make_stage(key: str, layer: Layer, shape: Shape, frozen: bool) -> Stage:
 
 
 def _assign_offsets(stages: Sequence[Stage]) -> None:
-    """Give every parameter, then every statistic its offset in the flat vector; frozen ones come second."""
+    """Assign an offset to every parameter and statistic: trained parameters, frozen ones, then statistics."""
     start = 0
     for stage, shapes in (
         *((stage, stage.shapes) for stage in stages if not stage.frozen),
@@ -173,7 +174,7 @@ def _assign_offsets(stages: Sequence[Stage]) -> None:
 
 
 def _pass_offsets(stage: Stage) -> None:
-    """Give the stages within a stage their offsets, by their own names."""
+    """Copy the offsets of a stage to the stages within it, by their own names."""
     for inner in (inner for branch in stage.branches for inner in branch):
         for name in (*inner.shapes, *inner.statistics):
             inner.offsets[name] = stage.offsets[f"{inner.key}.{name}"]

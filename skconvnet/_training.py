@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from skconvnet import kernels
-from skconvnet._images import arrange_axes, show_images
+from skconvnet._images import arrange_axes, restore_axes
 from skconvnet._losses import CROSS_ENTROPY, Loss
 from skconvnet._network import Network
 from skconvnet._progress import COLUMNS, draw_bar, print_record
@@ -329,7 +329,7 @@ def start_augmentation(
         Returns the images of some samples after all `Augment` layers; None if there is no such layer.
     """
     layers = [s.layer for s in network.stages if isinstance(s.layer, Augment) and not s.frozen]
-    shown = np.asarray(show_images(data.X, data.data_format))
+    shown = np.asarray(restore_axes(data.X, data.data_format))
 
     def augment(rows: Array) -> "Samples":
         images = shown[rows].astype(network.dtype, order="C", copy=False)  # indexing has made a copy

@@ -1,4 +1,4 @@
-"""The types that signatures are written with."""
+"""Type aliases for signatures."""
 
 from collections.abc import Callable
 from os import PathLike
@@ -13,7 +13,7 @@ Size: TypeAlias = int | Pair  # of both axes, or (height, width)
 Sides: TypeAlias = tuple[Pair, Pair]  # ((top, bottom), (left, right))
 Padding: TypeAlias = Literal["valid", "same"] | Size | Sides
 Initializer: TypeAlias = str | Callable[..., Any]  # (shape, fan_in, fan_out, rng) -> array
-Fields: TypeAlias = dict[str, Any]  # of a kernel's struct
-Record: TypeAlias = dict[str, Any]  # of an epoch, in the history
+Fields: TypeAlias = dict[str, Any]  # the fields of a kernel's struct
+Record: TypeAlias = dict[str, Any]  # an epoch's entry in the history
 ProgressCallback: TypeAlias = Callable[[float], None]  # (fraction of an epoch that is done)
 Path: TypeAlias = str | PathLike[str]

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.base import is_classifier
 
 from skconvnet._advice import check_function, hint
-from skconvnet._images import show_images
+from skconvnet._images import restore_axes
 from skconvnet._training import Trainer, TrainingData
 from skconvnet._types import Array, Record
 
@@ -92,7 +92,7 @@ def prepare_scoring(
     model.__dict__.pop("feature_names_in_", None)  # the scorer gets plain arrays
     X, weight = validation.data.X[validation.rows], validation.data.weight[validation.rows]
     weights = {"sample_weight": weight} if np.ptp(weight) else {}  # not every scorer accepts weights
-    X = show_images(X, validation.data.data_format)
+    X = restore_axes(X, validation.data.data_format)
 
     def score() -> Record:
         value = scorer(model, X, validation.y, **weights)

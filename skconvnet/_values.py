@@ -13,8 +13,8 @@ from skconvnet._advice import StrictInit
 class Value(StrictInit):
     """An immutable, comparable and picklable object whose repr evaluates to an equal one.
 
-    What all have in common is here, once, rather than generated for each of some sixty dataclasses,
-    which took a quarter of the package's import.
+    The common methods are written here once: when they were generated for each of some sixty dataclasses,
+    that took a quarter of the package's import time.
     """
 
     def __post_init__(self) -> None:
@@ -33,11 +33,11 @@ class Value(StrictInit):
         raise FrozenInstanceError(f"{type(self).__name__} is immutable.")
 
     def _list_values(self) -> tuple[Any, ...]:
-        """All fields' values, in order."""
+        """Return the values of all fields, in order."""
         return tuple(getattr(self, f.name) for f in fields(self))
 
     def __deepcopy__(self, memo: object) -> Self:
-        return self  # what is immutable; so a function in it stays the one that it equals
+        return self  # immutable; and a copied function in it would not equal the original
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -55,14 +55,14 @@ class Value(StrictInit):
 
 
 def _freeze(value: Any) -> Any:
-    """Make arrays and lists tuples and NumPy's numbers Python's, so that values compare and hash."""
+    """Turn arrays and lists into tuples and NumPy's scalars into Python's, to be compared and hashed."""
     if isinstance(value, (np.ndarray, np.generic)):
         value = value.tolist()
     return tuple(_freeze(v) for v in value) if isinstance(value, (list, tuple)) else value
 
 
 def check_numbers(owner: object, **intervals: str) -> None:
-    """Require numbers in a value's fields, each in an interval such as "[0, 1)"."""
+    """Require that fields of a value are numbers, each in an interval such as "[0, 1)"."""
     for name, interval in intervals.items():
         value: Any = getattr(owner, name)
         low, high = map(float, interval[1:-1].split(","))

@@ -1,6 +1,7 @@
 """Networks from the literature, as lists of layers without the output layer.
 
-``ConvNetClassifier(architectures.lenet5()).fit(images, y)``; each docstring says for which images.
+Use them as in ``ConvNetClassifier(architectures.lenet5()).fit(images, y)``; each docstring says which
+images the network is for.
 """
 
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ xxx... .xxx.. ..xxx. ...xxx x...xx xx...x xxxx.. .xxxx.
 LENET_CONNECTIONS = np.array([[mark == "x" for mark in row] for row in _LENET_MARKS.split()])
 LENET_CONNECTIONS.flags.writeable = False
 
-# (channels, height, width) of the images that a network was made for
+# network: (channels, height, width) of the images that it was made for
 INPUT_SHAPES = {
     "annt_cifar10": (3, 32, 32),
     "annt_mnist": (1, 32, 32),
@@ -202,10 +203,10 @@ def vgg(*, filters: Sequence[int] = (64, 128, 256), units: int = 256) -> list[La
     Parameters
     ----------
     filters : tuple of int, default=(64, 128, 256)
-        Of each stage: twice a 3x3 convolution, batch normalisation and ReLU, then the maximum over
-        2x2 pixels.
+        The filters of each stage, which is twice a 3x3 convolution, batch normalisation and ReLU, then
+        maximum pooling over 2x2 pixels.
     units : int, default=256
-        Of the dense layer.
+        The units of the dense layer.
 
     Returns
     -------
@@ -237,9 +238,9 @@ def resnet(*, blocks: int = 3, filters: Sequence[int] = (16, 32, 64)) -> list[La
     Parameters
     ----------
     blocks : int, default=3
-        Residual connections in each stage; each has two 3x3 convolutions with batch normalisation.
+        Number of residual connections in each stage; each has two 3x3 convolutions with batch normalisation.
     filters : tuple of int, default=(16, 32, 64)
-        Of each stage; all but the first halve the image.
+        The filters of each stage; all stages but the first halve the image.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Well-known sets of images, from files and from OpenML, as the estimators take them."""
+"""Well-known image data sets, from files and from OpenML, in the form that the estimators take."""
 
 import gzip
 import io
@@ -17,7 +17,7 @@ from skconvnet._types import Array, Path
 
 __all__ = ["fetch_mnist", "read_cifar10", "read_idx"]
 
-# third byte of an IDX file: type of its numbers
+# third byte of an IDX file: the type of its elements
 _IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _CIFAR_SHAPE = (3, 32, 32)  # as stored; a record of the binary form is a label and an image
 _CIFAR_FILES = ["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"]
@@ -33,7 +33,7 @@ def read_idx(path: Path) -> Array:
     Returns
     -------
     array : ndarray
-        Of the file's shape and type: uint8, int8, int16, int32, float32 or float64. MNIST's images
+        An array of the file's shape and type: uint8, int8, int16, int32, float32 or float64. MNIST's images
         are uint8 of shape (n, 28, 28), its labels uint8 of shape (n,).
 
     Raises
@@ -41,7 +41,7 @@ def read_idx(path: Path) -> Array:
     OSError
         If the file cannot be read; a FileNotFoundError if there is none.
     ValueError
-        If the file is no IDX file, or is shorter or longer than it says.
+        If the file is not an IDX file, or is shorter or longer than its header says.
 
     References
     ----------
@@ -67,7 +67,7 @@ def read_idx(path: Path) -> Array:
             raise ValueError(f"read_idx: {path} is cut short or damaged: {error}") from None
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _IDX_TYPES:
         raise ValueError(
-            f"read_idx: {path} is no IDX file: it starts with {data[:4].hex(' ') or 'nothing'}, expected "
+            f"read_idx: {path} is not an IDX file: it starts with {data[:4].hex(' ') or 'nothing'}, expected "
             f"00 00, a type of {', '.join(f'{kind:02x}' for kind in _IDX_TYPES)}, the number of dimensions."
         )
     dtype, start = np.dtype(_IDX_TYPES[data[2]]), 4 + 4 * data[3]
@@ -76,7 +76,7 @@ def read_idx(path: Path) -> Array:
     if len(data) != expected:
         raise ValueError(
             f"read_idx: {path} has {len(data)} bytes, expected {expected} for {data[3]} dimensions, "
-            f"{shape}, of {dtype.name}. It is cut short or damaged; get it again."
+            f"{shape}, of {dtype.name}. It is cut short or damaged; download it again."
         )
     return np.frombuffer(data, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
 
@@ -87,8 +87,8 @@ def read_cifar10(folder: Path) -> Bunch:
     Parameters
     ----------
     folder : str or path-like
-        Has data_batch_1 to data_batch_5 and test_batch: with the ending .bin, the binary version;
-        without, the Python version, of which only numbers and text are taken.
+        Contains data_batch_1 to data_batch_5 and test_batch: with the ending .bin, the binary version;
+        without, the Python version, from which only arrays and plain values are unpickled.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def read_cifar10(folder: Path) -> Bunch:
     OSError
         If a file cannot be read.
     ValueError
-        If a file is damaged or something else, or the training batches are not of one size.
+        If a file is damaged or of another kind, or the training batches differ in size.
 
     References
     ----------
@@ -133,8 +133,8 @@ def read_cifar10(folder: Path) -> Bunch:
     sizes = [len(images) for images, _ in batches[:-1]]
     if len(set(sizes)) > 1:
         raise ValueError(
-            f"read_cifar10: the training batches in {folder} have {sizes} images, expected five times "
-            f"as many as one. Some file is cut short; get it again."
+            f"read_cifar10: the training batches in {folder} have {sizes} images, expected the "
+            f"same number in all five. A file is cut short; download it again."
         )
     X_train, y_train = (np.concatenate(parts) for parts in zip(*batches[:-1]))
     X_test, y_test = batches[-1]
@@ -152,16 +152,16 @@ def fetch_mnist(*, data_home: Path | None = None, return_X_y: Literal[False] = F
 @overload
 def fetch_mnist(*, data_home: Path | None = None, return_X_y: Literal[True]) -> tuple[Array, Array]: ...
 def fetch_mnist(*, data_home: Path | None = None, return_X_y: bool = False) -> Bunch | tuple[Array, Array]:
-    """Get the MNIST images of handwritten digits from OpenML; they are kept on the disk.
+    """Fetch the MNIST images of handwritten digits from OpenML, and cache them on the disk.
 
     The first 60000 are the training images, the last 10000 the test images.
 
     Parameters
     ----------
     data_home : str or path-like, default=None
-        Where scikit-learn keeps data; None means ``~/scikit_learn_data``.
+        The folder in which scikit-learn keeps data; None means ``~/scikit_learn_data``.
     return_X_y : bool, default=False
-        Whether to give ``(data, target)`` instead of a Bunch.
+        Whether to return ``(data, target)`` instead of a Bunch.
 
     Returns
     -------
@@ -171,7 +171,7 @@ def fetch_mnist(*, data_home: Path | None = None, return_X_y: bool = False) -> B
 
     See Also
     --------
-    sklearn.datasets.fetch_openml : What this stands on, and its errors.
+    sklearn.datasets.fetch_openml : The function that fetches the images, and its errors.
 
     References
     ----------
@@ -194,25 +194,25 @@ def fetch_mnist(*, data_home: Path | None = None, return_X_y: bool = False) -> B
 
 
 def _read_file(path: str) -> bytes:
-    """Give all bytes of a file."""
+    """Return all bytes of a file."""
     with open(path, "rb") as file:
         return file.read()
 
 
 def _read_binary_batch(path: str) -> tuple[Array, Array]:
-    """Give images (n, 32, 32, 3) and labels (n,) of records of a label and 3 planes of 32 rows."""
+    """Return images (n, 32, 32, 3) and labels (n,) from records of a label and 3 planes of 32 rows."""
     data, size = _read_file(path), 1 + math.prod(_CIFAR_SHAPE)
     if not data or len(data) % size:
         raise ValueError(
             f"read_cifar10: {path} has {len(data)} bytes, expected one or more records of {size}. It is "
-            f"cut short, or something else."
+            f"cut short, or of another kind."
         )
     records = np.frombuffer(data, np.uint8).reshape(-1, size)
     return _put_channels_last(records[:, 1:]), records[:, 0].astype(np.int64)
 
 
 def _read_pickled_batch(path: str) -> tuple[Array, Array]:
-    """Give images (n, 32, 32, 3) and labels (n,) of a pickled dict of rows and labels."""
+    """Return images (n, 32, 32, 3) and labels (n,) from a pickled dict of rows and labels."""
     batch = _unpickle(path)
     rows, labels = batch.get(b"data"), batch.get(b"labels")
     if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or not rows.size:
@@ -228,12 +228,12 @@ def _read_pickled_batch(path: str) -> tuple[Array, Array]:
 
 
 def _put_channels_last(rows: Array) -> Array:
-    """Make images (n, 32, 32, 3) of rows of planes."""
+    """Turn rows of planes into images (n, 32, 32, 3)."""
     return np.ascontiguousarray(rows.reshape(-1, *_CIFAR_SHAPE).transpose(0, 2, 3, 1))
 
 
 def _read_class_names(folder: str, binary: bool) -> list[str] | None:
-    """Give the ten names of the file that has them; None without it."""
+    """Return the ten names of the file that has them; None without it."""
     path = os.path.join(folder, "batches.meta.txt" if binary else "batches.meta")
     if not os.path.exists(path):
         return None
@@ -249,13 +249,13 @@ def _read_class_names(folder: str, binary: bool) -> list[str] | None:
 
 
 def _unpickle(path: str) -> dict[Any, Any]:
-    """Give the dict that a file of the Python version holds, and refuse all else."""
+    """Return the dict that a file of the Python version holds, and refuse anything else."""
     data = _read_file(path)
     try:
         batch = _ArrayUnpickler(io.BytesIO(data), encoding="bytes").load()
-    except Exception as error:  # whatever it is that a damaged file leads to
+    except Exception as error:  # a damaged file may lead to any exception
         raise ValueError(
-            f"read_cifar10: {path} is damaged or something else: {type(error).__name__}: {error}"
+            f"read_cifar10: {path} is damaged or of another kind: {type(error).__name__}: {error}"
         ) from None
     if not isinstance(batch, dict):
         raise ValueError(f"read_cifar10: {path} has a {type(batch).__name__}, expected a dict.")

@@ -1,4 +1,4 @@
-"""How weights start.
+"""Initial weights, by the name of their distribution.
 
 ======================  ====================================================================
 name                    distribution
@@ -11,8 +11,9 @@ zeros                   all zero
 ======================  ====================================================================
 
 Instead of a name, a callable ``(shape, fan_in, fan_out, rng) -> array`` may be given. A uniform
-distribution of variance v runs from -sqrt(3 v) to sqrt(3 v). Of a convolution, fan_in is the number
-of weights that one filter has, fan_out the kernel's area times the filters.
+distribution of variance v extends from -sqrt(3 v) to sqrt(3 v). In a convolution, fan_in is the number
+of weights of one filter, and fan_out is the area of the kernel times the number of filters, or of those
+in a group.
 """
 
 import numpy as np
@@ -42,9 +43,9 @@ def check_initializer(owner: str, init: object) -> None:
         check_function(owner, "init", init, "shape, fan_in, fan_out, rng")
     elif init not in INITIALIZERS:
         raise ValueError(
-            f"{owner}: unknown init {short_repr(init)}.{hint(init, INITIALIZERS)} Valid: {', '.join(INITIALIZERS)}"
-            f", or a callable (shape, fan_in, fan_out, rng) -> array; weights that there are go into "
-            f"network_.set_weights of a fitted estimator."
+            f"{owner}: unknown init {short_repr(init)}.{hint(init, INITIALIZERS)} Valid: "
+            f"{', '.join(INITIALIZERS)}, or a callable (shape, fan_in, fan_out, rng) -> array; for given "
+            f"weights, use network_.set_weights of a fitted estimator."
         )
 
 
@@ -59,7 +60,7 @@ def draw(
         A name of the table above, or ``(shape, fan_in, fan_out, rng) -> array``.
     shape : tuple of int
     fan_in, fan_out : int or ndarray
-        Inputs and outputs that a weight connects; an array broadcasts against shape.
+        The numbers of inputs and outputs that a weight connects; an array broadcasts against shape.
     rng : RandomState
 
     Returns
@@ -69,7 +70,7 @@ def draw(
     Raises
     ------
     ValueError
-        If a callable returns another shape or numbers that are not finite.
+        If a callable returns another shape or values that are not finite.
 
     Examples
     --------
@@ -84,7 +85,7 @@ def draw(
         if weights.shape != shape or not np.isfinite(weights).all():
             raise ValueError(
                 f"init: the callable must return finite numbers of shape {shape}, got shape {weights.shape}"
-                f"{'' if np.isfinite(weights).all() else ' and numbers that are not finite'}."
+                f"{'' if np.isfinite(weights).all() else ' and values that are not finite'}."
             )
         return weights
     scheme, _, distribution = init.rpartition("_")

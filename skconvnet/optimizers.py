@@ -1,7 +1,7 @@
-"""Optimizers: the values that say how a step follows from a gradient.
+"""Optimizers: immutable values that define how a step follows from a gradient.
 
 ======================  ==============  ==========================================
-name                    optimizer       learning rate to begin with
+name                    optimizer       learning rate to try first
 ======================  ==============  ==========================================
 sgd                     `SGD`           0.01 to 0.1
 adagrad                 `Adagrad`       0.01
@@ -15,7 +15,7 @@ lion                    `Lion`          0.0001
 The learning rate, the weight decay and the largest norm of a gradient are the estimator's parameters
 `learning_rate`, `weight_decay` and `clip_norm`. Weight decay is added to the gradient as
 ``weight_decay * weight``; `AdamW` and `Lion` instead subtract
-``learning_rate * weight_decay * weight`` from the weight, beside their step.
+``learning_rate * weight_decay * weight`` from the weight, in addition to their step.
 """
 
 from dataclasses import dataclass
@@ -43,25 +43,25 @@ class Optimizer(Value):
         "takes no learning rate: set ConvNetClassifier(learning_rate={first}); its own fields are keywords: "
         "{example}.",
     )
-    decoupled: ClassVar[bool] = False  # whether weights decay by themselves, not through the gradient
+    decoupled: ClassVar[bool] = False  # whether weights decay directly, not through the gradient
 
     def formula(self) -> dict[str, Any]:
-        """Give the kernels' formula.
+        """Return the kernels' formula.
 
         Returns
         -------
         formula : dict
-            Its name, "kind", and its numbers that are not 0: keep_1, add_1, keep_2, add_2, epsilon.
+            Its name, "kind", and its coefficients that are not 0: keep_1, add_1, keep_2, add_2, epsilon.
         """
         raise NotImplementedError(
-            f"{type(self).__name__} must define formula(self), which gives the kernels' formula: optimizers "
-            f"cannot be written in Python alone."
+            f"{type(self).__name__} must define formula(self), which returns the kernels' formula: "
+            f"optimizers cannot be written in Python alone."
         )
 
     def fields(
         self, kinds: dict[str, int], weight_decay: float = 0.0, clip_norm: float | None = None
     ) -> dict[str, Any]:
-        """Give the fields of the kernels' optimizer_t.
+        """Return the fields of the kernels' struct optimizer_t.
 
         Parameters
         ----------
@@ -94,7 +94,7 @@ class SGD(Optimizer):
     Parameters
     ----------
     momentum : float, default=0.0
-        Share of the last velocity that is kept, at least 0 and below 1.
+        Fraction of the last velocity that is kept, at least 0 and below 1.
     nesterov : bool, default=False
         Whether to use Nesterov's momentum.
 
@@ -140,14 +140,14 @@ class Adagrad(Optimizer):
     Parameters
     ----------
     momentum : float, default=0.0
-        Share of the last velocity that is kept, at least 0 and below 1; the paper has none.
+        Fraction of the last velocity that is kept, at least 0 and below 1; the paper has none.
     epsilon : float, default=1e-10
         Keeps the division finite; above 0.
 
     Raises
     ------
     ValueError
-        If a number is out of range.
+        If a parameter is out of range.
 
     References
     ----------
@@ -180,24 +180,24 @@ class Adagrad(Optimizer):
 
 @dataclass(repr=False, eq=False, kw_only=True)
 class Adadelta(Optimizer):
-    """Adadelta: steps of the size of recent steps, over that of recent gradients.
+    """Adadelta: gradients scaled by the size of recent steps over that of recent gradients.
 
     With ``v = rho * v + (1 - rho) * gradient**2`` and
     ``move = sqrt((u + epsilon) / (v + epsilon)) * gradient``, a step does
     ``u = rho * u + (1 - rho) * move**2`` and ``params -= learning_rate * move``. The paper has no
-    learning rate, which is a learning_rate of 1.
+    learning rate, which corresponds to learning_rate=1.
 
     Parameters
     ----------
     rho : float, default=0.9
         Decay of both mean squares, at least 0 and below 1.
     epsilon : float, default=1e-6
-        Starts the first steps and keeps the division finite; above 0.
+        Makes the first steps differ from 0, and keeps the division finite; above 0.
 
     Raises
     ------
     ValueError
-        If a number is out of range.
+        If a parameter is out of range.
 
     References
     ----------
@@ -241,14 +241,14 @@ class RMSprop(Optimizer):
     rho : float, default=0.9
         Decay of the mean square, at least 0 and below 1.
     momentum : float, default=0.0
-        Share of the last velocity that is kept, at least 0 and below 1.
+        Fraction of the last velocity that is kept, at least 0 and below 1.
     epsilon : float, default=1e-8
         Keeps the division finite; above 0.
 
     Raises
     ------
     ValueError
-        If a number is out of range.
+        If a parameter is out of range.
 
     References
     ----------
@@ -299,7 +299,7 @@ class Adam(Optimizer):
     Raises
     ------
     ValueError
-        If a number is out of range.
+        If a parameter is out of range.
 
     References
     ----------
@@ -333,10 +333,10 @@ class Adam(Optimizer):
 
 @dataclass(repr=False, eq=False, kw_only=True)
 class AdamW(Adam):
-    """Adam whose weight decay goes round the gradient's moments.
+    """Adam with decoupled weight decay, which does not enter the moments of the gradient.
 
-    A step is that of `Adam` after ``weights -= learning_rate * weight_decay * weights``; at the
-    estimator's default, ``weight_decay=0``, it is `Adam` itself.
+    A step is ``weights -= learning_rate * weight_decay * weights``, then the step of `Adam`; with the
+    estimator's default, ``weight_decay=0``, it is the same as `Adam`.
 
     Parameters
     ----------
@@ -350,7 +350,7 @@ class AdamW(Adam):
     Raises
     ------
     ValueError
-        If a number is out of range.
+        If a parameter is out of range.
 
     References
     ----------
@@ -369,24 +369,24 @@ class AdamW(Adam):
 
 @dataclass(repr=False, eq=False, kw_only=True)
 class Lion(Optimizer):
-    """Lion: steps of one size, in the direction of a sign.
+    """Lion: steps of the same size in all parameters, with the sign of a running mean of gradients.
 
     ``params -= learning_rate * sign(beta_1 * m + (1 - beta_1) * gradient)`` after
     ``weights -= learning_rate * weight_decay * weights``, then
-    ``m = beta_2 * m + (1 - beta_2) * gradient``. It wants a learning rate 3 to 10 times smaller than
-    `AdamW`'s, and a weight decay as many times larger.
+    ``m = beta_2 * m + (1 - beta_2) * gradient``. It needs a learning rate 3 to 10 times smaller
+    than `AdamW`'s, and a weight decay larger by the same factor.
 
     Parameters
     ----------
     beta_1 : float, default=0.9
-        Share of the running mean in the direction, at least 0 and below 1.
+        Weight of the running mean in the direction, at least 0 and below 1.
     beta_2 : float, default=0.99
         Decay of the running mean, at least 0 and below 1.
 
     Raises
     ------
     ValueError
-        If a number is out of range.
+        If a parameter is out of range.
 
     References
     ----------
@@ -429,7 +429,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 
 
 def resolve_optimizer(optimizer: str | Optimizer) -> Optimizer:
-    """Give the optimizer that a name or an object means.
+    """Return the optimizer of a name, or an optimizer itself.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""Schedules: the values that say how the learning rate goes on.
+"""Schedules: immutable values that define the learning rate of every step.
 
 A schedule counts the optimizer's steps over the life of a model (its `t_`), from 0, so that
-`partial_fit` goes on where the last call ended. An epoch has ``ceil(n_samples / batch_size)`` steps.
+`partial_fit` continues where the last call ended. An epoch has ``ceil(n_samples / batch_size)`` steps.
 """
 
 from dataclasses import astuple, dataclass
@@ -30,7 +30,7 @@ __all__ = [
 class Schedule(Value):
     """Base class of schedules.
 
-    A schedule holds no state: what it remembers of past epochs lies with whoever trains.
+    A schedule holds no state: the estimator in training keeps what it remembers of past epochs, its memory.
 
     Examples
     --------
@@ -48,7 +48,7 @@ class Schedule(Value):
     """
 
     def start(self) -> Any:
-        """Give what the schedule remembers before the first epoch.
+        """Return the memory before the first epoch.
 
         Returns
         -------
@@ -57,13 +57,14 @@ class Schedule(Value):
         return ()
 
     def follow(self, memory: Any, loss: float) -> Any:
-        """Give what the schedule remembers after another epoch.
+        """Return the memory after another epoch.
 
         Parameters
         ----------
         memory : tuple
+            The memory before the epoch.
         loss : float
-            Of the epoch.
+            The loss of the epoch.
 
         Returns
         -------
@@ -72,22 +73,22 @@ class Schedule(Value):
         return memory
 
     def rates(self, t: Array, memory: Any = ()) -> NDArray[np.float64]:
-        """Give the learning rates of some steps.
+        """Return the learning rates of steps.
 
         Parameters
         ----------
         t : ndarray of shape (n,)
-            Steps before each.
+            The number of steps before each of them.
         memory : tuple, default=()
-            As the last epoch left it.
+            The memory after the last epoch.
 
         Returns
         -------
         rates : ndarray of float64 of shape (n,)
         """
         raise NotImplementedError(
-            f"{type(self).__name__} must define rates(self, t, memory), which gives the learning rates of "
-            f"the steps t, an array; see the example of Schedule."
+            f"{type(self).__name__} must define rates(self, t, memory), which returns the learning rates "
+            f"of the steps t, an array; see the example of Schedule."
         )
 
 
@@ -103,7 +104,7 @@ class Constant(Schedule):
     Raises
     ------
     ValueError
-        If it is not.
+        If it is not above 0.
     """
 
     learning_rate: float
@@ -118,23 +119,23 @@ class Constant(Schedule):
 
 @dataclass(repr=False, eq=False)
 class StepDecay(Schedule):
-    """Learning rate that drops every so many steps.
+    """Learning rate that drops at regular intervals.
 
     ``initial_learning_rate * decay_rate ** floor(t / decay_steps)`` at step t.
 
     Parameters
     ----------
     initial_learning_rate : float
-        At first; above 0.
+        The rate at first; above 0.
     decay_steps : int
-        Steps from drop to drop; above 0.
+        Number of steps from drop to drop; above 0.
     decay_rate : float, default=0.1
-        What a drop multiplies by; above 0, at most 1.
+        The factor of a drop; above 0, at most 1.
 
     Raises
     ------
     ValueError
-        If a number is out of range.
+        If a parameter is out of range.
 
     Examples
     --------
@@ -158,23 +159,23 @@ class StepDecay(Schedule):
 
 @dataclass(repr=False, eq=False)
 class ExponentialDecay(Schedule):
-    """Learning rate that falls by the same share at every step.
+    """Learning rate that falls by the same factor at every step.
 
     ``initial_learning_rate * decay_rate ** (t / decay_steps)`` at step t.
 
     Parameters
     ----------
     initial_learning_rate : float
-        At first; above 0.
+        The rate at first; above 0.
     decay_steps : int
-        In how many steps the rate falls to `decay_rate` of what it was; above 0.
+        The number of steps in which the rate falls to `decay_rate` times its value; above 0.
     decay_rate : float, default=0.1
-        Above 0, at most 1.
+        The factor of `decay_steps` steps; above 0, at most 1.
 
     Raises
     ------
     ValueError
-        If a number is out of range.
+        If a parameter is out of range.
 
     Examples
     --------
@@ -198,7 +199,7 @@ class ExponentialDecay(Schedule):
 
 @dataclass(repr=False, eq=False)
 class CosineDecay(Schedule):
-    """Learning rate that falls along half a cosine, and stays.
+    """Learning rate that falls along half a cosine, then stays constant.
 
     ``initial_learning_rate * (alpha + (1 - alpha) * (1 + cos(pi * t / decay_steps)) / 2)`` at step t,
     and ``alpha * initial_learning_rate`` from decay_steps on.
@@ -206,16 +207,16 @@ class CosineDecay(Schedule):
     Parameters
     ----------
     initial_learning_rate : float
-        At first; above 0.
+        The rate at first; above 0.
     decay_steps : int
-        Steps of the fall; above 0.
+        Number of steps of the fall; above 0.
     alpha : float, default=0.0
-        Share of the rate that is left at the end, from 0 to 1.
+        Fraction of the initial rate that is left at the end, from 0 to 1.
 
     Raises
     ------
     ValueError
-        If a number is out of range.
+        If a parameter is out of range.
 
     References
     ----------
@@ -245,7 +246,7 @@ class CosineDecay(Schedule):
 
 @dataclass(repr=False, eq=False)
 class OneCycle(Schedule):
-    """Learning rate that rises to its highest, then falls below where it began, along cosines.
+    """Learning rate that rises to its maximum, then falls below its first value, along cosines.
 
     It rises from ``max_learning_rate / div_factor`` in the first `pct_start` of the steps, falls to
     ``max_learning_rate / div_factor / final_div_factor`` at the last, and stays there.
@@ -253,20 +254,20 @@ class OneCycle(Schedule):
     Parameters
     ----------
     max_learning_rate : float
-        The highest; above 0.
+        The highest rate; above 0.
     total_steps : int
-        Steps of the cycle; above 0.
+        Number of steps of the cycle; above 0.
     pct_start : float, default=0.3
-        Share of the steps that the rise takes, at least 0 and below 1.
+        Fraction of the steps that the rise takes, at least 0 and below 1.
     div_factor : float, default=25.0
-        What the highest rate is divided by at first; at least 1.
+        The highest rate divided by the first one; at least 1.
     final_div_factor : float, default=1e4
-        What the first rate is divided by at last; at least 1.
+        The first rate divided by the last one; at least 1.
 
     Raises
     ------
     ValueError
-        If a number is out of range.
+        If a parameter is out of range.
 
     References
     ----------
@@ -310,24 +311,25 @@ class OneCycle(Schedule):
 
 @dataclass(repr=False, eq=False)
 class Warmup(Schedule):
-    """Learning rate that rises in a straight line to where another schedule begins.
+    """Learning rate that rises linearly to the first rate of another schedule, then follows that.
 
-    ``start_factor + (1 - start_factor) * t / warmup_steps`` of the other's first rate at step t, and
-    the other schedule, counted from there, from warmup_steps on.
+    Before warmup_steps, the rate of step t is the other schedule's first rate times
+    ``start_factor + (1 - start_factor) * t / warmup_steps``; from there on it is the other's, whose steps
+    are counted from warmup_steps.
 
     Parameters
     ----------
     learning_rate : float or schedule
-        What follows.
+        The rate or schedule after the rise.
     warmup_steps : int
-        Steps of the rise; above 0.
+        Number of steps of the rise; above 0.
     start_factor : float, default=0.1
-        Share of the rate at first; above 0, at most 1.
+        The first rate of the rise, as a fraction of the other's; above 0, at most 1.
 
     Raises
     ------
     ValueError
-        If a number is out of range.
+        If a parameter is out of range.
 
     References
     ----------
@@ -366,46 +368,46 @@ class Warmup(Schedule):
 
 @dataclass(repr=False, eq=False)
 class Plateau(Value):
-    """What `ReduceOnPlateau` remembers: the rate, the lowest loss, and two counts of epochs."""
+    """The memory of `ReduceOnPlateau`: the rate, the lowest loss, and two counts of epochs."""
 
     rate: float
     lowest: float = inf
     n_bad: int = 0  # epochs in a row without a lower loss
-    n_cool: int = 0  # epochs to come that do not count as such
+    n_cool: int = 0  # coming epochs that do not count as bad
 
 
 @dataclass(repr=False, eq=False)
 class ReduceOnPlateau(Schedule):
-    """Learning rate that falls when the loss no longer does.
+    """Learning rate that is reduced when the loss no longer falls.
 
-    It looks at the loss of every epoch: that of the validation set if there is one, else that of
+    It watches the loss of every epoch: that of the validation set if there is one, else that of
     training.
 
     Parameters
     ----------
     initial_learning_rate : float
-        At first; above 0.
+        The rate at first; above 0.
     factor : float, default=0.1
-        What a fall multiplies by; above 0, below 1.
+        The factor of a reduction; above 0, below 1.
     patience : int, default=10
-        How many epochs in a row without a lower loss are borne; the next one lowers the rate. At
-        least 0.
+        The number of epochs in a row without a lower loss that are tolerated; the next one reduces
+        the rate. At least 0.
     threshold : float, default=1e-4
         A loss is lower if it is below ``(1 - threshold)`` times the lowest so far; at least 0, below 1.
     cooldown : int, default=0
-        How many epochs after a fall do not count; at least 0.
+        The number of epochs after a reduction that do not count; at least 0.
     min_learning_rate : float, default=0.0
-        The rate falls no further; at least 0, at most `initial_learning_rate`.
+        The lowest rate; at least 0, at most `initial_learning_rate`.
 
     Raises
     ------
     ValueError
-        If a number is out of range.
+        If a parameter is out of range.
 
     Notes
     -----
-    The rules are those of PyTorch's ReduceLROnPlateau. A fit that is given another schedule forgets
-    what this one has seen.
+    The rules are those of PyTorch's ReduceLROnPlateau. Training that continues with another schedule
+    starts without a memory.
 
     Examples
     --------
@@ -460,7 +462,7 @@ class ReduceOnPlateau(Schedule):
 
 
 def resolve_schedule(learning_rate: float | Schedule) -> Schedule:
-    """Give the schedule that a number or a schedule means.
+    """Return a schedule itself, or the constant one of a learning rate.
 
     Parameters
     ----------
@@ -473,9 +475,9 @@ def resolve_schedule(learning_rate: float | Schedule) -> Schedule:
     return learning_rate if isinstance(learning_rate, Schedule) else Constant(learning_rate)
 
 
-def _anneal(first: float, last: float, share: Array) -> NDArray[np.float64]:
-    """Give the rates on half a cosine from first to last, at shares of the way, and at its end beyond."""
-    return last + (first - last) * (1 + np.cos(np.pi * np.minimum(share, 1))) / 2
+def _anneal(first: float, last: float, fraction: Array) -> NDArray[np.float64]:
+    """Return the rates at fractions of half a cosine from first to last; beyond 1, they are the last."""
+    return last + (first - last) * (1 + np.cos(np.pi * np.minimum(fraction, 1))) / 2
 
 
 guide_imports(__name__)

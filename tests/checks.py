@@ -1,4 +1,4 @@
-"""What networks are checked for, whichever test makes them."""
+"""Checks of networks and values that several tests share."""
 
 import copy
 import pickle
@@ -11,7 +11,7 @@ from skconvnet._network import Network
 
 
 def build(shape, layers, n_outputs=3, dtype=np.float64, seed=0):
-    """A network whose parameters and running moments are all drawn at random."""
+    """Return a network whose parameters and running moments are all drawn at random."""
     network = Network(layers, shape, n_outputs, dtype)
     rng = np.random.RandomState(seed)
     network.initialize(rng)
@@ -26,9 +26,9 @@ def build(shape, layers, n_outputs=3, dtype=np.float64, seed=0):
 
 
 def check_gradients(network, rng, X, dx, dparams, measure):
-    """Gradients of measure(params, X) along random directions, against central differences.
+    """Check gradients of measure(params, X) along random directions against central differences.
 
-    A gradient of 0 is right only where measure does not move by a single bit.
+    A gradient of 0 is right only if measure does not change at all.
     """
     params, h = network.params.copy(), 1e-6
 
@@ -38,36 +38,36 @@ def check_gradients(network, rng, X, dx, dparams, measure):
         assert abs((sides[0] - sides[1]) / (2 * h) - computed) <= 1e-7 * abs(computed)
 
     def tilt(gradient):
-        """Its direction, mixed with a random one."""
+        """Return the direction of a gradient, mixed with a random one."""
         length = np.linalg.norm(gradient) or 1
         return gradient / length + rng.standard_normal(gradient.shape) / gradient.size**0.5 / 2
 
-    still = np.zeros_like(params), np.zeros_like(X)
-    # what a connection table leaves out is no parameter
+    zeros = np.zeros_like(params), np.zeros_like(X)
+    # weights that a connection table leaves out are not parameters
     tables = {
         f"{stage.key}.weight": np.array(stage.layer.connections)[:, :, None, None]
         for stage in network.stages
         if getattr(stage.layer, "connections", None)
     }
     for key, part in network.split(dparams).items():  # each parameter by itself
-        direction = still[0].copy()
+        direction = zeros[0].copy()
         connected = tables.get(key, np.array(True))
         assert not (part * ~connected).any()
         network.split(direction)[key][...] = tilt(part) * connected
-        check(dparams, direction, still[1])
-    check(dx, still[0], tilt(dx))
+        check(dparams, direction, zeros[1])
+    check(dx, zeros[0], tilt(dx))
 
 
 def check_batch_invariance(rng, X, predict, differentiate):
-    """The bits of predict(X, n_threads) depend on neither threads nor company, a gradient's not on threads.
+    """Check that predict(X, n_threads) is batch-invariant, and that results are bitwise equal for any threads.
 
-    X: 37 samples; differentiate(n_threads) gives numbers and arrays.
+    X: 37 samples; differentiate(n_threads) returns numbers and arrays.
     """
-    y, slopes = predict(X, 1), differentiate(1)
+    y, gradients = predict(X, 1), differentiate(1)
     for n_threads in (2, 3, 8):
         np.testing.assert_array_equal(predict(X, n_threads), y)
-        for again, slope in zip(differentiate(n_threads), slopes):
-            np.testing.assert_array_equal(again, slope)
+        for again, gradient in zip(differentiate(n_threads), gradients):
+            np.testing.assert_array_equal(again, gradient)
     order = rng.permutation(37)
     np.testing.assert_array_equal(predict(X[order], 1), y[order])
     for k in (0, 16, 36):
@@ -78,7 +78,7 @@ def check_batch_invariance(rng, X, predict, differentiate):
 
 
 def check_value(value):
-    """It is printed, pickled and copied as what it is, and cannot be changed."""
+    """Check that a value is equal to its evaluated repr, pickle and copy, and cannot be changed."""
     names = {**vars(layers), **vars(optimizers), **vars(schedules)}
     for same in (eval(repr(value), names), pickle.loads(pickle.dumps(value)), copy.deepcopy(value)):
         assert same == value and hash(same) == hash(value) and repr(same) == repr(value)

@@ -1,7 +1,7 @@
-"""The slow twins: what every kernel computes, in a few lines of NumPy that can be checked by eye.
+"""Reference implementations of every kernel, in a few lines of NumPy that can be checked by eye.
 
 Arrays are (n, c, h, w) or (n, features). kernel, stride and dilation are pairs, padding is
-((top, bottom), (left, right)). Nothing outside the tests calls these functions.
+((top, bottom), (left, right)). Only the tests call these functions.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +15,7 @@ from skconvnet._types import Array, Pair, Sides
 
 
 def _windows(x_padded: Array, kernel: Pair, stride: Pair, dilation: Pair, ho: int, wo: int) -> Iterator[Any]:
-    """Yield every kernel offset with the (n, c, ho, wo) pixels that it meets, as a view."""
+    """Yield every kernel element with the (n, c, ho, wo) pixels that it is multiplied by, as a view."""
     for u in range(kernel[0]):
         for v in range(kernel[1]):
             top, left = u * dilation[0], v * dilation[1]
@@ -58,10 +58,10 @@ def conv2d_backward(
     dweight = np.zeros_like(weight)
     x_padded = _pad(x, padding)
     dx_padded = np.zeros_like(x_padded)
-    there = _windows(dx_padded, kernel, stride, dilation, *dy.shape[2:])
+    windows = _windows(dx_padded, kernel, stride, dilation, *dy.shape[2:])
     for u, v, pixels in _windows(x_padded, kernel, stride, dilation, *dy.shape[2:]):
         dweight[:, :, u, v] = np.einsum("noij,ncij->oc", dy, pixels)
-        _, _, gradient = next(there)
+        _, _, gradient = next(windows)
         gradient += np.einsum("oc,noij->ncij", masked[:, :, u, v], dy)
     (top, _), (left, _) = padding
     dx = dx_padded[:, :, top : top + x.shape[2], left : left + x.shape[3]]
@@ -71,11 +71,11 @@ def conv2d_backward(
 def grouped_conv2d(
     x: Array, weight: Array, bias: Array, groups: int, stride: Pair, dilation: Pair, padding: Sides
 ) -> Array:
-    """Several convolutions side by side."""
+    """A convolution for every group of channels and filters."""
     parts = zip(*(np.split(a, groups, axis) for a, axis in ((x, 1), (weight, 0), (bias, 0))))
     connected = np.ones((len(weight) // groups, weight.shape[1]), bool)
-    done = [conv2d(x, weight, bias, stride, dilation, padding, connected) for x, weight, bias in parts]
-    return np.concatenate(done, 1)
+    outputs = [conv2d(x, weight, bias, stride, dilation, padding, connected) for x, weight, bias in parts]
+    return np.concatenate(outputs, 1)
 
 
 def grouped_conv2d_backward(
@@ -84,12 +84,14 @@ def grouped_conv2d_backward(
     """dx, dweight, dbias: those of each convolution."""
     parts = zip(*(np.split(a, groups, axis) for a, axis in ((x, 1), (weight, 0), (dy, 1))))
     connected = np.ones((len(weight) // groups, weight.shape[1]), bool)
-    slopes = [conv2d_backward(x, weight, dy, stride, dilation, padding, connected) for x, weight, dy in parts]
-    return tuple(np.concatenate(a, axis) for a, axis in zip(zip(*slopes), (1, 0, 0)))
+    gradients = [
+        conv2d_backward(x, weight, dy, stride, dilation, padding, connected) for x, weight, dy in parts
+    ]
+    return tuple(np.concatenate(a, axis) for a, axis in zip(zip(*gradients), (1, 0, 0)))
 
 
 def _local_patches(x_padded: Array, weight: Array, stride: Pair) -> Iterator[Any]:
-    """Yield every output position with the (n, c, kh, kw) pixels that it meets, as a view."""
+    """Yield every output position with the (n, c, kh, kw) pixels that it reads, as a view."""
     _, ho, wo, _, kh, kw = weight.shape
     for i, j in np.ndindex(ho, wo):
         top, left = i * stride[0], j * stride[1]
@@ -110,10 +112,10 @@ def local_conv2d_backward(
     """dx, dweight, dbias: the transposed sums of local_conv2d."""
     dweight, x_padded = np.zeros_like(weight), _pad(x, padding)
     dx_padded = np.zeros_like(x_padded)
-    there = _local_patches(dx_padded, weight, stride)
+    patches = _local_patches(dx_padded, weight, stride)
     for i, j, patch in _local_patches(x_padded, weight, stride):
         dweight[:, i, j] = np.einsum("no,ncuv->ocuv", dy[:, :, i, j], patch)
-        _, _, gradient = next(there)
+        _, _, gradient = next(patches)
         gradient += np.einsum("no,ocuv->ncuv", dy[:, :, i, j], weight[:, i, j])
     (top, _), (left, _) = padding
     dx = dx_padded[:, :, top : top + x.shape[2], left : left + x.shape[3]]
@@ -131,13 +133,13 @@ def zero_pad2d(x: Array, padding: Sides) -> Array:
 
 
 def zero_pad2d_backward(dy: Array, padding: Sides) -> Array:
-    """What of dy lies within the zeros."""
+    """dx: the part of dy within the zeros."""
     (top, bottom), (left, right) = padding
     return dy[:, :, top : dy.shape[2] - bottom, left : dy.shape[3] - right]
 
 
 def _pool_cells(x: Array, kernel: Pair, stride: Pair, padding: Sides) -> Iterator[Any]:
-    """Yield (i, j, rows, columns): every output and the part of the image that it looks at."""
+    """Yield (i, j, rows, columns): every output and the part of the image that it reads."""
     ho, wo = _output_size(x, kernel, stride, (1, 1), padding)
     for i in range(ho):
         top = i * stride[0] - padding[0][0]
@@ -182,7 +184,7 @@ def avg_pool2d(
 def avg_pool2d_backward(
     x: Array, dy: Array, kernel: Pair, stride: Pair, padding: Sides, count_include_pad: bool = False
 ) -> Array:
-    """Every pixel of a window gets the same share; overlaps add up."""
+    """Every pixel of a window gets an equal part of its gradient; overlaps add up."""
     dx = np.zeros_like(x)
     for i, j, rows, columns in _pool_cells(x, kernel, stride, padding):
         window = dx[:, :, rows, columns]
@@ -224,7 +226,7 @@ def batch_norm_backward(x: Array, dy: Array, gamma: Array, epsilon: float) -> tu
 
 
 def _align(values: Array, x: Array) -> Array:
-    """One value a channel, in the place of x's channels."""
+    """Reshape one value per channel to broadcast along the channels of x."""
     return values.reshape(-1, *[1] * (x.ndim - 2))
 
 
@@ -306,14 +308,14 @@ def arctan_backward(x: Array, dy: Array) -> Array:
 
 
 def normal_distribution(x: Array) -> Array:
-    """The normal distribution up to x; its tail from the exponential of a square that is not rounded."""
+    """The cumulative normal distribution; its tail is computed from a square in extended precision."""
     bell = np.exp(-(np.asarray(x, np.longdouble) ** 2) / 2)
     tail = (bell * erfcx(np.abs(x) / np.sqrt(2)) / 2).astype(x.dtype)
     return np.where(x > 0, 1 - tail, tail)
 
 
 def gelu(x: Array) -> Array:
-    """x times the normal distribution up to x."""
+    """x times the cumulative normal distribution at x."""
     return x * normal_distribution(x)
 
 
@@ -334,7 +336,7 @@ def log_softmax_backward(x: Array, dy: Array) -> Array:
 
 
 def softmax(x: Array) -> Array:
-    """e^x over its sum."""
+    """e^x / sum(e^x) over the channels."""
     return np.exp(log_softmax(x))
 
 
@@ -344,8 +346,8 @@ def softmax_backward(x: Array, dy: Array) -> Array:
     return y * (dy - (dy * y).sum(axis=1, keepdims=True))
 
 
-def spread_targets(target: Array, n_outputs: int, smoothing: float, middle: float) -> Array:
-    """Targets for every output, of classes or as they are, moved towards the middle."""
+def smooth_targets(target: Array, n_outputs: int, smoothing: float, middle: float) -> Array:
+    """Targets for every output, from classes or as given, moved towards the middle."""
     t = np.eye(n_outputs)[target] if target.ndim == 1 else target.astype(float)
     return t * (1 - smoothing) + smoothing * middle
 
@@ -354,13 +356,13 @@ def cross_entropy(
     logits: Array, target: Array, sample_weight: Array, smoothing: float = 0.0
 ) -> tuple[Array, Array]:
     """The weighted mean of -log softmax at the targets, and its gradient."""
-    t = spread_targets(target, logits.shape[1], smoothing, 1 / logits.shape[1])
-    share = sample_weight / sample_weight.sum()
-    return -(share @ (t * log_softmax(logits)).sum(axis=1)), (softmax(logits) - t) * share[:, None]
+    t = smooth_targets(target, logits.shape[1], smoothing, 1 / logits.shape[1])
+    weight = sample_weight / sample_weight.sum()
+    return -(weight @ (t * log_softmax(logits)).sum(axis=1)), (softmax(logits) - t) * weight[:, None]
 
 
 def binary_cross_entropy(z: Array, t: Array) -> tuple[Array, Array]:
-    """-log sigmoid where t is 1, of -z where it is 0; and its derivative."""
+    """-log sigmoid(z) for t = 1, -log sigmoid(-z) for t = 0; and its derivative."""
     return t * np.logaddexp(0, -z) + (1 - t) * np.logaddexp(0, z), sigmoid(z) - t
 
 
@@ -385,14 +387,14 @@ def mean_loss(
 ) -> tuple[Array, Array]:
     """The weighted mean over samples of the mean over outputs of one of these four, and its gradient."""
     middle = 0.5 if loss is binary_cross_entropy else 1 / outputs.shape[1]
-    losses, slopes = loss(outputs, spread_targets(target, outputs.shape[1], smoothing, middle))
-    share = sample_weight / sample_weight.sum()
-    return share @ losses.mean(axis=1), slopes * share[:, None] / outputs.shape[1]
+    losses, derivatives = loss(outputs, smooth_targets(target, outputs.shape[1], smoothing, middle))
+    weight = sample_weight / sample_weight.sum()
+    return weight @ losses.mean(axis=1), derivatives * weight[:, None] / outputs.shape[1]
 
 
-def mixup(x: Array, share: float | Array, shift: int) -> Array:
-    """Samples with this share of themselves and the rest of the one that lies shift places behind."""
-    return share * x + (1 - share) * np.roll(x, -shift, axis=0)
+def mixup(x: Array, lam: float | Array, partner_offset: int) -> Array:
+    """lam times each sample plus (1 - lam) times its partner, the one at this offset after it."""
+    return lam * x + (1 - lam) * np.roll(x, -partner_offset, axis=0)
 
 
 def sgd(
@@ -471,65 +473,65 @@ def lion(
 
 
 def clip(gradient: Array, norm: float) -> Array:
-    """The gradient, no longer than a norm (Pascanu, Mikolov and Bengio 2013)."""
+    """The gradient, with at most this norm (Pascanu, Mikolov and Bengio 2013)."""
     length = np.sqrt((gradient**2).sum())
     return gradient * norm / length if length > norm else gradient
 
 
 def mix_bits(x: Array) -> Array:
-    """The hash of noise.h, of uint32."""
+    """The hash of noise.h, on uint32."""
     x = (x ^ (x >> 16)) * np.uint32(0x7FEB352D)
     x = (x ^ (x >> 15)) * np.uint32(0x846CA68B)
     return x ^ (x >> 16)
 
 
-def draw_bits(key: int, number: int, elements: Any, n: int) -> Array:
-    """What n samples draw in the call of that number, (n, elements); key: the step's."""
+def draw_bits(key: int, stream: int, elements: Any, n: int) -> Array:
+    """Random bits that n samples draw in a stream, (n, elements); key: the step's."""
     low, high = (np.array([half], np.uint32) for half in (key & 0xFFFFFFFF, key >> 32))
-    low = mix_bits(low + np.uint32(number) * np.array([0x9E3779B9], np.uint32))
+    low = mix_bits(low + np.uint32(stream) * np.array([0x9E3779B9], np.uint32))
     high = mix_bits(high ^ low)
     elements, samples = np.asarray(elements, np.uint32), np.arange(n, dtype=np.uint32)
     return mix_bits(mix_bits(low ^ elements) + (high ^ samples[:, None]))
 
 
-def draw_below(key: int, number: int, element: int, n: int, choices: int) -> Array:
+def draw_below(key: int, stream: int, element: int, n: int, choices: int) -> Array:
     """An integer from 0 to choices - 1 for each of n samples."""
-    return (draw_bits(key, number, [element], n)[:, 0].astype(np.int64) * choices) >> 32
+    return (draw_bits(key, stream, [element], n)[:, 0].astype(np.int64) * choices) >> 32
 
 
-def draw_shares(key: int, number: int, elements: Any, n: int) -> Array:
-    """Numbers between 0 and 1, (n, elements)."""
-    return (draw_bits(key, number, elements, n) + 0.5) / 2**32
+def draw_uniform(key: int, stream: int, elements: Any, n: int) -> Array:
+    """Uniform values between 0 and 1, (n, elements)."""
+    return (draw_bits(key, stream, elements, n) + 0.5) / 2**32
 
 
-def dropout_mask(key: int, number: int, n: int, size: int, rate: float) -> Array:
-    """What multiplies the numbers of n samples in the dropout layer of that number; key: the step's."""
-    drawn = draw_bits(key, number, np.arange(size), n)
+def dropout_mask(key: int, stream: int, n: int, size: int, rate: float) -> Array:
+    """The factors of the values of n samples in a dropout layer; stream: the layer's, key: the step's."""
+    drawn = draw_bits(key, stream, np.arange(size), n)
     return np.where(drawn < rate * 2**32, 0, 1 / (1 - rate))
 
 
-def gaussian_noise(key: int, number: int, n: int, size: int) -> Array:
-    """What is added to the numbers of n samples, for a standard deviation of 1 (Box and Muller 1958)."""
-    u = draw_shares(key, number, 2 * np.arange(size), n)
-    v = draw_bits(key, number, 2 * np.arange(size) + 1, n).astype(np.int32) / 2**32
+def gaussian_noise(key: int, stream: int, n: int, size: int) -> Array:
+    """Noise for the values of n samples, of standard deviation 1 (Box and Muller 1958)."""
+    u = draw_uniform(key, stream, 2 * np.arange(size), n)
+    v = draw_bits(key, stream, 2 * np.arange(size) + 1, n).astype(np.int32) / 2**32
     return np.sqrt(-2 * np.log(u)) * np.cos(2 * np.pi * v)
 
 
-def random_flip(x: Array, key: int, number: int, horizontal: bool, vertical: bool) -> Array:
-    """Rows and columns of a sample backwards where it draws so."""
+def random_flip(x: Array, key: int, stream: int, horizontal: bool, vertical: bool) -> Array:
+    """Every sample with its rows and columns reversed if it draws 1."""
     y = x.copy()
-    for element, wanted in enumerate((vertical, horizontal)):
-        for n in np.flatnonzero(draw_below(key, number, element, len(x), 1 + wanted)):
+    for element, enabled in enumerate((vertical, horizontal)):
+        for n in np.flatnonzero(draw_below(key, stream, element, len(x), 1 + enabled)):
             y[n] = np.flip(y[n], 1 + element)
     return y
 
 
 def random_window(
-    x: Array, key: int, number: int, size: Pair, tops: Sequence[int], lefts: Sequence[int]
+    x: Array, key: int, stream: int, size: Pair, tops: Sequence[int], lefts: Sequence[int]
 ) -> Array:
-    """A window of each sample, from the first of its choices on; the border is repeated beyond the image."""
-    top = tops[0] + draw_below(key, number, 2, len(x), len(tops))
-    left = lefts[0] + draw_below(key, number, 3, len(x), len(lefts))
+    """A window of each sample, which begins at random among tops and lefts; the border is repeated."""
+    top = tops[0] + draw_below(key, stream, 2, len(x), len(tops))
+    left = lefts[0] + draw_below(key, stream, 3, len(x), len(lefts))
     rows, columns = (
         np.clip(start[:, None] + np.arange(n_out), 0, n_in - 1)
         for start, n_out, n_in in zip((top, left), size, x.shape[2:])
@@ -537,32 +539,32 @@ def random_window(
     return np.stack([image[:, i][:, :, j] for image, i, j in zip(x, rows, columns)])
 
 
-def random_rotation(x: Array, key: int, number: int, degrees: float) -> Array:
-    """Each sample turned about its middle, bilinear; the border is repeated beyond the image."""
-    angle = np.radians(degrees) * (2 * draw_shares(key, number, [4], len(x))[:, 0] - 1)
+def random_rotation(x: Array, key: int, stream: int, degrees: float) -> Array:
+    """Each sample rotated about its centre, bilinearly interpolated; the border is repeated."""
+    angle = np.radians(degrees) * (2 * draw_uniform(key, stream, [4], len(x))[:, 0] - 1)
     middle = np.subtract(x.shape[2:], 1) / 2
     i, j = np.indices(x.shape[2:]) - middle[:, None, None]
     y = np.empty_like(x)
     for n, a in enumerate(angle):
-        places = np.cos(a) * i - np.sin(a) * j + middle[0], np.sin(a) * i + np.cos(a) * j + middle[1]
+        points = np.cos(a) * i - np.sin(a) * j + middle[0], np.sin(a) * i + np.cos(a) * j + middle[1]
         for c, channel in enumerate(x[n]):
-            y[n, c] = map_coordinates(channel, places, order=1, mode="nearest")
+            y[n, c] = map_coordinates(channel, points, order=1, mode="nearest")
     return y
 
 
 def erasing_mask(
-    key: int, number: int, n: int, shape: Pair, size: tuple[float, float], aspect: float, probability: float
+    key: int, stream: int, n: int, shape: Pair, size: tuple[float, float], aspect: float, probability: float
 ) -> Array:
-    """0 in a rectangle of n samples of that (height, width), 1 elsewhere: Zhong et al. 2020."""
-    wanted, area, stretch = draw_shares(key, number, [0, 1, 2], n).T
+    """Masks of n samples of that (height, width), 0 in a rectangle and 1 elsewhere (Zhong et al. 2020)."""
+    chance, area, stretch = draw_uniform(key, stream, [0, 1, 2], n).T
     area = (size[0] + (size[1] - size[0]) * area) * np.prod(shape)
     stretch = np.exp(np.log(aspect) * (2 * stretch - 1))
     mask = np.ones((n, *shape))
-    for k in np.flatnonzero(wanted < probability):
+    for k in np.flatnonzero(chance < probability):
         sides = np.sqrt((area[k] * stretch[k], area[k] / stretch[k]))
         sides = np.clip(np.floor(sides + 0.5).astype(int), 1, shape)
         top, left = (
-            draw_below(key, number, 3 + axis, n, shape[axis] - sides[axis] + 1)[k] for axis in (0, 1)
+            draw_below(key, stream, 3 + axis, n, shape[axis] - sides[axis] + 1)[k] for axis in (0, 1)
         )
         mask[k, top : top + sides[0], left : left + sides[1]] = 0
     return mask

@@ -182,7 +182,7 @@ def test_wrong_arguments(make, message):
             lambda: Dense(2, init="glorot"),
             r"unknown init 'glorot'\. Did you mean 'glorot_.*'\? Valid: he_normal",
         ),
-        (lambda: RandomShift(0.1), "It is in pixels, not a share of the image"),
+        (lambda: RandomShift(0.1), "It is in pixels, not a fraction of the image"),
     ],
 )
 def test_values_that_are_close(make, message):

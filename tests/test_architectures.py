@@ -1,4 +1,4 @@
-"""Networks from the literature: lists of fresh values that train on images of their size."""
+"""Networks from the literature: new lists of layers that train on images of their size."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What every layer promises, for every layer: shapes, numbers, gradients, bits, memory, values."""
+"""The contract that every layer keeps: shapes, outputs, gradients, batch invariance, memory, values."""
 
 from itertools import product
 
@@ -57,7 +57,7 @@ TABLE = [[1, 0, 1], [0, 1, 1], [1, 1, 0], [0, 0, 1], [1, 0, 0]]
 
 
 def list_rows():
-    """Every layer with many settings, and input shapes that it takes."""
+    """Yield every layer with many settings, and input shapes that it takes."""
     for kernel, stride, padding in product([1, 3, (2, 4)], [1, (2, 3)], PADDINGS):
         yield Conv2D(5, kernel, stride=stride, padding=padding), IMAGE
     for dilation, stride, padding in product([2, (1, 3)], [1, (1, 2)], ["same", 0, 2]):
@@ -73,7 +73,7 @@ def list_rows():
     yield Conv2D(17, (7, 6), bias=False, name="whole"), IMAGE
     yield Conv2D(6, 3, groups=6), (6, 4, 3)
     yield Conv2D(32, groups=2, padding="same"), (32, 4, 8)
-    # in training these take fewer products
+    # in training, these use Winograd
     yield Conv2D(8, padding="same"), (16, 7, 8)
     yield Conv2D(9, 5, bias=False), (10, 22, 12)
     yield Conv2D(9, (2, 5), stride=(2, 1), padding=((1, 0), (2, 2))), (24, 6, 4)
@@ -177,26 +177,26 @@ def run_conv2d(layer, x, p, draws):
     else:
         table = np.ones(weight.shape[:2], bool) if layer.connections is None else np.array(layer.connections)
         y = reference.conv2d(x, weight, bias, stride, dilation, padding, table)
-    return run_twin(resolve_activation("", layer.activation), y, {}, draws)
+    return run_reference(resolve_activation("", layer.activation), y, {}, draws)
 
 
 def run_local_conv2d(layer, x, p, draws):
     kernel, stride = pair(layer.kernel_size), pair(layer.stride)
     padding = pad_image(x.shape[1:], kernel, stride, layer.padding)
     y = reference.local_conv2d(x, p["weight"], p.get("bias", 0), stride, padding)
-    return run_twin(resolve_activation("", layer.activation), y, {}, draws)
+    return run_reference(resolve_activation("", layer.activation), y, {}, draws)
 
 
 def run_dense(layer, x, p, draws):
     y = reference.dense(x.reshape(len(x), -1), p["weight"], p.get("bias", 0))
-    return run_twin(resolve_activation("", layer.activation), y, {}, draws)
+    return run_reference(resolve_activation("", layer.activation), y, {}, draws)
 
 
-def run_pool2d(twin):
+def run_pool2d(pool):
     def run(layer, x, p, draws):
         size = pair(layer.pool_size)
         stride = size if layer.stride is None else pair(layer.stride)
-        return twin(x, size, stride, pad_image(x.shape[1:], size, stride, layer.padding))
+        return pool(x, size, stride, pad_image(x.shape[1:], size, stride, layer.padding))
 
     return run
 
@@ -209,14 +209,14 @@ def run_batch_norm(layer, x, p, draws):
     return reference.batch_norm(x, *moments, gamma, beta, getattr(layer, "epsilon", 0))
 
 
-def run_random(twin):
-    """The twin of a layer that draws numbers, of layer, input and (key, number), and is not in prediction."""
+def run_random(run_training):
+    """Adapt run(layer, input, (key, stream)) of a layer that is random in training, and absent in prediction."""
 
     def run(layer, x, p, draws):
         if draws is None:
             return x
         draws.append(layer)
-        return twin(layer, x, (0, len(draws) - 1))
+        return run_training(layer, x, (0, len(draws) - 1))
 
     return run
 
@@ -233,13 +233,13 @@ def run_shift(layer, x, draw):
 def run_crop(layer, x, p, draws):
     size, padding = pair(layer.size), pair(layer.padding)
     rests = [n_in - n_out for n_in, n_out in zip(x.shape[2:], size)]
-    if draws is None:  # the middle is the one choice
-        starts, number = [range(rest // 2, rest // 2 + 1) for rest in rests], 0
+    if draws is None:  # the window in the middle is the only choice
+        starts, stream = [range(rest // 2, rest // 2 + 1) for rest in rests], 0
     else:
         starts = [range(-n, rest + n + 1) for rest, n in zip(rests, padding)]
-        number = len(draws)
+        stream = len(draws)
         draws.append(layer)
-    return reference.random_window(x, 0, number, size, *starts)
+    return reference.random_window(x, 0, stream, size, *starts)
 
 
 def run_erasing(layer, x, draw):
@@ -252,17 +252,18 @@ def run_noise(layer, x, draw):
 
 
 def run_residual(layer, x, p, draws):
-    ways = []
+    outputs = []
     for chain in layer.list_branches(x.shape[1:]):
         y = x
         for key, inner, _ in chain:
-            y = run_twin(inner, y, strip(p, key), draws)
-        ways.append(y)
-    return ways[0] + ways[1]
+            y = run_reference(inner, y, strip(p, key), draws)
+        outputs.append(y)
+    return outputs[0] + outputs[1]
 
 
-# layer: its twin, of layer, input, parameters, and a list of what has drawn numbers so far, None in prediction
-TWINS = {
+# layer: its reference implementation, a function of layer, input, parameters, and draws, a list of the random
+# layers so far, or None in prediction
+REFERENCES = {
     Conv2D: run_conv2d,
     LocallyConnected2D: run_local_conv2d,
     Dense: run_dense,
@@ -286,7 +287,7 @@ TWINS = {
     GaussianNoise: run_random(run_noise),
     Flatten: lambda layer, x, p, draws: x.reshape(len(x), -1),
     Identity: lambda layer, x, p, draws: x,
-    Mixup: lambda layer, x, p, draws: x,  # it is the trainer that mixes
+    Mixup: lambda layer, x, p, draws: x,  # the trainer mixes
     Rescaling: lambda layer, x, p, draws: reference.rescale(x, layer.scale, layer.offset),
     Residual: run_residual,
     ZeroPad2D: lambda layer, x, p, draws: reference.zero_pad2d(
@@ -306,27 +307,27 @@ TWINS = {
 
 
 def strip(named, key):
-    """What belongs to a layer, by its own names."""
+    """Return the entries of a layer, by its own names."""
     return {name.removeprefix(key + "."): a for name, a in named.items() if name.startswith(key + ".")}
 
 
-def run_twin(layer, x, p, draws):
-    """The layer's outputs, slowly."""
-    return TWINS[type(layer)](layer, x, p, draws)
+def run_reference(layer, x, p, draws):
+    """Return the outputs of the layer's reference implementation."""
+    return REFERENCES[type(layer)](layer, x, p, draws)
 
 
-def run_twins(network, params, X, training, n_stages=None):
-    """The outputs of the network or of its first stages, slowly."""
+def run_references(network, params, X, training, n_stages=None):
+    """Return the outputs of the network, or of its first stages, by the reference implementations."""
     named, draws = network.split(params.astype(np.float64)), [] if training else None
     y = X.astype(np.float64)
     for stage in network.stages[:n_stages]:
-        y = run_twin(stage.layer, y, strip(named, stage.key), draws)
+        y = run_reference(stage.layer, y, strip(named, stage.key), draws)
     return y
 
 
-def make(layer, shape, dtype, n, *behind):
-    """A network of the layer, images, and gradients to its outputs."""
-    network = build(shape, [layer, *behind], 3 if isinstance(layer, Output) else None, dtype)
+def make(layer, shape, dtype, n, *following):
+    """Return a network of the layer, a generator, images, and gradients of its outputs."""
+    network = build(shape, [layer, *following], 3 if isinstance(layer, Output) else None, dtype)
     rng = np.random.RandomState(1)
     X = rng.standard_normal((n, *shape)).astype(dtype)
     return network, rng, X, rng.standard_normal((n, *network.output_shape)).astype(dtype)
@@ -334,10 +335,8 @@ def make(layer, shape, dtype, n, *behind):
 
 def test_no_layer_is_forgotten():
     classes = {c for c in map(vars(all_layers).get, all_layers.__all__) if issubclass(c, Layer)}
-    assert {type(layer) for layer, _ in ROWS} == classes - {
-        Layer,
-        Augment,
-    }  # whose function has no repr that evaluates
+    # the function of an Augment has no repr that evaluates
+    assert {type(layer) for layer, _ in ROWS} == classes - {Layer, Augment}
     assert len(ROWS) >= 200 and len(set(ROWS)) == len(ROWS)
 
 
@@ -349,23 +348,23 @@ def test_values(layer, shape):
 
 
 @each_row
-def test_shape_and_outputs_equal_the_twins(isa, dtype, layer, shape):
+def test_shape_and_outputs_equal_the_reference(isa, dtype, layer, shape):
     network, _, X, _ = make(layer, shape, dtype, 19)
-    y, twin = network.forward(X), run_twins(network, network.params, X, False)
-    assert twin.shape[1:] == network.output_shape
+    y, expected = network.forward(X), run_references(network, network.params, X, False)
+    assert expected.shape[1:] == network.output_shape
     assert y.dtype == dtype
     np.testing.assert_allclose(
-        y.reshape(twin.shape), twin, rtol=0, atol=100 * np.finfo(dtype).eps * np.abs(twin).max()
+        y.reshape(expected.shape), expected, rtol=0, atol=100 * np.finfo(dtype).eps * np.abs(expected).max()
     )
 
 
 @each_row
-def test_outputs_in_training_equal_the_twins(isa, layer, shape):
-    # the gradient to the weight of a dense layer behind it shows them
+def test_outputs_in_training_equal_the_reference(isa, layer, shape):
+    # the gradient of the weight of a dense layer after it shows them
     layer = layer.resolve(3) if isinstance(layer, Output) else layer
     network, _, X, dy = make(layer, shape, np.float64, 19, Dense(1, bias=False, name="last"))
     _, dparams = network.backward(X, dy, n_threads=2)
-    y = run_twins(network, network.params, X, True, n_stages=-1).reshape(19, -1)
+    y = run_references(network, network.params, X, True, n_stages=-1).reshape(19, -1)
     shown = network.split(dparams)["last.weight"]
     np.testing.assert_allclose(shown, dy.T @ y, rtol=0, atol=1e-13 * (np.abs(dy).T @ np.abs(y)).max())
 
@@ -375,27 +374,27 @@ def test_gradients_equal_central_differences(isa, layer, shape):
     network, rng, X, dy = make(layer, shape, np.float64, 19)
     gradients = network.backward(X, dy, n_threads=2)
     check_gradients(
-        network, rng, X, *gradients, lambda params, X: (run_twins(network, params, X, True) * dy).sum()
+        network, rng, X, *gradients, lambda params, X: (run_references(network, params, X, True) * dy).sum()
     )
 
 
 @each_row
-def test_bits_do_not_depend_on_threads_or_company(isa, dtype, layer, shape):
+def test_results_do_not_depend_on_threads_or_batch(isa, dtype, layer, shape):
     network, rng, X, dy = make(layer, shape, dtype, 37)
     check_batch_invariance(rng, X, network.forward, lambda n_threads: network.backward(X, dy, n_threads))
 
 
 @each_row
-def test_inputs_are_untouched_and_read_where_they_lie(dtype, layer, shape):
+def test_inputs_are_unchanged_and_may_be_any_view(dtype, layer, shape):
     network, _, X, dy = make(layer, shape, dtype, 19)
     expected = network.forward(X), network.forward(X[:1]), *network.backward(X, dy)
-    for see in (
+    for view_as in (
         np.asfortranarray,
         lambda a: np.ascontiguousarray(a[:, :, ::-1])[:, :, ::-1] if a.ndim == 4 else a[::-1].copy()[::-1],
         lambda a: np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, -1)), -1, 1),
         lambda a: np.repeat(a, 2, axis=-1)[..., ::2],
     ):
-        views = see(X), see(dy)
+        views = view_as(X), view_as(dy)
         for view in views:
             view.flags.writeable = False
         results = network.forward(views[0]), network.forward(views[0][:1]), *network.backward(*views)
@@ -406,18 +405,18 @@ def test_inputs_are_untouched_and_read_where_they_lie(dtype, layer, shape):
 
 
 @each_row
-def test_nothing_is_left_over_from_other_images(dtype, layer, shape):
+def test_results_do_not_depend_on_earlier_images(dtype, layer, shape):
     network, _, X, dy = make(layer, shape, dtype, 19)
     expected = network.forward(X), *network.backward(X, dy)
     rows = np.arange(19)
     predicting, training = network.compile(), network.compile(training=True, input_gradient=True)
     arenas = network.make_workspace(predicting, 1), network.make_workspace(training, 1, 19)
     others = [(-3 * X, 5 * dy), (np.full_like(X, np.nan), np.full_like(dy, np.nan)), (-7 * X, 3 * dy)]
-    for images, slopes in (*others, (X, dy)):
+    for images, gradients in (*others, (X, dy)):
         y, dx, dparams = (np.full(a.shape, np.nan, dtype) for a in expected)
         predicting.forward(network.wrap(images), rows, network.params, y, arenas[0])
-        slopes = network._wrap(slopes, network.output_shape, "dy")
+        gradients = network._wrap(gradients, network.output_shape, "dy")
         dx = dx.reshape(19, -1)
-        training.backward(network.wrap(images), slopes, rows, network.params, dx, dparams, arenas[1])
+        training.backward(network.wrap(images), gradients, rows, network.params, dx, dparams, arenas[1])
     for result, right in zip((y, dx, dparams), expected):
         np.testing.assert_array_equal(result, right.reshape(result.shape))

@@ -1,4 +1,4 @@
-"""Sets of images: right files, and what cut, foreign and hostile ones get."""
+"""Image data sets: files that are read, and errors of truncated, foreign and hostile ones."""
 
 import gzip
 import os
@@ -17,7 +17,7 @@ IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: "i2", 0x0C: "i4", 0x0D: "f4", 0x0E: "
 
 
 def make_idx(array, kind=0x08):
-    """An IDX file as its specification tells."""
+    """Return an IDX file by its specification."""
     head = bytes([0, 0, kind, array.ndim]) + b"".join(struct.pack(">I", n) for n in array.shape)
     return head + array.astype(f">{IDX_TYPES[kind]}").tobytes()
 
@@ -64,7 +64,7 @@ class TestReadIdx:
     def test_foreign(self, tmp_path, data):
         path = tmp_path / "images"
         path.write_bytes(data)
-        with pytest.raises(ValueError, match="images is no IDX file: it starts with"):
+        with pytest.raises(ValueError, match="images is not an IDX file: it starts with"):
             read_idx(path)
 
     def test_damaged_gzip(self, tmp_path):
@@ -81,7 +81,7 @@ class TestReadIdx:
 
 
 class Python2Pickler(pickle._Pickler):
-    """Writes bytes as Python 2 wrote its str, and names NumPy's modules as they were."""
+    """Writes bytes as Python 2 wrote its str, and NumPy's modules by their names of that time."""
 
     dispatch = pickle._Pickler.dispatch.copy()
 
@@ -181,7 +181,7 @@ class TestReadCifar10:
     def test_unreadable(self, tmp_path, write, name):
         write(tmp_path)
         os.remove(tmp_path / name)
-        os.mkdir(tmp_path / name)  # a permission would not stop who runs tests as root
+        os.mkdir(tmp_path / name)  # a permission would not stop root from reading
         with pytest.raises(OSError, match=name):
             read_cifar10(tmp_path)
 
@@ -212,7 +212,7 @@ class TestReadCifar10:
         whole = path.read_bytes()
         for n in [*range(200), len(whole) // 2, len(whole) - 1]:
             path.write_bytes(whole[:n])
-            with pytest.raises(ValueError, match="data_batch_1 is damaged or something else"):
+            with pytest.raises(ValueError, match="data_batch_1 is damaged or of another kind"):
                 read_cifar10(tmp_path)
 
     @pytest.mark.parametrize(

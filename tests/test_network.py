@@ -378,7 +378,7 @@ def test_dropout_draws_anew_for_each_step_and_layer():
 @pytest.mark.parametrize("shape", [(3, 6, 5), (4,)])
 @pytest.mark.parametrize("at_once", [1, 1000, 10**9])
 def test_standardize_learns_moments(monkeypatch, dtype, shape, at_once):
-    monkeypatch.setattr(normalization, "NUMBERS_AT_ONCE", at_once)
+    monkeypatch.setattr(normalization, "ELEMENTS_AT_ONCE", at_once)
     rng = np.random.RandomState(0)
     X = (rng.standard_normal((700, *shape)) * 3 + 100).astype(dtype)
     X[:, 1] = 0.1  # a constant channel
@@ -429,7 +429,7 @@ def test_weights():
         ({"stem.bias": np.full(5, np.nan)}, "'stem.bias' has values that are not finite"),
         ({"stem.bias": np.ones(5) * 1j}, "'stem.bias' must be real numbers, got complex128"),
         ({"stem.weight": np.ones((5, 3, 3, 3))}, "Conv2D 'stem': its weight .* connections table"),
-        ({"1.running_var": -np.ones(5)}, "BatchNorm '1': its running_var has negative "),
+        ({"1.running_var": -np.ones(5)}, "BatchNorm '1': its running_var has negative values"),
     ],
 )
 def test_set_weights_says_what_is_wrong(change, message):

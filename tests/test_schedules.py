@@ -1,4 +1,4 @@
-"""Schedules: their rates by hand, where they end, what a trainer remembers for them."""
+"""Schedules: rates computed by hand, rates after the end, and the memory that a trainer keeps."""
 
 import pickle
 
@@ -26,7 +26,7 @@ X, Y = rng.random((40, 5)), rng.integers(0, 2, 40)
 
 
 def make_classifier(learning_rate, **params):
-    """A classifier that takes 4 steps an epoch."""
+    """Return a classifier that takes 4 steps per epoch."""
     params = {"batch_size": 10, "max_iter": 2, "random_state": 0, **params}
     return ConvNetClassifier([Dense(4, activation="tanh")], learning_rate=learning_rate, **params)
 
@@ -95,12 +95,12 @@ def test_steps_are_counted_over_the_life_of_a_model():
     clf = make_classifier(schedule).fit(X, Y)
     for _ in range(2):
         clf = pickle.loads(pickle.dumps(clf)).partial_fit(X, Y)
-    # of the last of 4 steps
+    # the rate of the last of 4 steps
     np.testing.assert_allclose(list_rates(clf), 0.1 * 0.5 ** np.array([0.3, 0.7, 1.1, 1.5]))
     np.testing.assert_array_equal(clf.predict_proba(X), whole.predict_proba(X))
 
 
-def test_every_step_has_a_rate_of_its_own():
+def test_every_step_has_its_own_rate():
     schedule = StepDecay(0.1, 1, 0.5)
     clf = make_classifier(schedule, optimizer="sgd", max_iter=1, shuffle=False).fit(X, Y)
     slow = make_classifier(0.1, optimizer="sgd", max_iter=1, shuffle=False)
@@ -110,8 +110,8 @@ def test_every_step_has_a_rate_of_its_own():
     np.testing.assert_array_equal(clf.network_.params, slow.network_.params)
 
 
-def test_a_schedule_that_ends_early_is_told():
-    """Whoever counts in epochs learns that schedules count mini-batches."""
+def test_a_schedule_that_ends_early_is_warned_of():
+    """Users who count epochs are told that schedules count mini-batches."""
     message = "in 5 of 6 epochs.*mini-batches, 4 an epoch here: 6 epochs were 24"
     with pytest.warns(UserWarning, match=message) as caught:
         make_classifier(CosineDecay(0.1, 6), max_iter=6).fit(X, Y)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from torch_twins import run_torch, torch
+from torch_reference import run_torch, torch
 
 from skconvnet import ConvNetClassifier
 from skconvnet._losses import Loss

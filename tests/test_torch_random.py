@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch_twins import run_torch, torch
+from torch_reference import run_torch, torch
 
 from skconvnet._network import Network
 from skconvnet.layers import (

@@ -1,4 +1,4 @@
-"""Layers: the values that a network is written with."""
+"""Layers: the immutable values that describe a network."""
 
 from skconvnet._advice import guide_imports
 from skconvnet.layers.activation import (

@@ -1,4 +1,4 @@
-"""Activations: each a layer, and a name for ``activation=``."""
+"""Activations: each one is a layer, and has a name for ``activation=``."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -12,7 +12,7 @@ from skconvnet.layers.base import Layer
 
 @dataclass(repr=False, eq=False)
 class _Activation(Layer):
-    """What the activations share: `_kind` is the machine's word, `_slope` the formula's parameter."""
+    """Base class of activations: `_kind` is the engine's name of the formula, `_slope` its parameter."""
 
     _kind: ClassVar[str]
 
@@ -26,7 +26,7 @@ class _Activation(Layer):
 
 @dataclass(repr=False, eq=False)
 class ReLU(_Activation):
-    """Rectified linear unit, max(x, 0); its slope at 0 is 0.
+    """Rectified linear unit, max(x, 0); its derivative at 0 is 0.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class ELU(_Activation):
     Parameters
     ----------
     alpha : float, default=1.0
-        What -y tends to for small x; at least 0.
+        At least 0; the output tends to -alpha as x tends to minus infinity.
     name : str, default=None
         Makes the layer searchable by name.
 
@@ -127,7 +127,7 @@ class ELU(_Activation):
 
 @dataclass(repr=False, eq=False)
 class GELU(_Activation):
-    """Gaussian error linear unit: x times the normal distribution up to x.
+    """Gaussian error linear unit: x times the cumulative normal distribution at x.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ class GELU(_Activation):
 
     Notes
     -----
-    The distribution is (1 + erf(x / sqrt(2))) / 2 to the last digits, not the formula with tanh.
+    The distribution is (1 + erf(x / sqrt(2))) / 2 to full precision, not its approximation with tanh.
 
     References
     ----------
@@ -230,7 +230,7 @@ class Arctan(_Activation):
 
 @dataclass(repr=False, eq=False)
 class Softmax(_Activation):
-    """e^x over its sum: along the features of a vector, along the channels at every pixel of an image.
+    """Softmax, e^x / sum(e^x): along the features of a vector, along the channels at every pixel of an image.
 
     Parameters
     ----------
@@ -239,7 +239,7 @@ class Softmax(_Activation):
 
     Notes
     -----
-    A classifier's loss has a softmax of its own: this one is for the middle of a network.
+    The classifier's loss applies a softmax itself: this layer is for use inside a network, not at its end.
 
     References
     ----------
@@ -308,7 +308,7 @@ ACTIVATIONS = {
 
 
 def resolve_activation(owner: str, activation: Any) -> Layer:
-    """Give the layer that ``activation=`` means: a name's, a layer itself, or Identity for None."""
+    """Return the layer that ``activation=`` means: by its name, the layer itself, or Identity for None."""
     if activation is None:
         return ACTIVATIONS["identity"]
     if isinstance(activation, (_Activation, Identity)):

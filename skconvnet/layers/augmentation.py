@@ -1,4 +1,4 @@
-"""Layers that change images at random in training, so that the network never sees one twice."""
+"""Layers that change images at random in training, so that the network never sees the same one twice."""
 
 from dataclasses import dataclass, field
 from numbers import Real
@@ -15,7 +15,7 @@ from skconvnet.layers.window import slide
 
 @dataclass(repr=False, eq=False)
 class _Augmentation(Layer):
-    """What the layers share that act on images, in training alone, and keep their shape."""
+    """Base class of layers that change images in training only, and keep their shape."""
 
     def output_shape(self, shape: Shape) -> Shape:
         check_image(shape)
@@ -25,12 +25,12 @@ class _Augmentation(Layer):
         return self._change(plan, x) if plan.training else x
 
     def _change(self, plan: Plan, x: Tensor) -> Tensor:
-        """Make the kernel calls of training."""
+        """Add the kernel calls of training, and return the output."""
         raise NotImplementedError
 
 
 def _warp(plan: Plan, x: Tensor, shape: Shape, **choices: Any) -> Tensor:
-    """Make the call of an affine map, and give what it makes of x, of a shape."""
+    """Add the call of a random affine map of x, and return its output, of this shape."""
     y = plan.add_tensor(shape, x)
     plan.add_call(WarpCall(x, y, plan.allocate_stream(), **choices))
     return y
@@ -38,7 +38,7 @@ def _warp(plan: Plan, x: Tensor, shape: Shape, **choices: Any) -> Tensor:
 
 @dataclass(repr=False, eq=False)
 class RandomFlip(_Augmentation):
-    """Flip half of the images in training.
+    """Flip images in training, in each direction with probability 1/2.
 
     Parameters
     ----------
@@ -56,9 +56,10 @@ class RandomFlip(_Augmentation):
 
     Notes
     -----
-    What is drawn follows from the estimator's `random_state`, the step and the place of a sample in its
-    mini-batch: it is the same for any number of threads. Predictions pass through unchanged. Both hold
-    for all layers whose names begin with Random, and for `GaussianNoise`.
+    The random numbers depend on the estimator's `random_state`, the step and the position of a sample in
+    its mini-batch alone: they are the same for any number of threads. In prediction, nothing is random, and
+    images do not change, except that `RandomCrop` crops them. Both hold for all layers whose names begin
+    with Random, and for `GaussianNoise`.
 
     Examples
     --------
@@ -74,7 +75,7 @@ class RandomFlip(_Augmentation):
         super().__post_init__()
         if isinstance(self.horizontal, str):
             raise ValueError(
-                f"RandomFlip: horizontal and vertical are True or False, got {self.horizontal!r}; write "
+                f"RandomFlip: horizontal and vertical must be True or False, got {self.horizontal!r}; write "
                 f"RandomFlip() or RandomFlip(horizontal=True), with vertical=True to swap top and bottom."
             )
         check_flag("RandomFlip", "horizontal", self.horizontal)
@@ -91,14 +92,14 @@ class RandomShift(_Augmentation):
     Parameters
     ----------
     pixels : int or (int, int), default=2
-        The most rows and columns, up or down, left or right; all shifts up to these are as likely.
+        The largest shift in rows and columns, in either direction; all shifts up to it are equally likely.
     name : str, default=None
         Makes the layer searchable by name.
 
     Raises
     ------
     ValueError
-        If pixels is not of these kinds, or negative.
+        If pixels is not an int or a pair of them, or is negative.
 
     See Also
     --------
@@ -123,22 +124,22 @@ class RandomShift(_Augmentation):
 
 @dataclass(repr=False, eq=False)
 class RandomCrop(Layer):
-    """Cut a window out of each image: any in training, that in the middle in prediction.
+    """Crop each image, to a random window in training and to the middle one in prediction.
 
     Parameters
     ----------
     size : int or (int, int)
         Height and width of the window, in pixels.
     padding : int or (int, int), default=0
-        Rows above and below and columns left and right of the image that windows in training may reach
-        into; the pixels at the border are repeated there.
+        Rows above and below, and columns left and right of the image, by which windows may extend beyond
+        it in training; the pixels at the border are repeated there.
     name : str, default=None
         Makes the layer searchable by name.
 
     Raises
     ------
     ValueError
-        If a value is not of these kinds.
+        If a value is not of the kinds above.
 
     See Also
     --------
@@ -146,8 +147,8 @@ class RandomCrop(Layer):
 
     Notes
     -----
-    Where an odd number of pixels is left over in prediction, one more stays below or at the right. A
-    window of the image's own size changes nothing in prediction.
+    If an odd number of rows or columns is cut off in prediction, the extra one is cut off at the bottom or
+    the right. A window of the image's own size changes nothing in prediction.
 
     Examples
     --------
@@ -167,7 +168,7 @@ class RandomCrop(Layer):
         check_pair("RandomCrop", "padding", self.padding, 0)
 
     def _list_starts(self, shape: Shape) -> list[range]:
-        """Give the rows, and the columns, of the image that windows may begin at."""
+        """Return the rows, and the columns, of the image at which windows may begin."""
         size = check_pair("RandomCrop", "size", self.size, 1)
         padding = check_pair("RandomCrop", "padding", self.padding, 0)
         slide(shape, (1, 1), (1, 1), padding, "Use less padding.")
@@ -175,7 +176,7 @@ class RandomCrop(Layer):
         return [range(-before, n - before) for n, before in zip(counts, padding)]
 
     def _list_middle(self, shape: Shape) -> list[range]:
-        """Give the row, and the column, that the window in the middle begins at."""
+        """Return the row, and the column, at which the window in the middle begins."""
         return [starts[(len(starts) - 1) // 2 :][:1] for starts in self._list_starts(shape)]
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -193,23 +194,23 @@ class RandomCrop(Layer):
 
 @dataclass(repr=False, eq=False)
 class RandomRotation(_Augmentation):
-    """Turn images about their middle in training.
+    """Rotate images about their centre in training.
 
-    Pixels between those of the image are interpolated in both directions; beyond the image, the pixels
-    at its border are repeated.
+    Between pixels, values are interpolated bilinearly; beyond the image, the pixels at its border are
+    repeated.
 
     Parameters
     ----------
     degrees : float, default=10
-        The largest angle, to either side, from 0 to 180; all up to it are as likely. Keras counts shares of
-        a turn instead: its 0.1 is 36 here.
+        The largest angle, in either direction, from 0 to 180; all angles up to it are equally likely. Keras
+        counts in full turns instead: its 0.1 is 36 here.
     name : str, default=None
         Makes the layer searchable by name.
 
     Raises
     ------
     ValueError
-        If degrees is not such a number.
+        If degrees is not a number from 0 to 180.
 
     See Also
     --------
@@ -235,21 +236,21 @@ class RandomRotation(_Augmentation):
 class RandomErasing(_Augmentation):
     """Set a rectangle of some images to 0 in training, in all channels.
 
-    Put it behind `Standardize` or another layer that brings the images' mean to about 0.
+    Put it after `Standardize` or another layer that brings the images' mean to about 0.
 
     Parameters
     ----------
     size : (float, float), default=(0.02, 0.4)
-        The least and the largest share of the image's area; all between them are as likely.
+        The smallest and the largest fraction of the image's area; all between them are equally likely.
     probability : float, default=0.5
-        That an image loses anything.
+        The probability that an image loses a rectangle.
     name : str, default=None
         Makes the layer searchable by name.
 
     Raises
     ------
     ValueError
-        If a value is not of these kinds, or not from 0 to 1.
+        If a value is not of the kinds above, or not from 0 to 1.
 
     See Also
     --------
@@ -257,8 +258,9 @@ class RandomErasing(_Augmentation):
 
     Notes
     -----
-    A rectangle's height over its width is from 0.3 to 1 / 0.3, with a uniform logarithm. It is rounded to
-    pixels, at least one, cut to the image's height and width, and may lie anywhere within the image.
+    The ratio of a rectangle's height to its width is from 0.3 to 1 / 0.3, and its logarithm is uniform.
+    Height and width are rounded to pixels, at least one, and limited to those of the image; the rectangle
+    may lie anywhere within the image.
 
     References
     ----------
@@ -281,8 +283,8 @@ class RandomErasing(_Augmentation):
         pair = self.size if isinstance(self.size, tuple) and len(self.size) == 2 else ("", "")
         if not all(isinstance(v, Real) for v in pair) or not 0 <= pair[0] <= pair[1] <= 1:
             raise ValueError(
-                f"RandomErasing: size must be a pair of numbers from 0 to 1, the least and the largest "
-                f"share of the image's area, got {self.size!r}."
+                f"RandomErasing: size must be a pair of numbers from 0 to 1, the smallest and the "
+                f"largest fraction of the image's area, got {self.size!r}."
             )
 
     def _change(self, plan: Plan, x: Tensor) -> Tensor:
@@ -294,12 +296,12 @@ class RandomErasing(_Augmentation):
 
 @dataclass(repr=False, eq=False)
 class GaussianNoise(Layer):
-    """Add a number of the normal distribution to each number, in training.
+    """Add noise of the normal distribution to every value, in training.
 
     Parameters
     ----------
     stddev : float, default=0.1
-        Standard deviation of what is added; its mean is 0.
+        Standard deviation of the noise; its mean is 0.
     name : str, default=None
         Makes the layer searchable by name.
 

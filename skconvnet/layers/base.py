@@ -1,4 +1,4 @@
-"""What a layer is: a small immutable value that knows shapes, parameters and its kernel calls."""
+"""The base class of layers: small immutable values that know their shapes, parameters and kernel calls."""
 
 from dataclasses import dataclass, field
 from numbers import Integral
@@ -14,12 +14,12 @@ from skconvnet._values import Value
 
 
 class ShapeError(ValueError):
-    """An image that a layer cannot take.
+    """The error of a layer that cannot take its input.
 
     Parameters
     ----------
     need : str
-        What the layer needs, to stand after "needs".
+        What the layer needs, as it follows the word "needs" in a message.
     remedy : str
         What the user can do.
 
@@ -46,8 +46,8 @@ Chain: TypeAlias = list[tuple[str, "Layer", Any]]  # keys, layers, their input s
 class Layer(Value):
     """Base class of layers.
 
-    A layer holds no array and no mode: `fit` compiles it, with its input's shape, into kernel
-    calls. Shapes are (channels, height, width) for images and (features,) for vectors.
+    A layer holds no arrays and no training mode: `fit` compiles it, for its input's shape, into
+    kernel calls. Shapes are (channels, height, width) for images and (features,) for vectors.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class Layer(Value):
         return shape
 
     def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
-        """Give the names and shapes of the parameters, for an input shape.
+        """Return the names and shapes of the parameters, for an input shape.
 
         Parameters
         ----------
@@ -107,7 +107,7 @@ class Layer(Value):
         return {}
 
     def statistic_shapes(self, shape: Shape) -> dict[str, Shape]:
-        """Give the names and shapes of what the layer learns without a gradient.
+        """Return the names and shapes of the statistics, which are learnt without a gradient.
 
         Parameters
         ----------
@@ -121,7 +121,7 @@ class Layer(Value):
         return {}
 
     def count_parameters(self, shape: Shape) -> int:
-        """Count the trainable numbers, for an input shape.
+        """Count the trainable parameters, for an input shape.
 
         Parameters
         ----------
@@ -135,7 +135,7 @@ class Layer(Value):
         return sum(int(np.prod(s)) for s in self.parameter_shapes(shape).values())
 
     def list_decaying(self, shape: Shape) -> list[str]:
-        """Name the parameters that weight decay acts on: kernels, not biases or scales.
+        """List the parameters that weight decay acts on: weights, not biases or scales.
 
         Parameters
         ----------
@@ -149,12 +149,12 @@ class Layer(Value):
         return [name for name in self.parameter_shapes(shape) if name == "weight"]
 
     def initialize(self, shape: Shape, rng: np.random.RandomState) -> dict[str, Array]:
-        """Draw initial parameters, and give initial statistics.
+        """Draw the initial parameters, and return them with the initial statistics.
 
         Parameters
         ----------
         shape : tuple of int
-            Of the input: (channels, height, width) or (features,).
+            Shape of the input: (channels, height, width) or (features,).
         rng : RandomState
 
         Returns
@@ -164,13 +164,13 @@ class Layer(Value):
         return {}
 
     def learn(self, X: Array, rows: Array) -> dict[str, Array]:
-        """Learn statistics from the training data as they are given, whatever comes before this layer.
+        """Compute the statistics of the training data as given to `fit`, not as earlier layers change them.
 
         Parameters
         ----------
         X : ndarray of shape (n, channels, height, width) or (n, features)
         rows : ndarray of intp of shape (k,)
-            Which of the samples.
+            Indices of the samples to use.
 
         Returns
         -------
@@ -179,18 +179,18 @@ class Layer(Value):
         return {}
 
     def check_parameters(self, shape: Shape, parameters: dict[str, Array]) -> None:
-        """Refuse parameters that the layer cannot have, beyond what their shapes say.
+        """Check the values of parameters, whose shapes are right.
 
         Parameters
         ----------
         shape : tuple of int
-            Of the input: (channels, height, width) or (features,).
+            Shape of the input: (channels, height, width) or (features,).
         parameters : dict of str to ndarray
 
         Raises
         ------
         ValueError
-            If there are such.
+            If the layer cannot have these parameters.
         """
 
     def list_branches(self, shape: Shape | None = None) -> tuple[Chain, ...]:
@@ -199,12 +199,12 @@ class Layer(Value):
         Parameters
         ----------
         shape : tuple of int, default=None
-            Of the input; None if it is not known yet.
+            Shape of the input; None if it is not known yet.
 
         Returns
         -------
         branches : tuple of list of (str, layer, tuple of int or None)
-            Key, layer and input shape of each inner layer; no branches for a layer that has none within.
+            Key, layer and input shape of each inner layer; empty for a layer without inner layers.
 
         Raises
         ------
@@ -214,16 +214,16 @@ class Layer(Value):
         return ()
 
     def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
-        """Make the layer's kernel calls.
+        """Add the layer's kernel calls to a plan.
 
         Parameters
         ----------
         plan : Plan
-            Takes the calls.
+            The plan of the network.
         x : Tensor
             The input.
         offsets : dict of str to int
-            Where the parameters and statistics start in the flat vector.
+            Offsets of the parameters and statistics in the flat vector.
 
         Returns
         -------
@@ -232,24 +232,26 @@ class Layer(Value):
         """
         raise NotImplementedError(
             f"{type(self).__name__} must define lower(self, plan, x, offsets), which makes kernel calls: "
-            f"layers cannot be written in Python alone. A function that changes images goes into "
-            f"Augment(function), for training, or into a FunctionTransformer before the estimator."
+            f"layers cannot be written in Python alone. For a function that changes images, use "
+            f"Augment(function), in training, or a FunctionTransformer before the estimator."
         )
 
 
-# The largest size, stride or padding: beyond any image, and safe from overflow.
+# The largest size, stride or padding: larger than any image, and small enough not to overflow.
 LARGEST = 2**20
 
 
 def check_pair(owner: str, what: str, value: Any, smallest: int) -> Pair:
-    """Turn a size or a pair (height, width) of them into a pair, or say what is wrong."""
+    """Return a size, or a pair (height, width) of sizes, as a pair; refuse anything else."""
     pair = value if isinstance(value, (tuple, list)) else (value, value)
     if len(pair) != 2 or not all(
         isinstance(v, Integral) and not isinstance(v, bool) and smallest <= v <= LARGEST  # type: ignore[operator]
         for v in pair
     ):
         hint = (
-            " It is in pixels, not a share of the image." if any(isinstance(v, float) for v in pair) else ""
+            " It is in pixels, not a fraction of the image."
+            if any(isinstance(v, float) for v in pair)
+            else ""
         )
         raise ValueError(
             f"{owner}: {what} must be an int of at least {smallest} or a pair (height, width) of them "
@@ -271,7 +273,7 @@ def check_flag(owner: str, what: str, value: object) -> None:
 
 
 def check_image(shape: Shape) -> None:
-    """Require (channels, height, width)."""
+    """Require the shape of an image, (channels, height, width)."""
     if len(shape) != 3:
         raise ShapeError(
             "images (channels, height, width)",
@@ -281,12 +283,12 @@ def check_image(shape: Shape) -> None:
 
 
 def describe_shape(shape: Shape) -> str:
-    """A shape as people say it: "3x5 pixels of 6 channels", "64 features"."""
+    """Write a shape for a message: "3x5 pixels in 6 channels", "64 features"."""
     if len(shape) == 1:
         return f"{shape[0]} features"
     return f"{format_size(shape)} in {shape[0]} channel{'s' * (shape[0] != 1)}"
 
 
 def format_size(shape: Shape) -> str:
-    """Height and width of an image as people say it: "3x5 pixels"."""
+    """Write the height and width of an image for a message: "3x5 pixels"."""
     return f"{shape[1]}x{shape[2]} pixels"

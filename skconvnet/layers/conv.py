@@ -1,4 +1,4 @@
-"""Convolution, with shared weights and without."""
+"""Convolutions, with shared weights and without."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -20,7 +20,7 @@ from skconvnet.layers.window import check_padding, pad_image, slide
 
 @dataclass(repr=False, eq=False)
 class _Convolution2D(Layer):
-    """What the convolutions share; `_sizes` are the fields that are sizes."""
+    """Base class of convolutions; `_sizes` names the fields that are sizes."""
 
     filters: int
     kernel_size: Size = 3
@@ -47,7 +47,7 @@ class _Convolution2D(Layer):
         check_initializer(owner, self.init)
 
     def _pairs(self) -> list[Pair]:
-        """Kernel size, stride and what other sizes there are, as pairs."""
+        """Return the sizes, kernel size and stride first, as pairs."""
         owner = type(self).__name__
         return [check_pair(owner, what, getattr(self, what), 1) for what in self._sizes]
 
@@ -68,20 +68,20 @@ class Conv2D(_Convolution2D):
     stride : int or (int, int), default=1
         Step of the kernel, down and to the right.
     padding : "valid", "same", int, (int, int) or ((int, int), (int, int)), default="valid"
-        Rows and columns of zeros around the image: none; as many as give ceil(size / stride)
-        outputs, the odd one at the bottom and right; (height, width); or ((top, bottom),
-        (left, right)).
+        Rows and columns of zeros around the image. "valid" adds none; "same" adds those that give
+        ceil(size / stride) outputs, an odd one at the bottom or right; others are (height, width) or
+        ((top, bottom), (left, right)).
     activation : str or layer, default=None
         Applied to the output: "relu", "leaky_relu", "elu", "gelu", "sigmoid", "tanh", "softplus",
         "arctan", "softmax", "log_softmax", or such a layer.
     bias : bool, default=True
-        Whether every filter adds a number of its own.
+        Whether every filter has a bias.
     connections : array-like of bool of shape (filters, channels), default=None
         Which input channels each filter sees; None for all.
     groups : int, default=1
-        Cuts channels and filters into so many equal groups, in order; filters see the channels of
-        their own group alone. As many groups as channels make a depthwise convolution. Not together
-        with connections.
+        Number of equal groups that channels and filters are divided into, in order; a filter sees
+        only the channels of its own group. With one group per channel, the convolution is depthwise.
+        Not together with connections.
     dilation : int or (int, int), default=1
         Distance between neighbouring kernel elements, in pixels.
     init : str or callable, default="he_uniform"
@@ -135,13 +135,13 @@ class Conv2D(_Convolution2D):
             object.__setattr__(self, "connections", tuple(tuple(map(bool, row)) for row in table.tolist()))
 
     def _span(self) -> Pair:
-        """Height and width from a kernel's first to its last pixel."""
+        """Return the height and width of the dilated kernel."""
         kernel, _, dilation = self._pairs()
         height, width = ((k - 1) * d + 1 for k, d in zip(kernel, dilation))
         return height, width
 
     def _connect(self, channels: int) -> NDArray[np.bool_]:
-        """Which of its group's channels each filter sees, as a bool array like the first axes of weight."""
+        """Return which channels of its group each filter sees, a bool array of shape weight.shape[:2]."""
         if self.connections is None:
             return np.ones((self.filters, channels // self.groups), bool)
         return np.array(self.connections)
@@ -152,7 +152,7 @@ class Conv2D(_Convolution2D):
         if self.connections is not None and table.shape[1] != shape[0]:
             raise ShapeError(
                 f"an input of {table.shape[1]} channels, as its connections table of shape {table.shape} "
-                f"has them",
+                f"requires",
                 f"Give connections the shape (filters, channels) = ({self.filters}, {shape[0]}).",
             )
         if shape[0] % self.groups:
@@ -177,7 +177,7 @@ class Conv2D(_Convolution2D):
         kernel, _, _ = self._pairs()
         area = kernel[0] * kernel[1]
         connected = self._connect(shape[0])
-        # a filter's own number of inputs: with a connection table, fewer than channels * area
+        # the fan-in of each filter: with a connection table, it may be less than channels * area
         fan_in = np.maximum(connected.sum(axis=1), 1) * area
         weight = draw(
             self.init,
@@ -192,7 +192,7 @@ class Conv2D(_Convolution2D):
     def check_parameters(self, shape: Shape, parameters: dict[str, Array]) -> None:
         if parameters["weight"][~self._connect(shape[0])].any():
             raise ValueError(
-                "its weight has numbers other than 0 where its connections table has False; set those to 0."
+                "its weight has values other than 0 where its connections table has False; set those to 0."
             )
 
     def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
@@ -200,13 +200,13 @@ class Conv2D(_Convolution2D):
         kernel, stride, dilation = self._pairs()
         padding = pad_image(x.shape, self._span(), stride, self.padding)
         weight, bias = offsets["weight"], offsets.get("bias", -1)
-        everything = self.connections is None and self.groups == 1
-        if kernel == x.shape[1:] and not np.any(padding) and everything:
-            # it covers its whole input: a dense layer
+        fully_connected = self.connections is None and self.groups == 1
+        if kernel == x.shape[1:] and not np.any(padding) and fully_connected:
+            # the kernel covers the whole input: a dense layer
             plan.add_call(DenseCall(plan.flatten(x), y, weight, bias))
         else:
             window = Window(kernel, stride, padding, dilation)
-            connected = self._connect(x.shape[0])[: self.filters // self.groups]  # all groups have the same
+            connected = self._connect(x.shape[0])[: self.filters // self.groups]  # the same in all groups
             plan.add_call(ConvCall(x, y, weight, bias, window, connected))
         return resolve_activation("Conv2D", self.activation).lower(plan, y, {})
 
@@ -232,7 +232,7 @@ class LocallyConnected2D(_Convolution2D):
     activation : str or layer, default=None
         Applied to the output, as for Conv2D.
     bias : bool, default=True
-        Whether every output adds a number of its own.
+        Whether every output has a bias.
     init : str or callable, default="he_uniform"
         How weights start: see :mod:`skconvnet.initializers`. Biases start at zero.
     name : str, default=None
@@ -246,7 +246,7 @@ class LocallyConnected2D(_Convolution2D):
     Notes
     -----
     Among ``network_.weights``, "weight" has shape (filters, h_out, w_out, channels, kh, kw) and "bias"
-    (filters, h_out, w_out). Weights that only meet padding never get a gradient.
+    (filters, h_out, w_out). Weights that only ever multiply padding get no gradient.
 
     References
     ----------

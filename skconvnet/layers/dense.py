@@ -1,4 +1,4 @@
-"""Dense layers, and the way from images to vectors."""
+"""Dense layers, and the layer that turns images into vectors."""
 
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ from skconvnet.layers.base import Layer, check_count, check_flag
 class Flatten(Layer):
     """Turn a (channels, height, width) image into a vector, channel by channel, row by row.
 
-    `Dense` does the same to an image by itself; this layer says so.
+    `Dense` flattens images by itself; this layer makes it explicit.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Dense(Layer):
         Applied to the output: "relu", "leaky_relu", "elu", "gelu", "sigmoid", "tanh", "softplus",
         "arctan", "softmax", "log_softmax", or such a layer.
     bias : bool, default=True
-        Whether every unit adds a number of its own.
+        Whether every unit has a bias.
     init : str or callable, default="he_uniform"
         How weights start: see :mod:`skconvnet.initializers`. Biases start at zero.
     name : str, default=None
@@ -101,15 +101,15 @@ class Dense(Layer):
 
 @dataclass(repr=False, eq=False)
 class Output(Layer):
-    """How the last layer is to be built: one output for each class, label or number to predict.
+    """How to build the last layer: one output for each class, label or value to predict.
 
-    An estimator adds a `Dense` layer with as many units as y asks for; put `Output` last in `layers` to
-    say how.
+    An estimator adds a `Dense` layer with the number of units that y requires; put `Output` last in
+    `layers` to say how.
 
     Parameters
     ----------
     dense : bool, default=True
-        False for a stack that already ends in one value per output: nothing is added.
+        Whether a `Dense` layer is added; False for layers that already end in one value per output.
     bias : bool, default=True
         Whether the added layer has a bias.
     init : str or callable, default="glorot_uniform"
@@ -144,7 +144,7 @@ class Output(Layer):
         check_initializer("Output", self.init)
 
     def resolve(self, n_outputs: int) -> Layer:
-        """Give the layer that produces this many outputs.
+        """Return the layer that has this number of outputs.
 
         Parameters
         ----------

@@ -11,10 +11,10 @@ from skconvnet.layers.base import Layer
 
 @dataclass(repr=False, eq=False)
 class Dropout(Layer):
-    """Set numbers to zero at random in training, and do nothing in prediction.
+    """Set values to zero at random in training, and do nothing in prediction.
 
-    In training each number becomes 0 with probability rate and x / (1 - rate) otherwise, so that the
-    expected value stays ("inverted" dropout).
+    In training each value becomes 0 with probability rate and x / (1 - rate) otherwise, so that its
+    expectation stays the same ("inverted" dropout).
 
     Parameters
     ----------
@@ -30,8 +30,8 @@ class Dropout(Layer):
 
     Notes
     -----
-    Masks follow from the estimator's `random_state`, the step, the place of a sample in its mini-batch
-    and of a number in the sample: they are the same for any number of threads.
+    Masks depend on the estimator's `random_state`, the step, the position of a sample in its mini-batch
+    and the index of an element in the sample alone: they are the same for any number of threads.
 
     References
     ----------

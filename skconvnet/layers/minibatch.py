@@ -19,14 +19,15 @@ class Mixup(Layer):
     """Train on mixtures of two samples, and do nothing in prediction.
 
     In training a sample becomes ``lam * x + (1 - lam) * x2`` with another sample x2 of its mini-batch, and
-    its loss ``lam * loss(z, y) + (1 - lam) * loss(z, y2)``. For cross-entropy that is the loss of mixed
-    targets [1]_; it serves for every loss. Only `Augment`, `Standardize` and `Rescaling` may come before it.
+    its loss ``lam * loss(z, y) + (1 - lam) * loss(z, y2)``. For cross-entropy this is the loss of mixed
+    targets [1]_; the formula holds for every loss. Only `Augment`, `Standardize` and `Rescaling` may come
+    before it.
 
     Parameters
     ----------
     alpha : float, default=0.2
-        Each mini-batch draws its lam from the distribution Beta(alpha, alpha): towards 0, lam is mostly
-        about 0 or 1 and little is mixed; with 1 it is uniform; above 1 it is mostly about 1/2.
+        Each mini-batch draws its lam from the distribution Beta(alpha, alpha). With alpha near 0, lam is
+        mostly near 0 or 1, and little is mixed; with 1 it is uniform; above 1 it is mostly near 1/2.
     name : str, default=None
         Makes the layer searchable by name.
 
@@ -37,14 +38,15 @@ class Mixup(Layer):
 
     Notes
     -----
-    The partners of a mini-batch are the samples that lie a number of places behind, which is drawn from
-    the estimator's `random_state`, as lam is; the last ones' are at the beginning. They are the same for any
-    number of threads and instruction set. A mini-batch of one sample stays as it is. Layers behind it that
-    draw random numbers, such as `Dropout`, see the mixture; `Augment` changes the images before.
+    The partner of a sample is at a fixed offset after it in the mini-batch; the partners of the last samples
+    are at its start. Offset and lam are drawn from the estimator's `random_state`, and are the same for any
+    number of threads and instruction set. A mini-batch of one sample is not mixed. Later layers that draw
+    random numbers, such as `Dropout`, get the mixture; `Augment` changes the images before they are mixed.
 
-    A sample's weight, and that of its class, goes with its target: it is ``lam * w * loss(z, y) + (1 - lam) *
-    w2 * loss(z, y2)`` that is added up and divided by the sum of weights. The score of the training data in
-    the estimator's history counts the target y alone, and is lower than it would be without mixing.
+    A sample's weight, and that of its class, belongs to its target: the loss of a mini-batch is the sum of
+    ``lam * w * loss(z, y) + (1 - lam) * w2 * loss(z, y2)``, divided by the sum of weights. The score of the
+    training data in the estimator's history counts the target y alone, and is lower than it would be
+    without mixing.
 
     References
     ----------
@@ -74,7 +76,7 @@ class Mixup(Layer):
         Parameters
         ----------
         sizes : ndarray of int of shape (n_batches,)
-            Of the mini-batches.
+            Sizes of the mini-batches.
         rng : RandomState
 
         Returns
@@ -95,8 +97,8 @@ class Mixup(Layer):
 class Augment(Layer):
     """Change the images of every mini-batch in training by a function, and do nothing in prediction.
 
-    It comes first; only another `Augment` may come before it. `Standardize` behind it learns from the
-    images as they were.
+    It must be the first layer; only another `Augment` may come before it. A later `Standardize` learns from
+    the images as given.
 
     Parameters
     ----------
@@ -104,8 +106,8 @@ class Augment(Layer):
         Gets the images of a mini-batch, of shape (n, height, width, channels), (n, channels, height,
         width) with ``data_format="channels_first"``, or (n, n_features) where samples are plain vectors,
         in the precision that the network computes in. The array is a copy that the function may change.
-        rng is a RandomState drawn from the estimator's `random_state`. What it returns must have the
-        same shape and be finite.
+        rng is a RandomState drawn from the estimator's `random_state`. The returned array must have the
+        same shape, and values that are finite.
     name : str, default=None
         Makes the layer searchable by name.
 
@@ -114,12 +116,12 @@ class Augment(Layer):
     TypeError
         If function cannot be called with two arguments.
     ValueError
-        If function is not callable; in training, if what it returns has another shape or is not finite.
+        If function is not callable; in training, if it returns another shape or values that are not finite.
 
     Notes
     -----
-    An estimator with a function that was defined at the top of a module can be pickled; `save` refuses
-    it, since a file without code cannot hold a function.
+    An estimator whose function is defined at the top level of a module can be pickled; `save` refuses
+    it, since its files contain no code.
 
     Examples
     --------
@@ -162,7 +164,7 @@ class Augment(Layer):
         Raises
         ------
         ValueError
-            If it returns something of another shape, or numbers that are not real or not finite.
+            If the function returns another shape, or values that are not real or not finite.
         """
         shape, dtype = X.shape, X.dtype
         returned = np.asarray(self.function(X, rng))
@@ -172,9 +174,9 @@ class Augment(Layer):
                 X = returned.astype(dtype, copy=False)
             if np.isfinite(X).all():
                 return X
-            found = "numbers that are not finite"
+            found = "values that are not finite"
         raise ValueError(
-            f"Augment: function must return finite real numbers of the shape {shape} that it got, but "
+            f"Augment: function must return finite real values of the shape {shape} that it got, but "
             f"{self.function!r} returned {found}."
         )
 

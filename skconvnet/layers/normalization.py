@@ -1,4 +1,4 @@
-"""Normalisation by moments that are learnt."""
+"""Layers that normalise by a mean and a variance."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,8 +12,8 @@ from skconvnet._types import Array, Shape
 from skconvnet._values import check_numbers
 from skconvnet.layers.base import Layer, check_flag
 
-# Numbers that are converted to float64 at a time, 8 MB.
-NUMBERS_AT_ONCE = 2**20
+# The number of elements that are converted to float64 at a time: 8 MB.
+ELEMENTS_AT_ONCE = 2**20
 
 
 def _check_affine(owner: str, layer: Any) -> None:
@@ -33,15 +33,15 @@ class BatchNorm(Layer):
     Parameters
     ----------
     momentum : float, default=0.9
-        How much of the running mean and variance stays at each step: they become
-        ``momentum * running + (1 - momentum) * batch``. (PyTorch's momentum is 1 less this one.) The
-        batch's variance here divides by n - 1; a batch of one number a channel is left out.
+        The fraction of the running mean and variance that is kept at each step: they become
+        ``momentum * running + (1 - momentum) * batch``. (PyTorch's momentum is 1 minus this one.) The
+        batch's variance here divides by n - 1; a batch with one value per channel is left out.
     epsilon : float, default=1e-5
         Added to the variance.
     scale : bool, default=True
-        Whether gamma is learnt, from 1; it is 1 otherwise.
+        Whether gamma is learnt, starting at 1; it is 1 otherwise.
     center : bool, default=True
-        Whether beta is learnt, from 0; it is 0 otherwise.
+        Whether beta is learnt, starting at 0; it is 0 otherwise.
     name : str, default=None
         Makes the layer searchable by name.
 
@@ -53,8 +53,8 @@ class BatchNorm(Layer):
     Notes
     -----
     Among ``network_.weights``, gamma and beta are called "weight" and "bias", the running moments
-    "running_mean" and "running_var", as in PyTorch. The samples of a mini-batch see each other in
-    training; in prediction they do not.
+    "running_mean" and "running_var", as in PyTorch. In training, the output of a sample depends on the
+    other samples of its mini-batch; in prediction it does not.
 
     References
     ----------
@@ -97,7 +97,7 @@ class BatchNorm(Layer):
 
     def check_parameters(self, shape: Shape, parameters: dict[str, Array]) -> None:
         if (parameters["running_var"] < 0).any():
-            raise ValueError("its running_var has negative numbers; a variance has none.")
+            raise ValueError("its running_var has negative values; a variance is at least 0.")
 
     def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
         y = plan.add_like(x, trains=self.scale or self.center)
@@ -115,7 +115,7 @@ class Standardize(Layer):
     ``y = (x - mean) / std`` with the mean and standard deviation of each channel over all samples and
     pixels that `fit` or the first `partial_fit` gets; a channel that is constant there is only shifted.
     Only `Augment`, layers whose names begin with Random, and `GaussianNoise` may come before it; it learns
-    from the images as they were given.
+    from the images as given, not from what these layers make of them.
 
     Parameters
     ----------
@@ -128,8 +128,8 @@ class Standardize(Layer):
 
     Notes
     -----
-    Among ``network_.weights`` the moments are called "running_mean" and "running_var", as those of
-    `BatchNorm`. Samples of weight 0 are left out; other weights do not count.
+    Among ``network_.weights`` the moments are called "running_mean" and "running_var", like those of
+    `BatchNorm`. Samples of weight 0 are left out; other sample weights make no difference.
 
     Examples
     --------
@@ -148,7 +148,7 @@ class Standardize(Layer):
     def learn(self, X: Array, rows: Array) -> dict[str, Array]:
         mean, variance, n = np.zeros(()), np.zeros(()), 0
         axes = (0, *range(2, X.ndim))
-        at_once = max(1, NUMBERS_AT_ONCE // int(np.prod(X.shape[1:])))
+        at_once = max(1, ELEMENTS_AT_ONCE // int(np.prod(X.shape[1:])))
         for start in range(0, len(rows), at_once):  # Chan, Golub and LeVeque 1979
             part = X[rows[start : start + at_once]].astype(np.float64)
             shift, total = part.mean(axis=axes) - mean, n + len(part)
@@ -157,7 +157,7 @@ class Standardize(Layer):
                 variance * n + part.var(axis=axes) * len(part) + shift**2 * (n * len(part) / total)
             ) / total
             n = total
-        # rounding leaves a constant channel a variance, of at most (n * eps * mean)^2
+        # through rounding, a constant channel may have a variance, of at most (n * eps * mean)^2
         constant = variance <= (n * np.finfo(np.float64).eps * mean) ** 2
         return {"running_mean": mean, "running_var": np.where(constant, 1.0, variance)}
 
@@ -173,19 +173,19 @@ class Standardize(Layer):
 
 @dataclass(repr=False, eq=False)
 class LayerNorm(Layer):
-    """Normalise each sample by the mean and variance of all its numbers.
+    """Normalise each sample by the mean and variance of all its values.
 
-    ``y = gamma * (x - mean) / sqrt(var + epsilon) + beta``, where gamma and beta have one number for
-    each of the input's. Samples do not see each other, and training does as prediction.
+    ``y = gamma * (x - mean) / sqrt(var + epsilon) + beta``, where gamma and beta have the
+    shape of the input. Samples do not affect each other, and training and prediction do the same.
 
     Parameters
     ----------
     epsilon : float, default=1e-5
         Added to the variance.
     scale : bool, default=True
-        Whether gamma is learnt, from 1; it is 1 otherwise.
+        Whether gamma is learnt, starting at 1; it is 1 otherwise.
     center : bool, default=True
-        Whether beta is learnt, from 0; it is 0 otherwise.
+        Whether beta is learnt, starting at 0; it is 0 otherwise.
     name : str, default=None
         Makes the layer searchable by name.
 

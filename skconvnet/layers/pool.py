@@ -1,4 +1,4 @@
-"""Pooling."""
+"""Pooling layers."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -14,7 +14,7 @@ from skconvnet.layers.window import check_padding, pad_image, slide
 
 @dataclass(repr=False, eq=False)
 class _Pool2D(Layer):
-    """What the poolings share."""
+    """Base class of poolings over windows."""
 
     pool_size: Size = 2
     stride: Size | None = field(default=None, kw_only=True)
@@ -29,7 +29,7 @@ class _Pool2D(Layer):
         check_padding(owner, self.padding)
 
     def _pairs(self) -> tuple[Pair, Pair]:
-        """Window and stride as pairs."""
+        """Return window and stride as pairs."""
         owner = type(self).__name__
         window = check_pair(owner, "pool_size", self.pool_size, 1)
         return window, window if self.stride is None else check_pair(owner, "stride", self.stride, 1)
@@ -41,14 +41,14 @@ class _Pool2D(Layer):
         if any(side >= size for pair, size in zip(sides, window) for side in pair):
             raise ShapeError(
                 f"a padding smaller than its window of {window[0]}x{window[1]} pixels, so that "
-                f"every window has a pixel; it has {self.padding!r}",
+                f"every window contains a pixel; it has {self.padding!r}",
                 "Use a smaller padding.",
             )
         remedy = 'Use a smaller pool_size, padding="same", or pool less often.'
         return (shape[0], *slide(shape, window, stride, self.padding, remedy))
 
     def _lower(self, plan: Plan, x: Tensor, kernel_name: str, **options: bool) -> Tensor:
-        """Make the call of one of the two kernels."""
+        """Add the call of one of the two kernels, and return its output."""
         y = plan.add_tensor(self.output_shape(x.shape), x)
         window, stride = self._pairs()
         padding = pad_image(x.shape, window, stride, self.padding)
@@ -58,7 +58,7 @@ class _Pool2D(Layer):
 
 @dataclass(repr=False, eq=False)
 class MaxPool2D(_Pool2D):
-    """Maximum over windows of each channel; padding never wins.
+    """Maximum over windows of each channel; padding is never the maximum.
 
     The gradient goes to the first of the window's pixels that equals the maximum; where windows
     overlap, gradients add up.
@@ -92,7 +92,7 @@ class MaxPool2D(_Pool2D):
 
 @dataclass(repr=False, eq=False)
 class AvgPool2D(_Pool2D):
-    """Average over windows of each channel; divides by the pixels that are really there.
+    """Average over windows of each channel; padding does not count.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ class AvgPool2D(_Pool2D):
 
 @dataclass(repr=False, eq=False)
 class _GlobalPool2D(Layer):
-    """What the poolings over whole images share: `_kernel` is the engine's name of the kernel."""
+    """Base class of poolings over whole images; `_kernel` is the engine's name of the kernel."""
 
     _kernel: ClassVar[str]
 
@@ -141,7 +141,7 @@ class _GlobalPool2D(Layer):
 
 @dataclass(repr=False, eq=False)
 class GlobalMaxPool2D(_GlobalPool2D):
-    """Maximum over each whole channel: a vector of as many features as there are channels.
+    """Maximum over each whole channel: a vector with one feature per channel.
 
     The gradient goes to the first of the channel's pixels that equals the maximum.
 
@@ -162,7 +162,7 @@ class GlobalMaxPool2D(_GlobalPool2D):
 
 @dataclass(repr=False, eq=False)
 class GlobalAvgPool2D(_GlobalPool2D):
-    """Average over each whole channel: a vector of as many features as there are channels.
+    """Average over each whole channel: a vector with one feature per channel.
 
     Parameters
     ----------

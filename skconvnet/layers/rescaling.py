@@ -1,4 +1,4 @@
-"""Layers that move or scale an image's numbers."""
+"""Layers that scale, shift or pad an image."""
 
 from dataclasses import dataclass
 
@@ -13,20 +13,21 @@ from skconvnet.layers.window import check_padding, pad_image, slide
 
 @dataclass(repr=False, eq=False)
 class Rescaling(Layer):
-    """Scale and shift every number: ``y = scale * x + offset``.
+    """Scale and shift every value: ``y = scale * x + offset``.
 
     Parameters
     ----------
     scale : float
-        ``Rescaling(1 / 255)`` turns bytes into numbers from 0 to 1.
+        ``Rescaling(1 / 255)`` turns bytes into values from 0 to 1.
     offset : float, default=0
+        Added after scaling.
     name : str, default=None
         Makes the layer searchable by name.
 
     Raises
     ------
     ValueError
-        If a value is not a finite number.
+        If scale or offset is not a finite number.
 
     Examples
     --------
@@ -51,8 +52,8 @@ class Rescaling(Layer):
 class ZeroPad2D(Layer):
     """Put rows and columns of zeros around an image.
 
-    A convolution or pooling pads by itself with `padding`; this layer serves where zeros are to count
-    as pixels, as in an average or a maximum.
+    A convolution or pooling pads by itself with `padding`; use this layer if zeros are to count as
+    pixels, as in an average or a maximum.
 
     Parameters
     ----------

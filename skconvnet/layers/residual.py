@@ -23,26 +23,26 @@ from skconvnet.layers.sequence import name_layers
 class Residual(Layer):
     """Layers whose output is added to their input: y = layers(x) + shortcut(x).
 
-    What follows, such as `ReLU`, is a layer of its own.
+    An activation after the sum, such as `ReLU`, is a layer of its own.
 
     Parameters
     ----------
     layers : list of layer
         The branch. Names must differ within it; a None is left out.
     shortcut : "auto" or list of layer, default="auto"
-        The layers between input and sum beside the branch. "auto" is the input itself if the branch keeps
-        its shape, and else a projection without bias: ``Conv2D(filters, 1, stride=..., bias=False)`` with the stride
-        that gives the branch's size, or ``Dense(units, bias=False)`` for vectors. An empty list is the
-        input itself.
+        The layers between the input and the sum, parallel to the branch. "auto" means the input itself
+        if the branch keeps its shape, and else a projection without bias:
+        ``Conv2D(filters, 1, stride=..., bias=False)`` with the stride that gives the branch's size, or
+        ``Dense(units, bias=False)`` for vectors. An empty list means the input itself.
     name : str, default=None
         Makes the layer searchable by name.
 
     Raises
     ------
     TypeError
-        If layers is no list, or something in layers or shortcut is not a layer.
+        If layers is not a list, or an element of layers or shortcut is not a layer.
     ValueError
-        If names are not unique, or shortcut is another word or a layer.
+        If names are not unique, or shortcut is another string or a layer.
 
     Notes
     -----
@@ -80,7 +80,7 @@ class Residual(Layer):
                     raise ValueError('Residual: the name "shortcut" is taken; choose another.')
                 if isinstance(layer, (Output, Standardize, Augment, Mixup)):
                     raise ValueError(
-                        f"Residual: {type(layer).__name__} belongs into the network itself, not into a "
+                        f"Residual: {type(layer).__name__} belongs in the network itself, not in a "
                         f"residual connection."
                     )
 
@@ -103,7 +103,7 @@ class Residual(Layer):
         shortcut, other_shape = _chain("shortcut.", beside, shape)
         if other_shape != output_shape:
             raise ShapeError(
-                f"a shortcut that gives {describe_shape(output_shape)} as its layers do, but it gives "
+                f"a shortcut that gives {describe_shape(output_shape)}, like its layers, but it gives "
                 f"{describe_shape(other_shape)}",
                 "Change the shortcut, or the branch.",
             )
@@ -113,7 +113,7 @@ class Residual(Layer):
         return self._arrange(shape)[2]
 
     def _collect(self, method: str, shape: Shape, *args: Any) -> dict[str, Any]:
-        """Call a method of every inner layer and name what it returns by the layer's key."""
+        """Call a method of every inner layer, and prefix the names that it returns with the layer's key."""
         return {
             f"{key}.{name}": value
             for branch in self.list_branches(shape)
@@ -166,7 +166,7 @@ class Residual(Layer):
 
 
 def _chain(prefix: str, layers: Sequence[Layer | None], shape: Shape) -> tuple[Chain, Shape]:
-    """Return (key, layer, input shape) of each of some layers, and the output shape of the last one."""
+    """Return (key, layer, input shape) of every layer, and the output shape of the last one."""
     chain = []
     for key, layer in name_layers(layers):
         if layer is None:
@@ -181,14 +181,14 @@ def _chain(prefix: str, layers: Sequence[Layer | None], shape: Shape) -> tuple[C
 
 
 def _lower_chain(plan: Plan, x: Tensor, chain: Chain, offsets: dict[str, int]) -> Tensor:
-    """Make the calls of some layers, and return the output of the last one."""
+    """Add the calls of layers in a row, and return the output of the last one."""
     for key, layer, _ in chain:
         x = layer.lower(plan, x, _select(offsets, key))
     return x
 
 
 def _select(named: dict[str, Any], key: str) -> dict[str, Any]:
-    """Return what belongs to one inner layer, by its own names."""
+    """Return the entries of one inner layer, named without its key."""
     return {
         name.removeprefix(f"{key}."): value for name, value in named.items() if name.startswith(f"{key}.")
     }
@@ -207,5 +207,5 @@ def _project(shape: Shape, output_shape: Shape) -> Layer:
             return Conv2D(output_shape[0], 1, stride=(down, right), bias=False)
     raise ShapeError(
         f"a shortcut from {describe_shape(shape)} to {describe_shape(output_shape)}, which no stride gives",
-        "Say which layers by shortcut=[...], or use padding='same' in the branch.",
+        "Give its layers by shortcut=[...], or use padding='same' in the branch.",
     )

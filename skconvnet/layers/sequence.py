@@ -1,4 +1,4 @@
-"""Layers one after the other: their search keys."""
+"""Search keys of the layers in a list."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,9 +26,9 @@ def name_layers(layers: Sequence[Layer | None]) -> Named:
     Raises
     ------
     TypeError
-        If layers is not a list or something in it is not a layer.
+        If layers is not a list, or an element of it is neither a layer nor None.
     ValueError
-        If a name comes twice.
+        If two layers have the same name.
     """
     if not isinstance(layers, (list, tuple)):
         raise TypeError(
@@ -44,7 +44,7 @@ def name_layers(layers: Sequence[Layer | None]) -> Named:
         if key in positions:
             raise ValueError(
                 f"layers[{position}] and layers[{positions[key]}] have the same name {key!r}; "
-                f"names must differ, to be searched by."
+                f"names must differ, because they are search keys."
             )
         positions[key] = position
         named.append((key, layer))
@@ -52,7 +52,7 @@ def name_layers(layers: Sequence[Layer | None]) -> Named:
 
 
 def _correct(wrong: object) -> str:
-    """Say what to write instead of something that is not a layer, as far as that is known."""
+    """Return what to write instead of an object that is not a layer; empty if it is not known."""
     if isinstance(wrong, type):
         return " (a class: write it with parentheses)"
     if callable(wrong):

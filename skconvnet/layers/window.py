@@ -1,4 +1,4 @@
-"""The arithmetic of windows that slide over an image: convolutions and poolings share it."""
+"""The arithmetic of windows that slide over an image, in convolutions, poolings, crops and padding."""
 
 from typing import Any, Literal
 
@@ -6,7 +6,7 @@ from skconvnet._advice import hint
 from skconvnet._types import Padding, Pair, Shape, Sides, Size
 from skconvnet.layers.base import ShapeError, check_pair, format_size
 
-# The most pixels that a layer may make of a channel: a block of them would take gigabytes.
+# The largest number of pixels in an output channel: a block with more would take gigabytes.
 LARGEST_IMAGE = 2**28
 
 
@@ -33,7 +33,7 @@ def check_padding(owner: str, padding: object) -> None:
 
 
 def pad_axis(n_in: int, kernel: int, stride: int, padding: Literal["valid", "same"] | Size) -> Pair:
-    """Give (before, after): "same" makes ceil(n_in / stride) outputs, the extra position after."""
+    """Return an axis' padding (before, after); "same" gives ceil(n_in / stride) outputs, an odd one after."""
     if padding == "valid":
         return 0, 0
     if padding == "same":
@@ -43,7 +43,7 @@ def pad_axis(n_in: int, kernel: int, stride: int, padding: Literal["valid", "sam
 
 
 def pad_image(shape: Shape, kernel: Pair, stride: Pair, padding: Padding) -> Sides:
-    """Give ((top, bottom), (left, right)) for a (channels, height, width) image."""
+    """Return the padding ((top, bottom), (left, right)) of a (channels, height, width) image."""
     sides: list[Any]
     if not isinstance(padding, str):
         padding = padding if isinstance(padding, (tuple, list)) else (padding, padding)
@@ -55,9 +55,9 @@ def pad_image(shape: Shape, kernel: Pair, stride: Pair, padding: Padding) -> Sid
 
 
 def slide(shape: Shape, kernel: Pair, stride: Pair, padding: Padding, remedy: str) -> Pair:
-    """Give (rows, columns) of outputs: floor((n_in + before + after - kernel) / stride) + 1.
+    """Return the numbers (rows, columns) of outputs: floor((n_in + before + after - kernel) / stride) + 1.
 
-    kernel is the size that a window spans, dilation included.
+    kernel is the size of a window, dilation included.
     """
     sides = pad_image(shape, kernel, stride, padding)
     padded = [n + before + after for n, (before, after) in zip(shape[1:], sides)]

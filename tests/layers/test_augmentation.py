@@ -1,4 +1,4 @@
-"""Layers that change images at random: what they do to a picture, what they draw, when they keep still."""
+"""Layers that change images at random: the changes, their distributions, and no change in prediction."""
 
 import numpy as np
 import pytest
@@ -35,20 +35,20 @@ AUGMENTATIONS = [
 
 
 def train(layers, X):
-    """What the layers make of images in training: the gradient to a dense weight behind them shows it."""
+    """Return the layers' outputs in training: the gradient of the weight of a dense layer after them."""
     network = Network([*layers, Dense(len(X), bias=False)], X.shape[1:], dtype=X.dtype)
     network.initialize(np.random.RandomState(0))
     _, dparams = network.backward(X, np.eye(len(X), dtype=X.dtype))
     return dparams.reshape(len(X), *network.stages[-1].input_shape)
 
 
-def draw_picture(n, shape=(2, 7, 6), dtype=np.float64):
-    """n times a picture all of whose pixels differ, row by row and channel by channel, from 1."""
+def make_images(n, shape=(2, 7, 6), dtype=np.float64):
+    """Return n copies of an image with the pixels 1, 2, 3 ..., row by row and channel by channel."""
     return np.repeat(np.arange(1, 1 + np.prod(shape), dtype=dtype).reshape(1, *shape), n, axis=0)
 
 
 def count_choices(images, choices):
-    """How many of some images are each of the choices; every one must be one of them."""
+    """Count the images that equal each choice; every image must equal one of them."""
     equal = np.array([(images == choice).all(axis=(1, 2, 3)) for choice in choices])
     assert (equal.sum(axis=0) == 1).all()
     return equal.sum(axis=1)
@@ -61,7 +61,7 @@ def check_uniform(counts):
 @pytest.mark.parametrize("horizontal", [True, False])
 @pytest.mark.parametrize("vertical", [True, False])
 def test_flip(horizontal, vertical):
-    x = draw_picture(600)
+    x = make_images(600)
     y = train([RandomFlip(horizontal, vertical)], x)
     choices = [x[0]]
     choices += [choice[..., ::-1] for choice in choices if horizontal]
@@ -70,7 +70,7 @@ def test_flip(horizontal, vertical):
 
 
 def test_shift():
-    x = draw_picture(900)
+    x = make_images(900)
     y = train([RandomShift((1, 2))], x)
     padded = np.pad(x[0], ((0, 0), (1, 1), (2, 2)), mode="edge")
     check_uniform(count_choices(y, [padded[:, i : i + 7, j : j + 6] for i in range(3) for j in range(5)]))
@@ -78,7 +78,7 @@ def test_shift():
 
 @pytest.mark.parametrize("size, padding", [((5, 3), 0), (7, (1, 2)), ((7, 6), 1)])
 def test_crop(size, padding):
-    x = draw_picture(900)
+    x = make_images(900)
     layer = RandomCrop(size, padding=padding)
     y = train([layer], x)
     (height, width), (top, left) = (v if isinstance(v, tuple) else (v, v) for v in (size, padding))
@@ -98,7 +98,7 @@ def test_crop(size, padding):
 
 @pytest.mark.parametrize("degrees", [0, 10, 180])
 def test_rotation(degrees):
-    # a plane stays one about the middle, and tells the angle
+    # a plane remains a plane near the centre, and shows the angle
     i, j = np.indices((9, 9)) - 4.0
     x = np.repeat(np.stack([i, j])[None], 400, axis=0)
     y = train([RandomRotation(degrees)], x)
@@ -107,7 +107,7 @@ def test_rotation(degrees):
     cosine, sine = np.cos(a)[:, None], np.sin(a)[:, None]
     np.testing.assert_allclose(y[:, 0, near], cosine * i[near] - sine * j[near], atol=1e-12)
     np.testing.assert_allclose(y[:, 1, near], sine * i[near] + cosine * j[near], atol=1e-12)
-    # beyond the picture there is its border
+    # beyond the image, its border is repeated
     assert np.abs(y).max() <= 4
     largest = np.radians(degrees)
     assert np.abs(a).max() <= largest
@@ -116,7 +116,7 @@ def test_rotation(degrees):
 
 
 def test_erasing():
-    x = draw_picture(600, (2, 20, 16))
+    x = make_images(600, (2, 20, 16))
     y = train([RandomErasing((0.1, 0.3), probability=0.4)], x)
     erased = y[:, 0] == 0
     np.testing.assert_array_equal(y, np.where(erased[:, None], 0, x))
@@ -124,9 +124,9 @@ def test_erasing():
     assert stats.binomtest(len(some), 600, 0.4).pvalue > 1e-3
     rows, columns = some.any(axis=2), some.any(axis=1)
     np.testing.assert_array_equal(some, rows[:, :, None] & columns[:, None])
-    for places in (rows, columns):  # without a gap, and anywhere
-        assert (np.abs(np.diff(places.astype(int), prepend=0, append=0)).sum(axis=1) == 2).all()
-        assert places.any(axis=0).all()
+    for erased_lines in (rows, columns):  # contiguous, and at every position in some image
+        assert (np.abs(np.diff(erased_lines.astype(int), prepend=0, append=0)).sum(axis=1) == 2).all()
+        assert erased_lines.any(axis=0).all()
     # rounding to pixels moves a side by at most a half, and the longest may be cut
     area, aspect = rows.sum(1) * columns.sum(1) / 320, rows.sum(1) / columns.sum(1)
     assert 0.07 < area.min() < 0.13 and 0.25 < area.max() < 0.34
@@ -135,34 +135,34 @@ def test_erasing():
 
 
 def test_erasing_all_or_nothing():
-    x = draw_picture(40)
+    x = make_images(40)
     np.testing.assert_array_equal(train([RandomErasing(probability=0)], x), x)
     assert (train([RandomErasing((1e-9, 1e-9), probability=1)], x) == 0).sum() == 40 * 2
     assert (train([RandomErasing((1, 1), probability=1)], x[:, :, :1, :1]) == 0).all()
 
 
 def test_noise_is_normal(dtype):
-    x = draw_picture(64, (1, 40, 50), dtype)
+    x = make_images(64, (1, 40, 50), dtype)
     noise = (train([GaussianNoise(0.5), Rescaling(2)], x) - 2 * x).ravel()
     assert abs(noise.mean()) < 4 / np.sqrt(noise.size)
     assert abs(noise.var() - 1) < 4 * np.sqrt(2 / noise.size)
     assert abs((noise**3).mean()) < 4 * np.sqrt(15 / noise.size)
     assert abs((noise**4).mean() - 3) < 4 * np.sqrt(96 / noise.size)
-    # numbers of up to 4000 have lost some of their noise's digits in float32
+    # values of up to 4000 lose some digits of the noise in float32
     assert stats.kstest(noise, "norm").statistic < 1.95 / np.sqrt(noise.size)
     assert 4 < np.abs(noise).max() < 6.8
-    # samples, neighbours and every other number have no more in common than chance gives
+    # samples, and neighbours at some distances, are uncorrelated
     noise = noise.reshape(64, -1)
     for first, second in ((noise[1:], noise[:-1]), *((noise[:, k:], noise[:, :-k]) for k in (1, 2, 50))):
         assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 4 / np.sqrt(first.size)
 
 
-def test_layers_and_steps_draw_anew():
-    draws = [reference.draw_bits(key, number, np.arange(50), 20) for key in (1, 2) for number in (0, 1)]
+def test_layers_and_steps_draw_different_bits():
+    draws = [reference.draw_bits(key, stream, np.arange(50), 20) for key in (1, 2) for stream in (0, 1)]
     assert len(np.unique(draws)) > 3990
 
 
-def test_training_follows_the_twins(isa, dtype):
+def test_training_equals_the_reference(isa, dtype):
     x = np.random.default_rng(0).standard_normal((37, 3, 9, 7)).astype(dtype)
     wide = x.astype(np.float64)
     mask = reference.erasing_mask(0, 0, 37, (9, 7), (0.02, 0.4), 0.3, 0.5)[:, None]
@@ -172,13 +172,13 @@ def test_training_follows_the_twins(isa, dtype):
         RandomCrop(8, padding=2): reference.random_window(x, 0, 0, (8, 8), range(-2, 4), range(-2, 2)),
         RandomErasing(): x * mask,
     }
-    for layer, twin in exact.items():
-        np.testing.assert_array_equal(train([layer], x), twin)
+    for layer, expected in exact.items():
+        np.testing.assert_array_equal(train([layer], x), expected)
     eps = np.finfo(dtype).eps
-    twin = reference.random_rotation(wide, 0, 0, 90)
-    np.testing.assert_allclose(train([RandomRotation(90)], x), twin, rtol=0, atol=100 * eps)
-    twin = wide + 2 * reference.gaussian_noise(0, 0, 37, 189).reshape(x.shape)
-    np.testing.assert_allclose(train([GaussianNoise(2)], x), twin, rtol=0, atol=50 * eps)
+    expected = reference.random_rotation(wide, 0, 0, 90)
+    np.testing.assert_allclose(train([RandomRotation(90)], x), expected, rtol=0, atol=100 * eps)
+    expected = wide + 2 * reference.gaussian_noise(0, 0, 37, 189).reshape(x.shape)
+    np.testing.assert_allclose(train([GaussianNoise(2)], x), expected, rtol=0, atol=50 * eps)
 
 
 def test_predictions_ignore_them(dtype):
@@ -210,7 +210,7 @@ class TestFit:
         clf = make_classifier(**params).fit(self.X, self.y)
         return clf.network_.params
 
-    def test_bits_depend_on_the_seed_alone(self, dtype):
+    def test_results_depend_on_the_seed_alone(self, dtype):
         params = {"dtype": np.dtype(dtype).name}
         expected = self.fit(n_threads=1, **params)
         for n_threads in (1, 2, 3):
@@ -222,7 +222,7 @@ class TestFit:
         assert (self.fit(layers=[layer]) != self.fit(layers=[])).any()
 
     def test_epochs_differ(self):
-        # with the same samples in the same order, and weights that hardly move
+        # with the same samples in the same order, and weights that hardly change
         params = {"shuffle": False, "learning_rate": 1e-12}
         losses = [make_classifier(**params).fit(self.X, self.y).loss_curve_]
         losses.append(make_classifier([], **params).fit(self.X, self.y).loss_curve_)
@@ -239,8 +239,8 @@ class TestFit:
 
 
 def test_gradients_reach_layers_below():
-    # a filter of one weight below an exact map: its gradient is the sum over all that is read
-    x = draw_picture(20, (1, 5, 4))
+    # the gradient of a filter of one weight is the sum of all pixels that the layer after it reads
+    x = make_images(20, (1, 5, 4))
     for layer in (RandomFlip(), RandomShift(3), RandomCrop(3, padding=1), RandomErasing()):
         network = Network([Conv2D(1, 1, bias=False), layer], (1, 5, 4), dtype=np.float64)
         network.set_weights({"0.weight": np.full((1, 1, 1, 1), 2.0)})
@@ -250,8 +250,8 @@ def test_gradients_reach_layers_below():
         assert dx.sum() == 2 * train([layer], np.ones_like(x)).sum()
 
 
-def test_standardize_behind_them_learns_from_the_images_as_given():
-    x, y = draw_picture(40, (2, 9, 7)), np.arange(40) % 2
+def test_standardize_after_them_learns_from_the_images_as_given():
+    x, y = make_images(40, (2, 9, 7)), np.arange(40) % 2
     fits = [
         ConvNetClassifier(
             [*layers, Conv2D(2)], data_format="channels_first", max_iter=2, random_state=0, dtype="float64"
@@ -262,7 +262,7 @@ def test_standardize_behind_them_learns_from_the_images_as_given():
             [*AUGMENTATIONS, Standardize()],
         )
     ]
-    # whole pixels that move and are standardised are the same either way
+    # moving whole pixels and standardising them commute
     np.testing.assert_array_equal(fits[0].network_.params, fits[1].network_.params)
     for clf, key in zip(fits, ("2", "0", "6")):
         mean = clf.network_.weights[f"{key}.running_mean"]

@@ -1,4 +1,4 @@
-"""Layers, optimizers and schedules as values: comparison, shapes, and what a wrong value gets."""
+"""Layers, optimizers and schedules as values: comparison, shapes, and errors for wrong arguments."""
 
 import dataclasses
 
@@ -209,10 +209,10 @@ def test_images_are_needed(layer):
         (lambda: Residual([ReLU()], shortcut="no"), 'Residual: shortcut must be "auto" or a list'),
         (lambda: Residual([ReLU(name="a"), ReLU(name="a")]), "the same name 'a'"),
         (lambda: Residual([ReLU(name="shortcut")]), 'the name "shortcut" is taken'),
-        (lambda: Residual([Output()]), "Residual: Output belongs into the network itself"),
-        (lambda: Residual([Standardize()]), "Residual: Standardize belongs into the network itself"),
-        (lambda: Residual([Mixup()]), "Residual: Mixup belongs into the network itself"),
-        (lambda: Residual([Augment(max)]), "Residual: Augment belongs into the network itself"),
+        (lambda: Residual([Output()]), "Residual: Output belongs in the network itself"),
+        (lambda: Residual([Standardize()]), "Residual: Standardize belongs in the network itself"),
+        (lambda: Residual([Mixup()]), "Residual: Mixup belongs in the network itself"),
+        (lambda: Residual([Augment(max)]), "Residual: Augment belongs in the network itself"),
         (lambda: Mixup(0), r"Mixup: alpha must be a number in \[1e-6, 1e6\], got 0"),
         (lambda: Mixup("a"), "Mixup: alpha must be a number"),
         (lambda: Augment(3), r"Augment: function must be a callable \(X, rng\) -> X, got 3"),
@@ -291,7 +291,7 @@ def test_initial_weights_from_a_callable():
     "wrong, message",
     [
         (lambda shape: np.ones(shape[:-1]), "must return finite numbers of shape .*, got shape"),
-        (lambda shape: np.full(shape, np.nan), "and numbers that are not finite"),
+        (lambda shape: np.full(shape, np.nan), "and values that are not finite"),
     ],
 )
 def test_wrong_initial_weights_from_a_callable(layer, wrong, message):

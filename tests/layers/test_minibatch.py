@@ -1,4 +1,4 @@
-"""Mixup and functions that augment: what a step makes of a mini-batch, and that nothing else sees it."""
+"""Mixup and functions that augment: they change the mini-batches of training, and nothing else."""
 
 import copy
 import pickle
@@ -64,14 +64,14 @@ def assert_same_training(first, second):
 class TestMixup:
     @pytest.fixture
     def fixed(self, monkeypatch):
-        """Every mini-batch is mixed by 0.3 with the samples 5 places behind."""
+        """Mix every mini-batch with lambda 0.3 and the partner offset 5."""
         monkeypatch.setattr(
             Mixup, "draw", lambda self, sizes, rng: (np.full(len(sizes), 0.3), np.full(len(sizes), 5))
         )
 
     @staticmethod
     def take_step(network, images, target, weight, loss, n_threads=2):
-        """The mean loss of one batch and its gradient, as a step shows them."""
+        """Return the record of a step on one batch, and the gradient that the step shows."""
         before = network.params.copy()
         trainer = Trainer(network, SGD(), np.random.RandomState(0), loss)
         record = trainer.prepare(
@@ -84,7 +84,7 @@ class TestMixup:
         "name, classes",
         [*product(sorted(CLASS_LOSSES), [True, False]), ("huber", False)],
     )
-    def test_a_step_follows_central_differences_of_its_twin(self, fixed, name, classes):
+    def test_a_step_follows_central_differences_of_the_reference(self, fixed, name, classes):
         layers = [Standardize(), Rescaling(2, offset=1), Mixup(), Conv2D(3, activation="tanh")]
         network, rng = build((2, 6, 5), layers), np.random.RandomState(1)
         images, weight = rng.standard_normal((37, 2, 6, 5)), rng.rand(37) + 0.5
@@ -97,13 +97,13 @@ class TestMixup:
         def measure(params):
             network.params = params
             outputs, total = network.forward(mixed), 0
-            for share, shift in ((0.3, 0), (0.7, -5)):
-                t, w = np.roll(target, shift, axis=0), np.roll(weight, shift)
+            for part, offset in ((0.3, 0), (0.7, 5)):
+                t, w = np.roll(target, -offset, axis=0), np.roll(weight, -offset)
                 if name == "cross_entropy":
                     loss, _ = reference.cross_entropy(outputs, t, w, smoothing)
                 else:
                     loss, _ = reference.mean_loss(getattr(reference, name), outputs, t, w, smoothing)
-                total += share * loss
+                total += part * loss
             return total
 
         params = network.params.copy()
@@ -114,8 +114,8 @@ class TestMixup:
             along[: network.n_params] = gradient / np.linalg.norm(gradient) + rng.standard_normal(
                 network.n_params
             ) / np.sqrt(4 * network.n_params)
-            slope = (measure(params + 1e-6 * along) - measure(params - 1e-6 * along)) / 2e-6
-            assert slope == pytest.approx(gradient @ along[: network.n_params], rel=1e-7)
+            derivative = (measure(params + 1e-6 * along) - measure(params - 1e-6 * along)) / 2e-6
+            assert derivative == pytest.approx(gradient @ along[: network.n_params], rel=1e-7)
 
     @pytest.mark.parametrize("form", [np.uint8, np.float32, np.float64])
     @pytest.mark.parametrize("n", [2, 7, 37])
@@ -128,14 +128,14 @@ class TestMixup:
         _, gradient = self.take_step(network, images, target, np.ones(n), CROSS_ENTROPY)
         mixed = reference.mixup(images.astype(float), 0.3, 5).astype(dtype)
         expected = sum(
-            share * network.loss(mixed, np.roll(target, shift))[2] for share, shift in ((0.3, 0), (0.7, -5))
+            part * network.loss(mixed, np.roll(target, -offset))[2] for part, offset in ((0.3, 0), (0.7, 5))
         )
         np.testing.assert_allclose(
             gradient, expected, rtol=0, atol=20 * np.finfo(dtype).eps * abs(expected).max()
         )
 
     def test_mixtures_of_one_image_have_its_loss(self):
-        # whose targets and weights then only go round
+        # then only the order of targets and weights changes
         images, target, weight = np.repeat(X[:1], 20, axis=0), np.arange(20) % 3, np.arange(1.0, 21)
         mixed, plain = (
             ConvNetClassifier([layer, Dense(4, activation="tanh")], optimizer="sgd", random_state=0)
@@ -148,19 +148,19 @@ class TestMixup:
     def test_draws(self):
         sizes = np.r_[np.full(4000, 7), np.full(4000, 2), 1]
         for alpha in (0.2, 1.0, 8.0):
-            shares, shifts = Mixup(alpha).draw(sizes, np.random.RandomState(0))
-            assert set(shifts[:4000]) == {1, 2, 3, 4, 5, 6}
-            assert set(shifts[4000:8000]) == {1}
-            assert (shares[-1], shifts[-1]) == (1, 0)
-            assert abs(shares.mean() - 0.5) < 0.02
+            lambdas, offsets = Mixup(alpha).draw(sizes, np.random.RandomState(0))
+            assert set(offsets[:4000]) == {1, 2, 3, 4, 5, 6}
+            assert set(offsets[4000:8000]) == {1}
+            assert (lambdas[-1], offsets[-1]) == (1, 0)
+            assert abs(lambdas.mean() - 0.5) < 0.02
             # the variance of Beta(a, a)
-            assert shares.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.1)
+            assert lambdas.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.1)
         for alpha in (1e-6, 1e6):
-            shares, _ = Mixup(alpha).draw(sizes, np.random.RandomState(0))
-            assert ((shares >= 0) & (shares <= 1)).all()
+            lambdas, _ = Mixup(alpha).draw(sizes, np.random.RandomState(0))
+            assert ((lambdas >= 0) & (lambdas <= 1)).all()
 
     @pytest.mark.parametrize("precision", ["float32", "float64"])
-    def test_bits_depend_on_random_state_alone(self, precision):
+    def test_results_depend_on_random_state_alone(self, precision):
         layers = [Standardize(), Mixup(), Dropout(0.2)]
         fits = [
             make_classifier(*layers, dtype=precision, n_threads=n_threads).fit(X, y)
@@ -173,20 +173,20 @@ class TestMixup:
         for clf in (other, plain):
             assert (clf.network_.params != fits[0].network_.params).any()
 
-    def test_every_epoch_is_mixed_anew(self, monkeypatch):
+    def test_every_epoch_draws_new_mixtures(self, monkeypatch):
         seen, draw = [], Mixup.draw
         monkeypatch.setattr(Mixup, "draw", lambda *args: seen.append(draw(*args)) or seen[-1])
         clf = make_classifier(Mixup(), max_iter=3).fit(X, y)
         clf.partial_fit(X, y)
-        shares = np.array([shares for shares, _ in seen])
-        assert shares.shape == (4, 4) and len(np.unique(shares[:, :3])) == 12
-        assert (shares[:, 3] == 1).all()  # the last mini-batch has one sample
+        lambdas = np.array([lambdas for lambdas, _ in seen])
+        assert lambdas.shape == (4, 4) and len(np.unique(lambdas[:, :3])) == 12
+        assert (lambdas[:, 3] == 1).all()  # the last mini-batch has one sample
 
     def test_score_counts_a_samples_own_target(self, monkeypatch):
-        # outputs are the pixels, which tell the class of who has the greater part
+        # the outputs are the pixels, the largest of which is in the class of the larger part
         images, target = np.eye(10)[np.arange(10)], np.arange(10)
-        for share, score in ((0.3, 0.0), (0.8, 1.0)):
-            drawn = np.array([share]), np.array([5])
+        for lam, score in ((0.3, 0.0), (0.8, 1.0)):
+            drawn = np.array([lam]), np.array([5])
             monkeypatch.setattr(Mixup, "draw", lambda *_, drawn=drawn: drawn)
             network = Network([Mixup()], (10,), dtype=np.float64)
             trainer = Trainer(network, SGD(), np.random.RandomState(0))
@@ -203,7 +203,7 @@ class TestMixup:
         images = np.moveaxis(X, -1, 1)
         np.testing.assert_array_equal(network.forward(images), plain.forward(images))
 
-    def test_samples_of_weight_zero_are_nobodys_partners(self):
+    def test_samples_of_weight_zero_are_no_partners(self):
         weight = np.ones(61)
         weight[::4] = 0
         wild = X.copy()
@@ -225,30 +225,30 @@ class TestMixup:
 
 
 class TestAugment:
-    @pytest.mark.parametrize("behind", [[], [Mixup()], [Standardize(), Dropout(0.3)]], ids=str)
+    @pytest.mark.parametrize("following", [[], [Mixup()], [Standardize(), Dropout(0.3)]], ids=str)
     @pytest.mark.parametrize("images", [X, (X * 99).astype(np.uint8)], ids=["float64", "uint8"])
-    def test_what_changes_nothing_changes_no_bit(self, behind, images):
+    def test_an_identity_function_changes_no_result(self, following, images):
         weight = np.arange(61.0) % 4
         first, second = (
-            make_classifier(*ahead, *behind).fit(images, y, weight) for ahead in ([], [Augment(keep)])
+            make_classifier(*before, *following).fit(images, y, weight) for before in ([], [Augment(keep)])
         )
         assert_same_training(first, second)
         np.testing.assert_array_equal(first.predict_proba(images), second.predict_proba(images))
 
-    @pytest.mark.parametrize("behind", [[], [Mixup(0.7)]], ids=str)
-    def test_the_network_trains_on_what_the_function_returns(self, behind):
-        brighten = Augment(lambda images, rng: images + 1)  # not the same as before double
-        augmented = make_classifier(Augment(double), brighten, *behind).fit(X, y)
-        assert_same_training(augmented, make_classifier(None, *behind).fit(2 * X + 1, y))
-        # numbers of outputs, which have a score of their own
+    @pytest.mark.parametrize("following", [[], [Mixup(0.7)]], ids=str)
+    def test_the_network_trains_on_what_the_function_returns(self, following):
+        brighten = Augment(lambda images, rng: images + 1)  # in the other order, the result would differ
+        augmented = make_classifier(Augment(double), brighten, *following).fit(X, y)
+        assert_same_training(augmented, make_classifier(None, *following).fit(2 * X + 1, y))
+        # regressors have another score
         regs = [
-            ConvNetRegressor([*ahead, *behind, Dense(4)], max_iter=2, batch_size=20, random_state=0)
-            for ahead in ([Augment(double)], [])
+            ConvNetRegressor([*first, *following, Dense(4)], max_iter=2, batch_size=20, random_state=0)
+            for first in ([Augment(double)], [])
         ]
         assert_same_training(regs[0].fit(X, y / 3), regs[1].fit(2 * X, y / 3))
 
     @pytest.mark.parametrize(
-        "see, params, shape",
+        "view, params, shape",
         [
             (lambda X: X, {}, (6, 5, 2)),
             (lambda X: X.astype(np.float32), {}, (6, 5, 2)),
@@ -259,15 +259,15 @@ class TestAugment:
             (lambda X: X.reshape(61, -1), {"layers": [Dense(3)]}, (60,)),
         ],
     )  # fmt: skip
-    def test_functions_get_the_images_as_they_were_given(self, see, params, shape):
-        images, got = see(X), []
+    def test_functions_get_the_images_as_they_were_given(self, view, params, shape):
+        images, got = view(X), []
         images.flags.writeable = False
 
         def note(batch, rng):
             assert isinstance(rng, np.random.RandomState)
             assert batch.flags.writeable and batch.flags.c_contiguous and type(batch) is np.ndarray
             got.append(batch.copy())
-            batch[...] = 0.5  # in place, which nobody else sees
+            batch[...] = 0.5  # in place, which changes a copy
             return batch
 
         params = {"layers": [Conv2D(2)], **params}
@@ -313,7 +313,7 @@ class TestAugment:
             (lambda images: images[1:], r"returned shape \(19, 6, 5, 2\)"),
             (lambda images: None, r"returned shape \(\) and dtype object"),
             (lambda images: images + 1j, "dtype complex128"),
-            (lambda images: images * np.nan, "returned numbers that are not finite"),
+            (lambda images: images * np.nan, "returned values that are not finite"),
             (lambda images: images.astype(np.longdouble) * 1e300 * 1e300, "not finite"),
         ],
     )
@@ -400,7 +400,7 @@ class TestAugment:
         ([RandomFlip(), Standardize(), Mixup()], r"Mixup must .*, got RandomFlip '0'\. Put Mixup before it"),
     ],
 )  # fmt: skip
-def test_places_where_they_do_not_belong(layers, message):
+def test_positions_where_they_do_not_belong(layers, message):
     with pytest.raises(ValueError, match=message):
         make_classifier(*layers).fit(X, y)
     make_classifier(Augment(keep), Augment(double), Standardize(), Rescaling(2), Mixup()).fit(X, y)

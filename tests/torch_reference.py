@@ -1,4 +1,4 @@
-"""Networks written with PyTorch's functions."""
+"""Reference implementations of networks with PyTorch's functions."""
 
 import pytest
 
@@ -36,7 +36,7 @@ F = torch.nn.functional
 
 
 def as_sides(padding):
-    """PyTorch's order: left, right, top, bottom."""
+    """Return padding in PyTorch's order: left, right, top, bottom."""
     (top, bottom), (left, right) = padding
     return left, right, top, bottom
 
@@ -64,14 +64,14 @@ def activate(layer, x):
 
 
 def run_torch(network, parameters, x, training):
-    """The same network, written with PyTorch's functions."""
+    """Return the outputs of a network, computed by PyTorch's functions."""
     for stage in network.stages:
         x = run_layer(stage.key, stage.layer, stage.input_shape, parameters, x, training)
     return x
 
 
 def run_layer(key, layer, input_shape, parameters, x, training):
-    """A layer, written with PyTorch's functions."""
+    """Return the outputs of a layer, computed by PyTorch's functions."""
     if isinstance(layer, Residual):
         total = 0
         for chain in layer.list_branches(input_shape):
@@ -120,9 +120,9 @@ def run_layer(key, layer, input_shape, parameters, x, training):
         sides = as_sides(pad_image(input_shape, kernel, stride, layer.padding))
         if isinstance(layer, MaxPool2D):
             x = F.max_pool2d(F.pad(x, sides, value=-torch.inf), kernel, stride)
-        else:  # over the pixels that are there
-            there = F.avg_pool2d(F.pad(torch.ones_like(x), sides), kernel, stride)
-            x = F.avg_pool2d(F.pad(x, sides), kernel, stride) / there
+        else:  # the average over the pixels without padding
+            fraction = F.avg_pool2d(F.pad(torch.ones_like(x), sides), kernel, stride)
+            x = F.avg_pool2d(F.pad(x, sides), kernel, stride) / fraction
     else:
         x = activate(layer, x)
     if isinstance(layer, (Conv2D, Dense, LocallyConnected2D)):
