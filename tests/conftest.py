@@ -4,11 +4,28 @@ import os
 
 # scikit-learn skips its array API check without this, and SciPy reads it when it is imported
 os.environ["SCIPY_ARRAY_API"] = "1"
+if "PYTEST_XDIST_WORKER" in os.environ:  # one of several processes, which share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
 import pytest
 
 from skconvnet import kernels
+
+SLOW = {"test_choice.py", "test_dask.py", "test_plotting.py"}  # they start processes, or draw
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark as quick the first case of every test that is not in a slow file."""
+    first = {}
+    for item in items:
+        if item.path.name not in SLOW:
+            first.setdefault(item.nodeid.partition("[")[0], item)
+    for item in first.values():
+        item.add_marker("quick")
+    assert len(items) < 5000 or len(first) > 400, "the whole suite has too few quick tests"
 
 
 @pytest.fixture(params=kernels.list_isas())

@@ -694,7 +694,7 @@ class TestBadInput:
             ({"learning_rate": 1e300, "optimizer": "sgd"}, "loss is no longer finite in epoch"),
             ({"layers": [Dense(4, init=lambda *a: np.ones(3))]}, "finite numbers of shape"),
         ],
-        ids=lambda value: str(value)[:60],
+        ids=lambda value: str(value).partition(" at 0x")[0][:60],
     )
     def test_parameters(self, params, message):
         clf = make_classifier().fit(self.X, self.y)
