@@ -13,7 +13,7 @@ import pytest
 
 from skconvnet import kernels
 
-SLOW = {"test_choice.py", "test_dask.py", "test_plotting.py"}  # they start processes, or draw
+SLOW = {"test_dispatch.py", "test_dask.py", "test_plotting.py"}  # they start processes, or draw
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -39,5 +39,5 @@ def isa(request):
 
 @pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
 def dtype(request):
-    """Both inverse_variances."""
+    """Both floating-point types."""
     return request.param
