@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from sklearn.base import is_classifier
 
-from skconvnet._advice import check_function, hint
+from skconvnet._advice import hint
 from skconvnet._images import restore_axes
 from skconvnet._training import Trainer, TrainingData
 from skconvnet._types import Array, Record
+from skconvnet._values import check_function
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Values: small immutable objects that users write, such as layers and optimizers."""
 
+import inspect
 from dataclasses import FrozenInstanceError, dataclass, fields
 from numbers import Real
 from typing import Any, Self
@@ -69,3 +70,16 @@ def check_numbers(owner: object, **intervals: str) -> None:
         inside = isinstance(value, Real) and low <= value <= high  # type: ignore[operator]
         if not inside or (interval[0], value) == ("(", low) or (value, interval[-1]) == (high, ")"):
             raise ValueError(f"{type(owner).__name__}: {name} must be a number in {interval}, got {value!r}.")
+
+
+def check_function(owner: str, what: str, function: Any, arguments: str, remedy: str = "") -> None:
+    """Require a function of the arguments "X, rng"; a compiled function without a signature passes."""
+    # the signature of an object lacks the first argument of a __call__ that is a staticmethod
+    called = function if isinstance(function, type) or inspect.isroutine(function) else function.__call__
+    try:
+        inspect.signature(called).bind(*arguments.split(", "))
+    except ValueError:
+        return
+    except TypeError as error:
+        message = f"{owner}: {what} must be a function({arguments}), got {function!r}: {error}.{remedy}"
+        raise TypeError(message) from None

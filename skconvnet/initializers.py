@@ -19,8 +19,9 @@ in a group.
 import numpy as np
 from numpy.typing import NDArray
 
-from skconvnet._advice import check_function, hint, short_repr
+from skconvnet._advice import hint, short_repr
 from skconvnet._types import Array, Initializer, Shape
+from skconvnet._values import check_function
 
 __all__ = ["INITIALIZERS", "draw"]
 

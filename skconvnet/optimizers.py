@@ -39,10 +39,6 @@ class Optimizer(Value):
     True
     """
 
-    _excess = (
-        "takes no learning rate: set ConvNetClassifier(learning_rate={first}); its own fields are keywords: "
-        "{example}.",
-    )
     decoupled: ClassVar[bool] = False  # whether weights decay directly, not through the gradient
 
     def formula(self) -> dict[str, Any]:

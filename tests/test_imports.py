@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import skconvnet
-from skconvnet._advice import ELSEWHERE
+from skconvnet._advice import SYNONYMS
 
 PACKAGE = Path(importlib.util.find_spec("skconvnet._network").origin).parent
 
@@ -131,7 +131,6 @@ def test_public_modules_are_there_without_their_own_import():
     code = f"""
 import sys
 import skconvnet
-from skconvnet._advice import ELSEWHERE
 late = ["architectures", "dask", "datasets", "plotting", "profile"]
 assert not any(f"skconvnet.{{name}}" in sys.modules for name in late)
 assert {modules} <= set(dir(skconvnet)) and {{"ConvNetClassifier", "__version__"}} <= set(dir(skconvnet))
@@ -182,10 +181,10 @@ def test_names_of_other_libraries(module, name, remedy):
 
 
 def test_names_of_other_libraries_mean_public_ones():
-    for place, words in ELSEWHERE.items():
-        if " " not in place:
-            room, _, own = place.rpartition(".")
-            names = importlib.import_module(room).__all__
+    for meant, words in SYNONYMS.items():
+        if meant.startswith("skconvnet."):
+            module, _, own = meant.rpartition(".")
+            names = importlib.import_module(module).__all__
             assert own in names and not {*words.split()} & {*names}
 
 

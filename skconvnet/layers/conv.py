@@ -30,11 +30,6 @@ class _Convolution2D(Layer):
     bias: bool = field(default=True, kw_only=True)
     init: Initializer = field(default="he_uniform", kw_only=True)
     _sizes: ClassVar[tuple[str, ...]] = ("kernel_size", "stride")
-    _excess = (
-        "takes {takes} by position: write {named}, or, if the first are channels in and out as in PyTorch, "
-        "{rest}.",
-        "finds its channels from the data: write {rest}.",
-    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -72,7 +72,6 @@ class Dense(Layer):
     activation: str | Layer | None = field(default=None, kw_only=True)
     bias: bool = field(default=True, kw_only=True)
     init: Initializer = field(default="he_uniform", kw_only=True)
-    _excess = ("finds its inputs from the data: write {rest}.",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -135,7 +134,6 @@ class Output(Layer):
     dense: bool = field(default=True, kw_only=True)
     bias: bool = field(default=True, kw_only=True)
     init: Initializer = field(default="glorot_uniform", kw_only=True)
-    _excess = ("takes no units, as y says how many there are: write {rest}.",)
 
     def __post_init__(self) -> None:
         super().__post_init__()

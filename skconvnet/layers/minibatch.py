@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from skconvnet._advice import check_function
 from skconvnet._lowering.memory import Tensor
 from skconvnet._lowering.plan import Plan
 from skconvnet._types import Array
-from skconvnet._values import check_numbers
+from skconvnet._values import check_function, check_numbers
 from skconvnet.layers.base import Layer
 
 

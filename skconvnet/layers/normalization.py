@@ -73,7 +73,6 @@ class BatchNorm(Layer):
     epsilon: float = field(default=1e-5, kw_only=True)
     scale: bool = field(default=True, kw_only=True)
     center: bool = field(default=True, kw_only=True)
-    _excess = ("finds its channels from the data: write {rest}.",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -213,7 +212,6 @@ class LayerNorm(Layer):
     epsilon: float = field(default=1e-5, kw_only=True)
     scale: bool = field(default=True, kw_only=True)
     center: bool = field(default=True, kw_only=True)
-    _excess = ("finds its channels from the data: write {rest}.",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
