@@ -15,6 +15,13 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from skconvnet._base import BaseConvNet
+from skconvnet._docs import (
+    ATTRIBUTES,
+    PARAMETERS,
+    PARTIAL_FIT,
+    PREDICTION_ERRORS,
+    fill_docstring,
+)
 from skconvnet._losses import CLASS_LOSSES, Loss
 from skconvnet._network import Network
 from skconvnet._sklearn_compat import Interval, StrOptions, check_first_call
@@ -28,12 +35,12 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def _gives_probabilities(estimator: Any) -> bool:
-    """Raise an AttributeError unless the estimator's loss is one of probabilities."""
+    """Raise an AttributeError unless the estimator's loss has probabilities."""
     fitted = hasattr(estimator, "_trainer")
     loss = estimator._trainer.loss.name if fitted else estimator.loss
     if loss not in ("cross_entropy", "binary_cross_entropy"):
         raise AttributeError(
-            f'loss={loss!r} gives no probabilities; use loss="cross_entropy" or "binary_cross_entropy".'
+            f'loss={loss!r} has no probabilities; use loss="cross_entropy" or "binary_cross_entropy".'
         )
     return True
 
@@ -42,7 +49,7 @@ _if_probabilities: Callable[[Method], Method] = available_if(_gives_probabilitie
 
 
 def _check_kinds(y: Array) -> None:
-    """Refuse labels that cannot be sorted."""
+    """Require labels that can be sorted."""
     try:
         np.unique(y)
     except TypeError:
@@ -53,139 +60,51 @@ def _check_kinds(y: Array) -> None:
         ) from None
 
 
+CLASSIFIER_PARAMETERS = {
+    **PARAMETERS,
+    "loss": """str, default="cross_entropy"
+        The loss, a mean over the samples, that training minimizes:
+
+        - "cross_entropy": ``-log softmax`` at the sample's class.
+        - "binary_cross_entropy": ``-log sigmoid`` of every output whose target is 1, and of minus every
+          output whose target is 0, averaged over the outputs. y may have several labels per sample, as a 0/1
+          matrix of shape (n, n_labels); each label has an output. Two classes have one output together; more
+          classes have an output each, and their probabilities are scaled to sum to 1.
+        - "squared_error", "absolute_error": the errors of the outputs against 1 for the sample's class and
+          0 for the others, averaged over the classes. There are no probabilities then.""",
+    "label_smoothing": """float, default=0.0
+        Fraction s of each target that is distributed over all classes, at least 0 and below 1: a target t
+        becomes ``(1 - s) * t + s / n_classes``, with "binary_cross_entropy" ``(1 - s) * t + s / 2`` [1]_.""",
+    "class_weight": """dict or "balanced", default=None
+        Weights ``{label: weight}`` that multiply the sample weights; "balanced" makes them inversely
+        proportional to the frequencies of the classes.""",
+}
+
+
+@fill_docstring(
+    CLASSIFIER_PARAMETERS,
+    attributes=ATTRIBUTES,
+    split="It is stratified by class if each sample has one label.",
+    score="the accuracy",
+    train_score="The score is the accuracy; with several labels per sample, all must be right.",
+)
 class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     """Convolutional network for classification.
 
-    Images may come as ``(n, height, width, channels)``, ``(n, height, width)``, rows
-    ``(n, n_features)`` with `input_shape`, or channels first; values are taken as they are, so scale
-    them to about [-1, 1] or [0, 1]. The network is trained by mini-batches and ends in one output per
-    class, which is added to `layers`.
+    X holds images of shape ``(n, height, width, channels)`` or ``(n, height, width)``, rows of shape
+    ``(n, n_features)`` with `input_shape`, or images with the channels first. Values are not scaled: scale
+    them to about [-1, 1] or [0, 1]. The network is trained by mini-batches. An output layer with one output
+    per class is added to `layers`.
 
     Parameters
     ----------
-    layers : list of layer, default=None
-        The network from input to output, of :mod:`skconvnet.layers`, without the output layer,
-        unless the last one is `Output`, which says how to build it. None in a place leaves it out.
-        With None as a whole: for vectors, ``Dense(100, activation="relu")``; for images, 3x3
-        convolutions of 32 and 64 filters with ReLU and 2x2 max pooling (as long as there are at
-        least 4 pixels each way), then ``Dense(128, activation="relu")``.
-        Fields are parameters: ``layers__stem__filters`` of a layer named "stem", else
-        ``layers__0__filters`` by position.
-    input_shape : tuple of int, default=None
-        Shape of one image when X is given as rows: (height, width), (height, width, channels), or
-        (channels, height, width) when channels come first. None takes rows as plain vectors.
-    data_format : {"channels_last", "channels_first"}, default="channels_last"
-        Where X has its channels.
-    loss : str, default="cross_entropy"
-        What training makes small, on average over the samples:
-
-        - "cross_entropy": ``-log softmax`` at the sample's class.
-        - "binary_cross_entropy": ``-log sigmoid`` of every output whose target is 1, of minus the output
-          where it is 0, averaged over outputs. It takes y of several labels a sample, a 0/1 matrix of shape
-          (n, n_labels), with an output per label; with two classes there is one output, with more
-          classes each has its own and probabilities are scaled to sum to 1.
-        - "squared_error", "absolute_error": of outputs against 1 for the sample's class and 0 for
-          the others, averaged over classes. There are no probabilities then.
-    label_smoothing : float, default=0.0
-        Share s of each target that is spread out, at least 0 and below 1: a target t becomes
-        ``(1 - s) * t + s / n_classes``, with "binary_cross_entropy" ``(1 - s) * t + s / 2`` [1]_.
-    optimizer : str or optimizer, default="adam"
-        "sgd", "adagrad", "adadelta", "rmsprop", "adam", "adamw", "lion", or an object of
-        :mod:`skconvnet.optimizers`, such as ``SGD(momentum=0.9)``, with its fields
-        ``optimizer__momentum`` as parameters.
-    learning_rate : float or schedule, default=0.001
-        Size of the optimizer's steps: a number, or an object of :mod:`skconvnet.schedules`, such as
-        ``CosineDecay(0.01, decay_steps=5000)``, with its fields ``learning_rate__decay_steps`` as
-        parameters. A schedule counts the steps over the life of the model, through `partial_fit`.
-    weight_decay : float, default=0.0
-        Pulls weights, but not biases or the scales of normalisation, towards 0: ``weight_decay *
-        weight`` is added to their gradient, as that of the penalty ``weight_decay / 2 * weight**2``
-        would be; "adamw" and "lion" subtract ``learning_rate * weight_decay * weight`` instead.
-    clip_norm : float, default=None
-        Largest Euclidean norm of a mini-batch's gradient; a longer one is scaled down to it, before
-        weight decay (Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural
-        networks", ICML 2013).
-    batch_size : int or "auto", default="auto"
-        Samples in a mini-batch; "auto" means ``min(64, n_samples)``.
-    max_iter : int, default=50
-        Number of epochs: how often each sample is used.
-    shuffle : bool, default=True
-        Whether each epoch takes the samples in an order of its own.
-    early_stopping : bool, default=False
-        Whether to stop when the validation loss, or what `scoring` says, no longer improves, and to keep the
-        weights of the best epoch. Without it, training takes exactly `max_iter` epochs.
-    validation_fraction : float, default=0.1
-        Share of the training data that `early_stopping` splits off to validate on, with each class'
-        share in it, if `fit` gets no `X_val`; the same samples when `warm_start` goes on with the same data.
-    n_iter_no_change : int, default=10
-        Epochs in a row without improvement after which `early_stopping` ends training.
-    tol : float, default=1e-4
-        What an epoch has to be better by than the best one before to be an improvement.
-    scoring : str, callable or None, default=None
-        What `early_stopping` watches, a scorer as scikit-learn has them, and what is recorded as
-        `valid_score`. It gets the validation samples' weights if they differ. None watches the
-        validation loss and records the accuracy.
-    warm_start : bool, default=False
-        Whether `fit` goes on with the network and the optimizer's state of the last one, for another
-        `max_iter` epochs.
-    freeze : list of str or int, default=None
-        Layers whose weights training leaves as they are: names, positions in `layers` (negative from the
-        end), or "output". Weight decay and `clip_norm` do not see them, and they do what they do in
-        prediction: `BatchNorm` normalises by its running moments, `Dropout` and what else acts in
-        training alone, such as `Mixup`, does nothing. What lies below the lowest layer that trains is not
-        differentiated, which saves its time.
-    init_from : fitted estimator, default=None
-        A `ConvNetClassifier` or `ConvNetRegressor` whose weights and running moments a new network starts
-        with, those of `Standardize` included. A layer takes over what has its key, its name or else its
-        position, as in ``network_.weights``, and must agree in shape; a layer whose key is not there starts
-        afresh, with a warning if others find no taker, and so does the output layer unless shape and
-        classes agree. Where the estimator is cloned, as in searches, wrap it in
-        :class:`sklearn.frozen.FrozenEstimator`.
-    class_weight : dict or "balanced", default=None
-        Weights ``{label: weight}`` that multiply the sample weights; "balanced" makes them inversely
-        proportional to the classes' frequencies.
-    random_state : int, RandomState instance or None, default=None
-        Draws the initial weights and the order of the samples. On one machine, the same int gives
-        the same bits for any number of threads.
-    dtype : {"auto", "float32", "float64"}, default="auto"
-        Precision; "auto" computes X of float64 in float64, everything else in float32.
-    n_threads : int, default=None
-        OpenMP threads; None means ``SKCONVNET_NUM_THREADS`` if set, else ``OMP_NUM_THREADS`` if
-        set, else one for each physical core that the process may use.
-    verbose : int, default=0
-        1 prints a table with a line an epoch; 2 draws, on a terminal, a bar too while an epoch runs.
+    $parameters
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The labels, sorted; for y of several labels their column numbers.
-    n_features_in_ : int
-        Numbers in one sample.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of X's columns, if X was a data frame.
-    input_shape_ : tuple of int
-        Shape of one sample, in `data_format`.
-    network_ : Network
-        The trained network; ``network_.summary()`` prints it, ``network_.weights`` maps
-        ``"stem.weight"``, ``"0.bias"``, ``"output.weight"`` to arrays in PyTorch's layouts,
-        ``network_.set_weights(mapping)`` sets them.
-    n_iter_ : int
-        Epochs trained.
-    best_iter_ : int
-        Epoch that the weights come from: with `early_stopping` the best one, else the last.
-    t_ : int
-        Optimizer steps taken.
-    loss_ : float
-        Training loss of the last epoch.
-    loss_curve_ : list of float
-        Training loss of each epoch, averaged while the epoch ran.
-    validation_loss_curve_, validation_scores_ : list of float or None
-        Validation loss and score after each epoch, nan after those without validation; None if all were
-        without.
-    history_ : list of dict
-        One dict an epoch: epoch, train_loss, train_score (accuracy while the epoch ran; of several
-        labels, the share of samples with all of them right), valid_loss and valid_score if there is
-        something to validate on, learning_rate (of its last step), duration of training in seconds.
+        The labels, sorted; for y of several labels their column indices.
+    $attributes
 
     See Also
     --------
@@ -283,6 +202,16 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         tags.classifier_tags.multi_label = self.loss == "binary_cross_entropy"
         return tags
 
+    @fill_docstring(
+        {
+            **PARTIAL_FIT,
+            "y": """array-like of shape (n,) or (n, n_labels)
+                Labels, or a 0/1 matrix of several labels.""",
+            "classes": """array-like of shape (n_classes,), default=None
+                All labels that any call will be given, for a matrix ``range(n_labels)``; needed in the first
+                call unless `fit` was called before.""",
+        }
+    )
     def partial_fit(
         self,
         X: ArrayLike,
@@ -290,21 +219,13 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
-        """Train for one epoch over X, going on from where the model is.
+        """Train for one epoch over X, continuing with the model as it is.
 
-        Nothing is validated or stopped early: `score` tells how well the model does on other samples.
+        There is no validation and no early stopping: `score` returns the score of the model on other samples.
 
         Parameters
         ----------
-        X : array-like
-            As for `fit`.
-        y : array-like of shape (n,) or (n, n_labels)
-            Labels, or a 0/1 matrix of several labels.
-        classes : array-like of shape (n_classes,), default=None
-            All labels that will ever come, for a matrix ``range(n_labels)``; needed in the first call unless
-            `fit` came before.
-        sample_weight : array-like of shape (n,), default=None
-            Weights in the loss; a weight of 0 leaves the sample out.
+        $parameters
 
         Returns
         -------
@@ -315,8 +236,8 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         TypeError
             As `fit` does.
         ValueError
-            As `fit` does, or if y has labels that are not among the classes. An earlier model
-            stays as it was, also when Ctrl-C comes, which goes through to the caller.
+            As `fit` does, or if y has labels that are not among the classes. After an error, also after a
+            KeyboardInterrupt by Ctrl-C, an earlier model is unchanged.
         """
         with self._change_model():
             if self.class_weight == "balanced":
@@ -329,63 +250,64 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         return self
 
     def _make_loss(self) -> Loss:
-        """The loss of a new network."""
+        """Return the loss of a new network."""
         return Loss(self.loss, self.label_smoothing)
 
     def _check_y(self, y: Any) -> Array:
-        """Give labels of shape (n,) or, of several labels a sample, (n, n_labels)."""
+        """Return labels of shape (n,), or (n, n_labels) for several labels per sample."""
         y = super()._check_y(y)
         if y.shape[1:] == (1,):
             y = column_or_1d(y, warn=True)
         if y.dtype.kind == "O":
             _check_kinds(y)
         check_classification_targets(y)
-        # NumPy before 2 warns where texts are compared with numbers.
+        # dtype first: NumPy before 2 warns if texts are compared with numbers
         if y.ndim == 2 and (y.dtype.kind in "SU" or not ((y == 0) | (y == 1)).all()):
             others = [value for value in np.unique(y).tolist() if value not in (0, 1)]
             raise ValueError(
                 f"y of shape {y.shape} must be a matrix of 0 and 1, a column for each label; it has other "
-                f"values: {others[:3]}. Of labels by name, "
-                f"sklearn.preprocessing.MultiLabelBinarizer makes one."
+                f"values: {others[:3]}. sklearn.preprocessing.MultiLabelBinarizer makes it of labels."
             )
         if y.ndim == 2 and self.loss != "binary_cross_entropy":
             one_hot = "y looks one-hot: give the labels, y.argmax(axis=1). Otherwise, "
             raise ValueError(
-                f"{one_hot if (y.sum(axis=1) == 1).all() else ''}y has several labels a sample, a matrix of "
-                f'shape {y.shape}; set loss="binary_cross_entropy" for it (loss is {self.loss!r}).'
+                f"{one_hot if (y.sum(axis=1) == 1).all() else ''}y has several labels per sample, a matrix "
+                f'of shape {y.shape}; set loss="binary_cross_entropy" for it (loss is {self.loss!r}).'
             )
         return y
 
     def _weigh(self, X: Array, y: Array, sample_weight: ArrayLike | None, classes: Any = None) -> Array:
-        """Give every sample its weight: its own times its class'; classes: all that will ever come."""
+        """Return the weights of samples times those of their classes; classes: those of all calls."""
         weight = super()._weigh(X, y, sample_weight)
         if self.class_weight is not None:
             if y.ndim == 2:
                 raise ValueError(
-                    "class_weight is for samples of one class each, but y has several labels a sample; "
+                    "class_weight is for samples of one class each, but y has several labels per sample; "
                     "use sample_weight."
                 )
             by_class = self._weigh_classes(y, np.unique(y) if classes is None else classes)
             if not (np.isfinite(by_class) & (by_class >= 0)).all():
                 raise ValueError(
-                    f"class_weight must give finite numbers of at least 0, got {self.class_weight!r}."
+                    f"class_weight must have finite values of at least 0, got {self.class_weight!r}."
                 )
             weight = weight * by_class
         return weight
 
     def _weigh_classes(self, y: Array, classes: Array) -> Array:
-        """Give every sample its class' weight, 1 where none is given."""
+        """Return the weight of each sample's class, 1 for a class without one."""
         weights: Any = self.class_weight
         if weights == "balanced":
             return compute_sample_weight(weights, y)
         labels = classes.tolist()
         unknown = [label for label in weights if label not in labels]
         if unknown:
-            raise ValueError(f"class_weight has {unknown}, which y has not; its labels are {labels}.")
+            raise ValueError(
+                f"class_weight has labels {unknown}, which are not in y; its labels are {labels}."
+            )
         return np.array([weights.get(label, 1) for label in y.tolist()], float)
 
     def _learn_outputs(self, y: Array, weight: Array, classes: Any) -> int:
-        """Learn the classes, unless they are given, and give the number of outputs."""
+        """Learn the classes, unless they are given, and return the number of outputs."""
         if classes is None:
             self.classes_ = np.unique(y) if y.ndim == 1 else np.arange(y.shape[1])
             present = np.unique(y[weight > 0]) if y.ndim == 1 else self.classes_
@@ -404,21 +326,22 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         return 1 if one else len(self.classes_)
 
     def _encode(self, y: Array, network: Network) -> Array:
-        """Give class indices; 0/1 of every output for several labels or a single output."""
+        """Return class indices; 0 or 1 for every output with several labels or a single output."""
         if y.ndim == 2:
             return y.astype(np.uint8)
         unseen = np.setdiff1d(y, self.classes_)
         if len(unseen):
             raise ValueError(
                 f"y has labels {unseen.tolist()}, which are not among the classes "
-                f"{self.classes_.tolist()} that the first call named. For other classes, fit a new "
+                f"{self.classes_.tolist()} of the first call. For other classes, fit a new "
                 f"estimator with init_from=this one."
             )
         index = np.searchsorted(self.classes_, y)
         return index.reshape(-1, 1).astype(np.uint8) if network.output_shape == (1,) else index
 
+    @fill_docstring(prediction_errors=PREDICTION_ERRORS)
     def decision_function(self, X: ArrayLike) -> Array:
-        """Give the outputs before softmax or sigmoid.
+        """Return the outputs before softmax or sigmoid.
 
         Parameters
         ----------
@@ -428,25 +351,21 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         Returns
         -------
         scores : ndarray of shape (n, n_classes), (n, n_labels), or (n,) with two classes
-            With two classes, the second one's output less the first one's, or the only output: above 0
-            predicts the second. Of several labels, those above 0 are predicted.
+            With two classes, the output of the second minus that of the first, or the only output: a positive
+            score predicts the second class. With several labels, those with a positive score are predicted.
 
         Raises
         ------
-        NotFittedError
-            If `fit` has not been called.
-        TypeError
-            If X is sparse, or a masked array that masks something.
-        ValueError
-            If X's samples have another shape than those of `fit`, X is not finite, or the outputs overflow.
+        $prediction_errors
         """
         outputs = self._run_network(X)
         if self._y_shape or len(self.classes_) > 2:
             return outputs
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs[:, 1] - outputs[:, 0]
 
+    @fill_docstring(prediction_errors=PREDICTION_ERRORS)
     def predict(self, X: ArrayLike) -> Array:
-        """Give the most probable label of each sample; of several labels, those above probability 1/2.
+        """Return the most probable label of each sample; of several labels, those above probability 1/2.
 
         Parameters
         ----------
@@ -456,16 +375,11 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         Returns
         -------
         y : ndarray of shape (n,) or (n, n_labels)
-            Labels, or a matrix of 0 and 1.
+            Labels, or a matrix of 0 and 1 for several labels per sample.
 
         Raises
         ------
-        NotFittedError
-            If `fit` has not been called.
-        TypeError
-            If X is sparse, or a masked array that masks something.
-        ValueError
-            If X's samples have another shape than those of `fit`, X is not finite, or the outputs overflow.
+        $prediction_errors
         """
         outputs = self._run_network(X)
         if self._y_shape:
@@ -474,10 +388,11 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         return self.classes_[(outputs[:, 0] > 0).astype(int) if one else outputs.argmax(axis=1)]
 
     @_if_probabilities
+    @fill_docstring(prediction_errors=PREDICTION_ERRORS)
     def predict_proba(self, X: ArrayLike) -> Array:
-        """Give the probability of each class, in the order of `classes_`, or of each label.
+        """Return the probability of each class, in the order of `classes_`, or of each label.
 
-        There is no such method when the loss is not one of probabilities.
+        The method does not exist if the loss has no probabilities.
 
         Parameters
         ----------
@@ -487,24 +402,20 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         Returns
         -------
         probabilities : ndarray of shape (n, n_classes) or (n, n_labels)
-            A sample's are the same bits in whatever batch it comes. Those of classes sum to 1.
+            They are bitwise identical for any batch composition. Those of the classes sum to 1.
 
         Raises
         ------
-        NotFittedError
-            If `fit` has not been called.
-        TypeError
-            If X is sparse, or a masked array that masks something.
-        ValueError
-            If X's samples have another shape than those of `fit`, X is not finite, or the outputs overflow.
+        $prediction_errors
         """
         return self._normalize_outputs(X, "softmax")
 
     @_if_probabilities
+    @fill_docstring(prediction_errors=PREDICTION_ERRORS)
     def predict_log_proba(self, X: ArrayLike) -> Array:
-        """Give the logarithm of each probability, finite where the probability underflows.
+        """Return the logarithm of each probability, finite where the probability underflows.
 
-        There is no such method when the loss is not one of probabilities.
+        The method does not exist if the loss has no probabilities.
 
         Parameters
         ----------
@@ -517,22 +428,17 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
 
         Raises
         ------
-        NotFittedError
-            If `fit` has not been called.
-        TypeError
-            If X is sparse, or a masked array that masks something.
-        ValueError
-            If X's samples have another shape than those of `fit`, X is not finite, or the outputs overflow.
+        $prediction_errors
         """
         return self._normalize_outputs(X, "log_softmax")
 
     def _normalize_outputs(self, X: ArrayLike, head: str) -> Array:
-        """Give probabilities with head "softmax", their logarithms with "log_softmax"."""
+        """Return probabilities with head "softmax", their logarithms with "log_softmax"."""
         check_is_fitted(self)
         if self._trainer.loss.name == "cross_entropy":
             return self._run_network(X, head)
         outputs = self._run_network(X)
-        # sigmoid(z) is the second number of softmax(0, z), and 1 - sigmoid(z) the first
+        # softmax(0, z) is (1 - sigmoid(z), sigmoid(z))
         pairs = np.stack([np.zeros_like(outputs), outputs], axis=-1).reshape(-1, 2)
         normalize = softmax if head == "softmax" else log_softmax
         if outputs.shape[1] == 1:

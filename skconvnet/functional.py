@@ -1,17 +1,19 @@
 """The kernels on plain NumPy arrays.
 
-Images are ``(n, c, h, w)``, vectors ``(n, features)``, of float32 or float64 (anything else is
-computed in float64 if it is an int or a float wider than float32, in float32 otherwise). Every
-function takes ``n_threads`` (None: one for each physical core that the process may use); the result does
-not depend on it. Backward functions return gradients in the order of the forward's arguments.
+Images have the shape ``(n, c, h, w)``, vectors ``(n, features)``. float32 and float16 are computed in
+float32, everything else in float64. Every function has the parameter ``n_threads`` (None: one for each
+physical core that the process may use); the result does not depend on it. Backward functions return gradients
+in the order of the forward function's arguments.
 """
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from skconvnet._docs import Documented, fill_docstring
 from skconvnet._lowering.memory import Tensor
 from skconvnet._lowering.plan import Plan
 from skconvnet._network import Network
@@ -59,6 +61,66 @@ __all__ = [
     "tanh",
 ]
 
+# Kinds and descriptions of parameters in docstrings.
+_IMAGES = "array-like of shape (n, channels, height, width)"
+_IMAGES_OR_VECTORS = f"{_IMAGES} or (n, features)"
+_PARAMETERS = {
+    "x": _IMAGES,
+    "padding": """"valid", "same", int, (int, int) or ((int, int), (int, int)), default="valid"
+        As for :class:`skconvnet.layers.Conv2D`.""",
+    "n_threads": "int, default=None",
+}
+_CONV = {
+    **_PARAMETERS,
+    "weight": "array-like of shape (filters, channels // groups, kh, kw)",
+    "bias": "array-like of shape (filters,), default=None\nNone for zero.",
+    "dy": "array-like of shape (n, filters, ho, wo)\nGradient with respect to the output.",
+    "stride": "int or (int, int), default=1\nAs for :class:`skconvnet.layers.Conv2D`.",
+    "dilation": "int or (int, int), default=1\nAs for :class:`skconvnet.layers.Conv2D`.",
+    "groups": """int, default=1
+        Number of groups of channels and filters; a filter reads only the channels of its group.""",
+    "connections": """array-like of bool of shape (filters, channels), default=None
+        Which channels each filter reads; weights of the others are ignored.""",
+}
+_POOL = {
+    **_PARAMETERS,
+    "dy": "array-like of shape (n, channels, ho, wo)\nGradient with respect to the output.",
+    "pool_size": "int or (int, int)",
+    "stride": "int or (int, int), default=None\nNone for pool_size.",
+    "count_include_pad": """bool, default=False
+        Whether to divide by the area of the window instead of by the number of its pixels in the image.""",
+}
+_DENSE = {
+    **_PARAMETERS,
+    "x": "array-like of shape (n, inputs)",
+    "weight": "array-like of shape (units, inputs)",
+    "bias": "array-like of shape (units,), default=None\nNone for zero.",
+    "dy": "array-like of shape (n, units)\nGradient with respect to the output.",
+}
+_SECTIONS = """Parameters
+----------
+$parameters
+
+Returns
+-------
+$returns
+
+Raises
+------
+TypeError
+    If an array is masked or not of numbers.
+ValueError
+    $errors"""
+
+
+def _document(
+    texts: dict[str, str], returns: str, errors: str = "If shapes do not fit.", **words: str
+) -> Callable[[Documented], Documented]:
+    """Return a decorator that fills in the sections of a docstring on parameters, results and errors."""
+    return fill_docstring(
+        texts, sections=_SECTIONS, returns=inspect.cleandoc(returns), errors=errors, **words
+    )
+
 
 def _prepare(
     what: str,
@@ -69,7 +131,7 @@ def _prepare(
 ) -> Array:
     """Check an argument's dimensions and make it an aligned array of the working dtype."""
     if np.ma.is_masked(array):
-        raise TypeError(f"{what} is a masked array; fill or drop what it masks first.")
+        raise TypeError(f"{what} is a masked array; fill or drop the masked values first.")
     array = np.asarray(array)
     if dtype is None:
         dtype = np.float32 if array.dtype in (np.float32, np.float16) else np.float64
@@ -84,7 +146,7 @@ def _prepare(
 
 
 def _build(layer: Layer, x: Array, **parameters: Array) -> Network:
-    """Make a network of one layer with these parameters."""
+    """Return a network of one layer with these parameters."""
     network = Network([layer], x.shape[1:], dtype=x.dtype)
     if parameters:
         network.set_weights({f"0.{name}": value for name, value in parameters.items()})
@@ -92,17 +154,20 @@ def _build(layer: Layer, x: Array, **parameters: Array) -> Network:
 
 
 def _run(network: Network, x: Array, n_threads: int | None) -> Array:
+    """Return the outputs, in their shape."""
     y = network.forward(x, count_threads(n_threads))
     return y.reshape(len(x), *network.output_shape)
 
 
 def _run_backward(network: Network, x: Array, dy: ArrayLike, n_threads: int | None) -> tuple[Array, ...]:
+    """Return the gradients with respect to x and to each parameter."""
     dy = _prepare("dy", dy, (x.ndim,), x.dtype, (len(x), *network.output_shape))
     dx, dparams = network.backward(x, dy, count_threads(n_threads))
     return dx, *network.split(dparams).values()
 
 
 def _conv(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None, **options: Any) -> tuple[Array, Network]:
+    """Check the arrays; return x and a network of a convolution."""
     x = _prepare("x", x, (4,))
     weight = _prepare("weight", weight, (4,), x.dtype)
     filters, kernel_size = len(weight), weight.shape[2:]
@@ -114,12 +179,13 @@ def _conv(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None, **options: An
         )
     if options["connections"] is not None:
         connected = np.asarray(options["connections"], bool)
-        if connected.shape == weight.shape[:2]:  # the layer words the error otherwise
+        if connected.shape == weight.shape[:2]:  # else the layer raises an error
             weight = np.where(connected[:, :, None, None], weight, 0)
     bias = np.zeros(filters) if bias is None else _prepare("bias", bias, (1,), x.dtype, (filters,))
     return x, _build(layer, x, weight=weight, bias=bias)
 
 
+@_document(_CONV, "y : ndarray of shape (n, filters, ho, wo)")
 def conv2d(
     x: ArrayLike,
     weight: ArrayLike,
@@ -134,32 +200,7 @@ def conv2d(
 ) -> Array:
     """Convolve images with filters (cross-correlation: filters are not flipped).
 
-    Parameters
-    ----------
-    x : array-like of shape (n, channels, height, width)
-    weight : array-like of shape (filters, channels // groups, kh, kw)
-    bias : array-like of shape (filters,), default=None
-        None for zero.
-    stride : int or (int, int), default=1
-    padding : "valid", "same", int, (int, int) or ((int, int), (int, int)), default="valid"
-    dilation : int or (int, int), default=1
-        As for :class:`skconvnet.layers.Conv2D`, these three.
-    groups : int, default=1
-        Channels and filters are cut into so many groups, which do not see each other.
-    connections : array-like of bool of shape (filters, channels), default=None
-        Which channels each filter sees; weights of the others do not count.
-    n_threads : int, default=None
-
-    Returns
-    -------
-    y : ndarray of shape (n, filters, ho, wo)
-
-    Raises
-    ------
-    TypeError
-        If an array is masked or not of numbers.
-    ValueError
-        If shapes do not fit.
+    $sections
 
     Examples
     --------
@@ -174,6 +215,15 @@ def conv2d(
     return _run(network, x, n_threads)
 
 
+@_document(
+    _CONV,
+    """
+    dx : ndarray of shape (n, channels, height, width)
+    dweight : ndarray of shape (filters, channels // groups, kh, kw)
+        Zero where `connections` is False.
+    dbias : ndarray of shape (filters,)
+    """,
+)
 def conv2d_backward(
     x: ArrayLike,
     weight: ArrayLike,
@@ -186,30 +236,9 @@ def conv2d_backward(
     connections: ArrayLike | None = None,
     n_threads: int | None = None,
 ) -> tuple[Array, Array, Array]:
-    """Push a gradient back through `conv2d`.
+    """Backpropagate a gradient through `conv2d`.
 
-    Parameters
-    ----------
-    x : array-like of shape (n, channels, height, width)
-    weight : array-like of shape (filters, channels // groups, kh, kw)
-    dy : array-like of shape (n, filters, ho, wo)
-        Gradient to the output.
-    stride, padding, dilation, groups, connections, n_threads
-        As for `conv2d`.
-
-    Returns
-    -------
-    dx : ndarray of shape (n, channels, height, width)
-    dweight : ndarray of shape (filters, channels // groups, kh, kw)
-        Zero where `connections` is False.
-    dbias : ndarray of shape (filters,)
-
-    Raises
-    ------
-    TypeError
-        If an array is masked or not of numbers.
-    ValueError
-        If shapes do not fit.
+    $sections
 
     Examples
     --------
@@ -228,6 +257,7 @@ def conv2d_backward(
     return dx, dweight, dbias
 
 
+@_document(_POOL, "y : ndarray of shape (n, channels, ho, wo)")
 def max_pool2d(
     x: ArrayLike,
     pool_size: Size,
@@ -236,27 +266,9 @@ def max_pool2d(
     padding: Padding = "valid",
     n_threads: int | None = None,
 ) -> Array:
-    """Take the maximum over windows of each channel; padding never wins.
+    """Take the maximum over windows of each channel; padding is never the maximum.
 
-    Parameters
-    ----------
-    x : array-like of shape (n, channels, height, width)
-    pool_size : int or (int, int)
-    stride : int or (int, int), default=None
-        None for pool_size.
-    padding : "valid", "same", int, (int, int) or ((int, int), (int, int)), default="valid"
-    n_threads : int, default=None
-
-    Returns
-    -------
-    y : ndarray of shape (n, channels, ho, wo)
-
-    Raises
-    ------
-    TypeError
-        If an array is masked or not of numbers.
-    ValueError
-        If shapes do not fit.
+    $sections
 
     Examples
     --------
@@ -266,10 +278,11 @@ def max_pool2d(
     array([[ 5.,  7.],
            [13., 15.]])
     """
-    x = _prepare("x", x, (4,))
-    return _run(_build(MaxPool2D(pool_size, stride=stride, padding=padding), x), x, n_threads)
+    x, network = _pool(MaxPool2D, x, pool_size, stride, padding)
+    return _run(network, x, n_threads)
 
 
+@_document(_POOL, "dx : ndarray of shape (n, channels, height, width)")
 def max_pool2d_backward(
     x: ArrayLike,
     dy: ArrayLike,
@@ -279,26 +292,9 @@ def max_pool2d_backward(
     padding: Padding = "valid",
     n_threads: int | None = None,
 ) -> Array:
-    """Push a gradient back through `max_pool2d`: to the first of a window's largest pixels.
+    """Backpropagate a gradient through `max_pool2d`, to the first of the largest pixels of each window.
 
-    Parameters
-    ----------
-    x : array-like of shape (n, channels, height, width)
-    dy : array-like of shape (n, channels, ho, wo)
-        Gradient to the output.
-    pool_size, stride, padding, n_threads
-        As for `max_pool2d`.
-
-    Returns
-    -------
-    dx : ndarray of shape (n, channels, height, width)
-
-    Raises
-    ------
-    TypeError
-        If an array is masked or not of numbers.
-    ValueError
-        If shapes do not fit.
+    $sections
 
     Examples
     --------
@@ -308,8 +304,7 @@ def max_pool2d_backward(
     array([[0., 0.],
            [0., 5.]])
     """
-    x = _prepare("x", x, (4,))
-    network = _build(MaxPool2D(pool_size, stride=stride, padding=padding), x)
+    x, network = _pool(MaxPool2D, x, pool_size, stride, padding)
     return _run_backward(network, x, dy, n_threads)[0]
 
 
@@ -320,14 +315,15 @@ class _PaddedAverage(AvgPool2D):
         return self._lower(plan, x, "avg_pool", count_padding=True)
 
 
-def _average(
-    x: ArrayLike, pool_size: Size, stride: Size | None, padding: Padding, count_include_pad: bool
+def _pool(
+    layer: type[MaxPool2D | AvgPool2D], x: ArrayLike, pool_size: Size, stride: Size | None, padding: Padding
 ) -> tuple[Array, Network]:
+    """Check x; return x and a network of a pooling layer."""
     x = _prepare("x", x, (4,))
-    layer = _PaddedAverage if count_include_pad else AvgPool2D
     return x, _build(layer(pool_size, stride=stride, padding=padding), x)
 
 
+@_document(_POOL, "y : ndarray of shape (n, channels, ho, wo)")
 def avg_pool2d(
     x: ArrayLike,
     pool_size: Size,
@@ -339,27 +335,7 @@ def avg_pool2d(
 ) -> Array:
     """Take the average over windows of each channel.
 
-    Parameters
-    ----------
-    x : array-like of shape (n, channels, height, width)
-    pool_size : int or (int, int)
-    stride : int or (int, int), default=None
-        None for pool_size.
-    padding : "valid", "same", int, (int, int) or ((int, int), (int, int)), default="valid"
-    count_include_pad : bool, default=False
-        Divide by the window's whole area instead of by the pixels that are really there.
-    n_threads : int, default=None
-
-    Returns
-    -------
-    y : ndarray of shape (n, channels, ho, wo)
-
-    Raises
-    ------
-    TypeError
-        If an array is masked or not of numbers.
-    ValueError
-        If shapes do not fit.
+    $sections
 
     Examples
     --------
@@ -369,10 +345,15 @@ def avg_pool2d(
     array([[ 2.5,  4.5],
            [10.5, 12.5]])
     """
-    x, network = _average(x, pool_size, stride, padding, count_include_pad)
+    layer = _PaddedAverage if count_include_pad else AvgPool2D
+    x, network = _pool(layer, x, pool_size, stride, padding)
     return _run(network, x, n_threads)
 
 
+@_document(
+    {**_POOL, "x": f"{_IMAGES}\nOnly its shape and dtype matter."},
+    "dx : ndarray of shape (n, channels, height, width)",
+)
 def avg_pool2d_backward(
     x: ArrayLike,
     dy: ArrayLike,
@@ -383,27 +364,9 @@ def avg_pool2d_backward(
     count_include_pad: bool = False,
     n_threads: int | None = None,
 ) -> Array:
-    """Push a gradient back through `avg_pool2d`.
+    """Backpropagate a gradient through `avg_pool2d`.
 
-    Parameters
-    ----------
-    x : array-like of shape (n, channels, height, width)
-        Only its shape and dtype matter.
-    dy : array-like of shape (n, channels, ho, wo)
-        Gradient to the output.
-    pool_size, stride, padding, count_include_pad, n_threads
-        As for `avg_pool2d`.
-
-    Returns
-    -------
-    dx : ndarray of shape (n, channels, height, width)
-
-    Raises
-    ------
-    TypeError
-        If an array is masked or not of numbers.
-    ValueError
-        If shapes do not fit.
+    $sections
 
     Examples
     --------
@@ -413,11 +376,13 @@ def avg_pool2d_backward(
     array([[1.25, 1.25],
            [1.25, 1.25]])
     """
-    x, network = _average(x, pool_size, stride, padding, count_include_pad)
+    layer = _PaddedAverage if count_include_pad else AvgPool2D
+    x, network = _pool(layer, x, pool_size, stride, padding)
     return _run_backward(network, x, dy, n_threads)[0]
 
 
 def _dense(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None) -> tuple[Array, Network]:
+    """Check the arrays; return x and a network of a dense layer."""
     x = _prepare("x", x, (2,))
     weight = _prepare("weight", weight, (2,), x.dtype)
     if weight.shape[1] != x.shape[1]:
@@ -429,29 +394,13 @@ def _dense(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None) -> tuple[Arr
     return x, _build(Dense(units), x, weight=weight, bias=bias)
 
 
+@_document(_DENSE, "y : ndarray of shape (n, units)")
 def dense(
     x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, *, n_threads: int | None = None
 ) -> Array:
     """Compute ``x @ weight.T + bias``.
 
-    Parameters
-    ----------
-    x : array-like of shape (n, inputs)
-    weight : array-like of shape (units, inputs)
-    bias : array-like of shape (units,), default=None
-        None for zero.
-    n_threads : int, default=None
-
-    Returns
-    -------
-    y : ndarray of shape (n, units)
-
-    Raises
-    ------
-    TypeError
-        If an array is masked or not of numbers.
-    ValueError
-        If shapes do not fit.
+    $sections
 
     Examples
     --------
@@ -463,31 +412,20 @@ def dense(
     return _run(network, x, n_threads)
 
 
-def dense_backward(
-    x: ArrayLike, weight: ArrayLike, dy: ArrayLike, *, n_threads: int | None = None
-) -> tuple[Array, Array, Array]:
-    """Push a gradient back through `dense`.
-
-    Parameters
-    ----------
-    x : array-like of shape (n, inputs)
-    weight : array-like of shape (units, inputs)
-    dy : array-like of shape (n, units)
-        Gradient to the output.
-    n_threads : int, default=None
-
-    Returns
-    -------
+@_document(
+    _DENSE,
+    """
     dx : ndarray of shape (n, inputs)
     dweight : ndarray of shape (units, inputs)
     dbias : ndarray of shape (units,)
+    """,
+)
+def dense_backward(
+    x: ArrayLike, weight: ArrayLike, dy: ArrayLike, *, n_threads: int | None = None
+) -> tuple[Array, Array, Array]:
+    """Backpropagate a gradient through `dense`.
 
-    Raises
-    ------
-    TypeError
-        If an array is masked or not of numbers.
-    ValueError
-        If shapes do not fit.
+    $sections
 
     Examples
     --------
@@ -501,6 +439,18 @@ def dense_backward(
     return dx, dweight, dbias
 
 
+@_document(
+    {
+        **_PARAMETERS,
+        "x": _IMAGES_OR_VECTORS,
+        **dict.fromkeys(
+            ("mean", "variance", "gamma", "beta"), "array-like of shape (channels,) or (features,)"
+        ),
+        "epsilon": "float, default=1e-5",
+    },
+    "y : ndarray of the shape of x",
+    "If shapes do not fit or a variance is negative.",
+)
 def batch_norm(
     x: ArrayLike,
     mean: ArrayLike,
@@ -513,23 +463,7 @@ def batch_norm(
 ) -> Array:
     """Compute ``gamma * (x - mean) / sqrt(variance + epsilon) + beta`` for each channel.
 
-    Parameters
-    ----------
-    x : array-like of shape (n, channels, height, width) or (n, features)
-    mean, variance, gamma, beta : array-like of shape (channels,) or (features,)
-    epsilon : float, default=1e-5
-    n_threads : int, default=None
-
-    Returns
-    -------
-    y : ndarray of the shape of x
-
-    Raises
-    ------
-    TypeError
-        If an array is masked or not of numbers.
-    ValueError
-        If shapes do not fit or a variance is negative.
+    $sections
 
     References
     ----------
@@ -550,295 +484,114 @@ def batch_norm(
     return _run(_build(BatchNorm(epsilon=epsilon), x, **values), x, n_threads)
 
 
+_ACTIVATION = """
+
+    $sections
+
+    Examples
+    --------
+    >>> from skconvnet.functional import $name
+    >>> $name([[-1.0, 0.0, 2.0]]).round(3)
+    array([[$values]])
+    """
+
+
+def _document_activation(values: str, **option: str) -> Callable[[Documented], Documented]:
+    """Return a decorator that completes a docstring, given the results of the example."""
+    errors = "If x has other dimensions"
+    errors += "".join(f", or {name} is negative or not finite" for name in option) + "."
+
+    def complete(function: Documented) -> Documented:
+        if function.__doc__ is not None:
+            function.__doc__ += _ACTIVATION
+        texts = {**_PARAMETERS, "x": _IMAGES_OR_VECTORS, **option}
+        return _document(
+            texts, "y : ndarray of the shape of x", errors, name=function.__name__, values=values
+        )(function)
+
+    return complete
+
+
 def _activate(layer: Layer, x: ArrayLike, n_threads: int | None) -> Array:
+    """Return the outputs of an activation."""
     x = _prepare("x", x, (2, 4))
     return _run(_build(layer, x), x, n_threads)
 
 
+@_document_activation("0., 0., 2.")
 def relu(x: ArrayLike, *, n_threads: int | None = None) -> Array:
-    """Compute max(x, 0).
-
-    Parameters
-    ----------
-    x : array-like of shape (n, channels, height, width) or (n, features)
-    n_threads : int, default=None
-
-    Returns
-    -------
-    y : ndarray of the shape of x
-
-    Raises
-    ------
-    TypeError
-        If an array is masked or not of numbers.
-    ValueError
-        If x has other dimensions.
-
-    Examples
-    --------
-    >>> from skconvnet.functional import relu
-    >>> relu([[-1.0, 0.0, 2.0]]).round(3)
-    array([[0., 0., 2.]])
-    """
+    """Compute max(x, 0)."""
     return _activate(ReLU(), x, n_threads)
 
 
+@_document_activation("-0.01,  0.  ,  2.  ", slope="float, default=0.01\nAt least 0.")
 def leaky_relu(x: ArrayLike, slope: float = 0.01, *, n_threads: int | None = None) -> Array:
-    """Compute x where x > 0, else slope * x.
-
-    Parameters
-    ----------
-    x : array-like of shape (n, channels, height, width) or (n, features)
-    slope : float, default=0.01
-        At least 0.
-    n_threads : int, default=None
-
-    Returns
-    -------
-    y : ndarray of the shape of x
-
-    Raises
-    ------
-    TypeError
-        If an array is masked or not of numbers.
-    ValueError
-        If x has other dimensions, or slope is negative or not finite.
-
-    Examples
-    --------
-    >>> from skconvnet.functional import leaky_relu
-    >>> leaky_relu([[-1.0, 0.0, 2.0]]).round(3)
-    array([[-0.01,  0.  ,  2.  ]])
-    """
+    """Compute x where x > 0, else slope * x."""
     return _activate(LeakyReLU(slope), x, n_threads)
 
 
+@_document_activation("0.269, 0.5  , 0.881")
 def sigmoid(x: ArrayLike, *, n_threads: int | None = None) -> Array:
-    """Compute the logistic function 1 / (1 + e^-x).
-
-    Parameters
-    ----------
-    x : array-like of shape (n, channels, height, width) or (n, features)
-    n_threads : int, default=None
-
-    Returns
-    -------
-    y : ndarray of the shape of x
-
-    Raises
-    ------
-    TypeError
-        If an array is masked or not of numbers.
-    ValueError
-        If x has other dimensions.
-
-    Examples
-    --------
-    >>> from skconvnet.functional import sigmoid
-    >>> sigmoid([[-1.0, 0.0, 2.0]]).round(3)
-    array([[0.269, 0.5  , 0.881]])
-    """
+    """Compute the logistic function 1 / (1 + e^-x)."""
     return _activate(Sigmoid(), x, n_threads)
 
 
+@_document_activation("-0.762,  0.   ,  0.964")
 def tanh(x: ArrayLike, *, n_threads: int | None = None) -> Array:
-    """Compute the hyperbolic tangent.
-
-    Parameters
-    ----------
-    x : array-like of shape (n, channels, height, width) or (n, features)
-    n_threads : int, default=None
-
-    Returns
-    -------
-    y : ndarray of the shape of x
-
-    Raises
-    ------
-    TypeError
-        If an array is masked or not of numbers.
-    ValueError
-        If x has other dimensions.
-
-    Examples
-    --------
-    >>> from skconvnet.functional import tanh
-    >>> tanh([[-1.0, 0.0, 2.0]]).round(3)
-    array([[-0.762,  0.   ,  0.964]])
-    """
+    """Compute the hyperbolic tangent."""
     return _activate(Tanh(), x, n_threads)
 
 
+@_document_activation("-0.632,  0.   ,  2.   ", alpha="float, default=1.0\nAt least 0.")
 def elu(x: ArrayLike, alpha: float = 1.0, *, n_threads: int | None = None) -> Array:
-    """Compute x where x > 0, else alpha * (e^x - 1).
-
-    Parameters
-    ----------
-    x : array-like of shape (n, channels, height, width) or (n, features)
-    alpha : float, default=1.0
-        At least 0.
-    n_threads : int, default=None
-
-    Returns
-    -------
-    y : ndarray of the shape of x
-
-    Raises
-    ------
-    TypeError
-        If an array is masked or not of numbers.
-    ValueError
-        If x has other dimensions, or alpha is negative or not finite.
-
-    Examples
-    --------
-    >>> from skconvnet.functional import elu
-    >>> elu([[-1.0, 0.0, 2.0]]).round(3)
-    array([[-0.632,  0.   ,  2.   ]])
-    """
+    """Compute x where x > 0, else alpha * (e^x - 1)."""
     return _activate(ELU(alpha), x, n_threads)
 
 
+@_document_activation("-0.159,  0.   ,  1.954")
 def gelu(x: ArrayLike, *, n_threads: int | None = None) -> Array:
-    """Compute x times the normal distribution up to x, (1 + erf(x / sqrt(2))) / 2.
-
-    Parameters
-    ----------
-    x : array-like of shape (n, channels, height, width) or (n, features)
-    n_threads : int, default=None
-
-    Returns
-    -------
-    y : ndarray of the shape of x
-
-    Raises
-    ------
-    TypeError
-        If an array is masked or not of numbers.
-    ValueError
-        If x has other dimensions.
-
-    Examples
-    --------
-    >>> from skconvnet.functional import gelu
-    >>> gelu([[-1.0, 0.0, 2.0]]).round(3)
-    array([[-0.159,  0.   ,  1.954]])
-    """
+    """Compute x times the standard normal distribution function of x, (1 + erf(x / sqrt(2))) / 2."""
     return _activate(GELU(), x, n_threads)
 
 
+@_document_activation("0.313, 0.693, 2.127")
 def softplus(x: ArrayLike, *, n_threads: int | None = None) -> Array:
-    """Compute log(1 + e^x), without overflow.
-
-    Parameters
-    ----------
-    x : array-like of shape (n, channels, height, width) or (n, features)
-    n_threads : int, default=None
-
-    Returns
-    -------
-    y : ndarray of the shape of x
-
-    Raises
-    ------
-    TypeError
-        If an array is masked or not of numbers.
-    ValueError
-        If x has other dimensions.
-
-    Examples
-    --------
-    >>> from skconvnet.functional import softplus
-    >>> softplus([[-1.0, 0.0, 2.0]]).round(3)
-    array([[0.313, 0.693, 2.127]])
-    """
+    """Compute log(1 + e^x), without overflow."""
     return _activate(Softplus(), x, n_threads)
 
 
+@_document_activation("-0.785,  0.   ,  1.107")
 def arctan(x: ArrayLike, *, n_threads: int | None = None) -> Array:
-    """Compute the arc tangent.
-
-    Parameters
-    ----------
-    x : array-like of shape (n, channels, height, width) or (n, features)
-    n_threads : int, default=None
-
-    Returns
-    -------
-    y : ndarray of the shape of x
-
-    Raises
-    ------
-    TypeError
-        If an array is masked or not of numbers.
-    ValueError
-        If x has other dimensions.
-
-    Examples
-    --------
-    >>> from skconvnet.functional import arctan
-    >>> arctan([[-1.0, 0.0, 2.0]]).round(3)
-    array([[-0.785,  0.   ,  1.107]])
-    """
+    """Compute the arc tangent."""
     return _activate(Arctan(), x, n_threads)
 
 
+@_document_activation("0.042, 0.114, 0.844")
 def softmax(x: ArrayLike, *, n_threads: int | None = None) -> Array:
-    """Compute e^x over its sum along the channels or features, shifted so as not to overflow.
-
-    Parameters
-    ----------
-    x : array-like of shape (n, channels, height, width) or (n, features)
-    n_threads : int, default=None
-
-    Returns
-    -------
-    y : ndarray of the shape of x
-
-    Raises
-    ------
-    TypeError
-        If an array is masked or not of numbers.
-    ValueError
-        If x has other dimensions.
-
-    Examples
-    --------
-    >>> from skconvnet.functional import softmax
-    >>> softmax([[-1.0, 0.0, 2.0]]).round(3)
-    array([[0.042, 0.114, 0.844]])
-    """
+    """Compute e^x divided by its sum over the channels or features, without overflow."""
     return _activate(Softmax(), x, n_threads)
 
 
+@_document_activation("-3.17, -2.17, -0.17")
 def log_softmax(x: ArrayLike, *, n_threads: int | None = None) -> Array:
-    """Compute the logarithm of `softmax`, without underflow.
-
-    Parameters
-    ----------
-    x : array-like of shape (n, channels, height, width) or (n, features)
-    n_threads : int, default=None
-
-    Returns
-    -------
-    y : ndarray of the shape of x
-
-    Raises
-    ------
-    TypeError
-        If an array is masked or not of numbers.
-    ValueError
-        If x has other dimensions.
-
-    Examples
-    --------
-    >>> from skconvnet.functional import log_softmax
-    >>> log_softmax([[-1.0, 0.0, 2.0]]).round(3)
-    array([[-3.17, -2.17, -0.17]])
-    """
+    """Compute the logarithm of `softmax`, without underflow."""
     return _activate(LogSoftmax(), x, n_threads)
 
 
+@_document(
+    {
+        **_PARAMETERS,
+        "logits": "array-like of shape (n, classes)",
+        "target": "array-like of int of shape (n,)\nClass indices.",
+        "sample_weight": """array-like of shape (n,), default=None
+            None for equal weights. The mean divides by the sum of the weights.""",
+    },
+    """
+    loss : float
+    dlogits : ndarray of shape (n, classes)
+    """,
+    "If shapes do not fit, a class index is out of range, or the weights are negative or all zero.",
+)
 def cross_entropy(
     logits: ArrayLike,
     target: ArrayLike,
@@ -848,26 +601,7 @@ def cross_entropy(
 ) -> tuple[float, Array]:
     """Compute the weighted mean cross-entropy of softmax(logits), and its gradient.
 
-    Parameters
-    ----------
-    logits : array-like of shape (n, classes)
-    target : array-like of int of shape (n,)
-        Class indices.
-    sample_weight : array-like of shape (n,), default=None
-        None for equal weights. The mean divides by their sum.
-    n_threads : int, default=None
-
-    Returns
-    -------
-    loss : float
-    dlogits : ndarray of shape (n, classes)
-
-    Raises
-    ------
-    TypeError
-        If an array is masked or not of numbers.
-    ValueError
-        If shapes do not fit, a class index is out of range, or the weights are negative or all zero.
+    $sections
 
     Examples
     --------
@@ -891,7 +625,7 @@ def cross_entropy(
         sample_weight = np.ones(n)
     sample_weight = _prepare("sample_weight", sample_weight, (1,), np.float64, (n,))
     if not (sample_weight >= 0).all() or not 0 < sample_weight.sum() < np.inf:
-        raise ValueError("sample_weight must be finite numbers of at least 0, not all 0.")
+        raise ValueError("sample_weight must have finite values of at least 0, not all 0.")
     network = Network([], (classes,), dtype=logits.dtype)
     loss, dlogits, _ = network.loss(logits, target.astype(np.intp), sample_weight, count_threads(n_threads))
     return loss, dlogits

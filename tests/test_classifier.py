@@ -195,7 +195,7 @@ class TestSampleWeights:
         weighed = make_classifier(class_weight={1: 3, 2: 0.5}).partial_fit(X, y, classes=[0, 1, 2])
         same = make_classifier().partial_fit(X, y, classes=[0, 1, 2], sample_weight=np.where(y == 1, 3, 1))
         np.testing.assert_array_equal(weighed.network_.params, same.network_.params)
-        with pytest.raises(ValueError, match=r"class_weight has \[3\]"):
+        with pytest.raises(ValueError, match=r"class_weight has labels \[3\]"):
             make_classifier(class_weight={3: 1}).partial_fit(X, y, classes=[0, 1, 2])
 
     def test_class_weight(self):
@@ -218,7 +218,7 @@ class TestSampleWeights:
 
     @pytest.mark.parametrize("bad", [-1, np.nan, np.inf, None])
     def test_bad_class_weights(self, bad):
-        with pytest.raises(ValueError, match="class_weight must give finite numbers of at least 0"):
+        with pytest.raises(ValueError, match="class_weight must have finite values of at least 0"):
             make_classifier(class_weight={0: bad}).fit(self.X, self.y)
 
     def test_negative_weights(self):
@@ -312,7 +312,7 @@ class TestSeveralLabels:
             clone(parts).partial_fit(self.X, self.Y, classes=["a", "b", "c"])
 
     def test_bad_labels(self):
-        with pytest.raises(ValueError, match="several labels a sample.*set loss=.binary_cross_entropy."):
+        with pytest.raises(ValueError, match="several labels per sample.*set loss=.binary_cross_entropy."):
             make_classifier().fit(self.X, self.Y)
         with pytest.raises(ValueError, match=r"must be a matrix of 0 and 1.*other values: \[2\]"):
             self.fit(self.Y * 2)

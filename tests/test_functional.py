@@ -1,6 +1,8 @@
-"""The kernels on plain arrays: dtypes, forms, and what bad arguments get."""
+"""The kernels on plain arrays: dtypes, memory layouts, errors, and docstrings."""
 
 import inspect
+import pickle
+import pydoc
 
 import numpy as np
 import pytest
@@ -78,14 +80,14 @@ def test_bad_arguments(call, message):
         call()
 
 
-def test_what_is_not_a_number():
+def test_arrays_of_text():
     with pytest.raises(TypeError, match="x must be an array of numbers"):
         f.relu([["a"]])
 
 
 @pytest.mark.parametrize("name", f.__all__)
-def test_what_is_masked_or_of_other_dimensions(name):
-    """Every function looks at its arrays before anything else."""
+def test_masked_arrays_and_other_dimensions(name):
+    """Every function checks its arrays first."""
     function = getattr(f, name)
     parameters = inspect.signature(function).parameters.values()
     others = [None for p in list(parameters)[1:] if p.default is p.empty and p.kind is not p.KEYWORD_ONLY]
@@ -99,9 +101,9 @@ def test_what_is_masked_or_of_other_dimensions(name):
 def test_infinity_and_nan():
     x = np.array([[-np.inf, np.inf, np.nan, -1.0]])
     np.testing.assert_array_equal(f.relu(x), [[0, np.inf, np.nan, 0]])
-    for place in range(4):
+    for index in range(4):
         window = np.arange(4.0)
-        window[place] = np.nan
+        window[index] = np.nan
         assert np.isnan(f.max_pool2d(window.reshape(1, 1, 2, 2), 2)).all()
 
 
@@ -112,10 +114,19 @@ def test_batch_norm(isa, dtype):
     for shape in ((3, 5, 4, 6), (40, 5, 3, 3), (19, 5)):
         x = rng.standard_normal(shape).astype(dtype)
         y = f.batch_norm(x, *values, epsilon=0.01)
-        twin = reference.batch_norm(x, *values, 0.01)
+        expected = reference.batch_norm(x, *values, 0.01)
         assert y.dtype == dtype
-        np.testing.assert_allclose(y, twin, atol=32 * np.finfo(dtype).eps)
+        np.testing.assert_allclose(y, expected, atol=32 * np.finfo(dtype).eps)
     with pytest.raises(ValueError, match=r"variance must have shape \(5,\), got \(4,\)"):
         f.batch_norm(x, values[0], np.ones(4), *values[2:])
     with pytest.raises(ValueError, match="negative"):
         f.batch_norm(x, values[0], -np.ones(5), *values[2:])
+
+
+@pytest.mark.parametrize("name", f.__all__)
+def test_functions_with_generated_docstrings_are_ordinary_functions(name):
+    function = getattr(f, name)
+    assert inspect.isfunction(function) and function.__name__ == function.__qualname__ == name
+    assert pickle.loads(pickle.dumps(function)) is function
+    doc = pydoc.render_doc(function, renderer=pydoc.plaintext)
+    assert f"import {name}\n" in doc and "$" not in doc

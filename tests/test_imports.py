@@ -22,7 +22,7 @@ PACKAGE = Path(importlib.util.find_spec("skconvnet._network").origin).parent
 
 # From the ground up: a module imports from lower floors, and, within a folder, from its neighbours.
 FLOORS = [
-    {"_types", "_warnings", "_advice"},
+    {"_types", "_warnings", "_advice", "_docs"},
     {"kernels"},
     {"_values", "_sklearn_compat", "_images", "_progress", "_lowering"},
     {"_losses", "datasets", "initializers", "optimizers", "schedules"},

@@ -256,7 +256,7 @@ class TestLabels:
 
     def test_class_weight_of_labels_that_are_not_there(self):
         with pytest.raises(
-            ValueError, match=r"class_weight has \[77\], .*; its labels are \[0, 1, 2, 3, 4, 5"
+            ValueError, match=r"class_weight has labels \[77\], .*; its labels are \[0, 1, 2, 3, 4, 5"
         ):
             make(class_weight={77: 2, 1: 3}).fit(images, y)
         make(class_weight={1: 3}).fit(images, y)
