@@ -151,7 +151,9 @@ def explain_call(
         return ask_for_list(owner, "layers", args)
     taken = f"{len(leading)} ({', '.join(leading)})" if leading else "0"
     others = ", ".join(f"{name}=..." for name in names if name not in leading)
-    return f"{owner}: too many positional arguments, {len(args)} instead of {taken}. Write the others as {others}."
+    return (
+        f"{owner}: too many positional arguments, {len(args)} instead of {taken}. Write others as {others}."
+    )
 
 
 def ask_for_list(owner: str, what: str, values: Iterable[Any]) -> str:

@@ -16,7 +16,7 @@ from skconvnet._docs import (
     PREDICTION_ERRORS,
     fill_docstring,
 )
-from skconvnet._losses import NUMBER_LOSSES, Loss
+from skconvnet._losses import REGRESSION_LOSSES, Loss
 from skconvnet._network import Network
 from skconvnet._sklearn_compat import StrOptions
 from skconvnet._types import Array
@@ -38,7 +38,7 @@ REGRESSOR_PARAMETERS = {
     attributes=ATTRIBUTES,
     split="It is drawn at random.",
     score="R^2",
-    train_score="The score is R^2, the mean over the outputs, with 0 for an output whose targets do not vary.",
+    train_score="The score is R^2, the mean over outputs, with 0 for an output whose targets do not vary.",
 )
 class ConvNetRegressor(RegressorMixin, BaseConvNet):
     """Convolutional network for regression, with one or several targets per sample.

@@ -64,12 +64,12 @@ def test_unknown_keywords(kind, keywords):
         ),
         (
             lambda: Adam(0.1),
-            "arguments, 1 instead of 0. Write the others as beta_1=..., beta_2=..., epsilon=....",
+            "arguments, 1 instead of 0. Write others as beta_1=..., beta_2=..., epsilon=....",
         ),
-        (lambda: Conv2D(1, 8, 3), "3 instead of 2 (filters, kernel_size). Write the others as "),
+        (lambda: Conv2D(1, 8, 3), "3 instead of 2 (filters, kernel_size). Write others as "),
         (
             lambda: ConvNetClassifier([Dense(3)], (8, 8)),
-            "2 instead of 1 (layers). Write the others as input_shape=..., ",
+            "2 instead of 1 (layers). Write others as input_shape=..., ",
         ),
         (lambda: Conv2D(), "missing 1 required positional argument: 'filters'"),
         (lambda: Conv2D(3, filters=3), "Conv2D: multiple values for argument 'filters'."),
