@@ -1,9 +1,10 @@
-"""What layers that change images cost in training: the article's CIFAR-10 network with and without them.
+"""Measure the cost of augmentation layers in training: the article's CIFAR-10 network with and without them.
 
     python benchmarks/augmentation.py [--rounds 5] [--samples 5000] [--threads 2] [--output table.md]
 
-Every network trains an epoch of float32 images of 32x32x3 in batches of 50 with Adam, in turn; a row gives
-the fastest of the rounds, and what the layers add to the fastest without them. Images are random.
+Every network trains for an epoch on float32 images of 32x32x3, in batches of 50 with Adam. In each round all
+networks train in turn. A row has the fastest of the rounds, and what the layers add to the fastest round
+without them. Images are random.
 """
 
 import argparse
@@ -46,7 +47,7 @@ STACKS = {
 
 
 def measure(rounds, n_samples, n_threads):
-    """Time an epoch of every stack, in turn, and give its seconds in each round."""
+    """Time an epoch of every stack, in turn; return the seconds of each stack in each round."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((n_samples, 32, 32, 3), np.float32)
     y = np.arange(n_samples) % 10
@@ -79,10 +80,10 @@ def main():
     seconds = measure(arguments.rounds, arguments.samples, arguments.threads)
     fastest = {name: min(times) for name, times in seconds.items()}
     steps = arguments.samples / 50
-    lines = ["| layers | ms a step of 50 | added |", "|---|---|---|"]
+    lines = ["| layers | ms per step of 50 | added |", "|---|---|---|"]
     for name, time in fastest.items():
         lines.append(f"| {name} | {1e3 * time / steps:.2f} | {time / fastest['none'] - 1:+.1%} |")
-    lines.append("\nThe last row, a usual set, may add 10 %.")
+    lines.append("\nThe last row is a usual set of layers, which may add 10 %.")
     text = "\n".join(lines)
     print(text)
     if arguments.output:

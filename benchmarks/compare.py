@@ -1,16 +1,16 @@
-"""Side by side with PyTorch, skorch and scikit-learn: rates, ratios, and the share of the FMA peak.
+"""Compare with PyTorch, skorch and scikit-learn: rates, ratios, and the fraction of the FMA peak.
 
     python benchmarks/compare.py [--rounds 5] [--threads 2] [--rows ROW ...] [--output table.md]
 
-Every contender runs in a process of its own, in turn, for several rounds; the figures are medians over
-rounds, and the fastest of a row's peers counts. PyTorch runs eager, contiguous and channels last, with
-fused Adam, on modules made from the same lists of layers. It predicts in batches of 1,000 (500 for VGG) and,
-in rows of their own, of 50, which its caches like better. In training it gets its mini-batches as slices
-of a tensor, for nothing; skconvnet's time is that of a whole epoch of `fit`, shuffling, gathering and the
-running score included. A peer that is not installed is skipped, and the table says so. The peak is
-measured in the same run by a loop that works in registers only (it needs a C compiler). Its share counts
-a network's arithmetic as the plain sums have it, the zeros of the padding included: work that is left out
-or done with fewer products counts in full.
+Every contender runs in a process of its own, in turn, for several rounds. The figures are medians over
+rounds; the ratio is that to the fastest peer of a row. PyTorch runs in eager mode, contiguous and channels
+last, with fused Adam, on modules made from the same lists of layers. It predicts in batches of 1,000 (500 for
+VGG); separate rows have batches of 50, which suit the caches better. In training it gets its mini-batches as
+slices of a tensor, at no cost; skconvnet's time is that of a whole epoch of `fit`, including shuffling,
+gathering and the running score. A peer that is not installed is skipped, and the table says so. The peak is
+measured in the same run by a loop that works in registers only (it needs a C compiler). The fraction of the
+peak counts a network's arithmetic as plain sums, including the zeros of the padding: work that is left out,
+or reduced by Winograd's algorithm, counts in full.
 """
 
 import argparse
@@ -32,9 +32,9 @@ from typing import NamedTuple
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
-SECONDS = 0.4  # a contender calls what it times for so long
+SECONDS = 0.4  # the least time that a contender repeats its calls for
 
-# A contender's name starts with its library; "threads" takes the place of --threads.
+# A contender's name starts with its library; "threads" replaces --threads.
 TORCH = {"PyTorch": {}, "PyTorch channels last": {"channels_last": True}}
 SMALL_BATCHES = {f"{name}, batches of 50": options for name, options in TORCH.items()}
 ONE_THREAD = {f"{name}, one thread": {**options, "threads": 1} for name, options in TORCH.items()}
@@ -42,7 +42,7 @@ SKORCH = {"skorch": {}, "skorch, one thread": {"threads": 1}}
 SKLEARN = {"scikit-learn": {}, "scikit-learn, one thread": {"threads": 1}}
 CONTENDERS = {"skconvnet": {}, **TORCH, **SMALL_BATCHES, **ONE_THREAD, **SKORCH, **SKLEARN}
 
-# What a contender needs: the start of its name, the module to look for, how to install it.
+# The packages that contenders need: the start of their names, the module to look for, how to install it.
 REQUIREMENTS = [("PyTorch", "torch", "torch==2.13.0"), ("skorch", "skorch", "torch==2.13.0 skorch")]
 
 
@@ -109,7 +109,7 @@ ROWS = {
 
 
 def make_network(name):
-    """The layers of a row's network, without the output layer, and the network that they make."""
+    """Return the layers of a row's network, without the output layer, and the network with these layers."""
     from skconvnet import architectures
     from skconvnet._network import Network
     from skconvnet.layers import Dense
@@ -123,7 +123,7 @@ def make_network(name):
 
 
 def make_torch_module(network):
-    """The same network in PyTorch."""
+    """Return the same network in PyTorch."""
     from torch import nn
 
     stages = network.stages
@@ -135,7 +135,7 @@ def make_torch_module(network):
 
 
 def translate(layer, shape):
-    """PyTorch's modules for a layer whose input has this shape."""
+    """Return PyTorch's modules for a layer whose input has this shape."""
     from torch import nn
 
     from skconvnet import layers as ours
@@ -172,11 +172,11 @@ def translate(layer, shape):
             return [nn.LeakyReLU(layer.slope)]
         case ours.Identity():
             return []
-    raise NotImplementedError(f"{layer!r} has no translation to PyTorch here.")
+    raise NotImplementedError(f"translate cannot write {layer!r} in PyTorch yet.")
 
 
 def count_flops(row):
-    """Floating-point operations a sample: two a multiply-add; the first layer needs no input gradient."""
+    """Return the operations per sample: two per multiply-add; the first layer has no input gradient."""
     forward = [
         2 * (s.n_parameters - np.prod(s.shapes.get("bias", 0))) * np.prod(s.output_shape[1:])
         for s in make_network(row.network)[1].stages
@@ -186,13 +186,13 @@ def count_flops(row):
 
 
 def make_data(network, samples):
-    """Images and labels; their values do not matter."""
+    """Return images and labels; their values do not matter."""
     images = np.random.default_rng(0).random((samples, *network.input_shape), dtype=np.float32)
     return images, np.arange(samples) % 10
 
 
 def time_skconvnet(row, threads):
-    """Seconds that skconvnet takes for a row's work."""
+    """Return the seconds that skconvnet takes for a row's work."""
     from skconvnet import ConvNetClassifier
 
     layers, network = make_network(row.network)
@@ -216,7 +216,7 @@ def time_skconvnet(row, threads):
 
 
 def time_torch(row, threads, channels_last=False):
-    """Seconds that PyTorch takes for a row's work."""
+    """Return the seconds that PyTorch takes for a row's work."""
     import torch
 
     torch.set_num_threads(threads)
@@ -247,7 +247,7 @@ def time_torch(row, threads, channels_last=False):
 
 
 def time_skorch(row, threads):
-    """Seconds that skorch takes for a row's work."""
+    """Return the seconds that skorch takes for a row's work."""
     import torch
     from skorch import NeuralNetClassifier
 
@@ -271,7 +271,7 @@ def time_skorch(row, threads):
 
 
 def time_sklearn(row, threads):
-    """Seconds that scikit-learn takes for a fit of a dense network with one hidden layer."""
+    """Return the seconds that scikit-learn takes to fit a dense network with one hidden layer."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
 
@@ -289,7 +289,7 @@ def time_sklearn(row, threads):
 
 
 def time_calls(work):
-    """Median seconds of a call, after one that does not count."""
+    """Return the median seconds of a call; the first call does not count."""
     work()
     seconds = []
     while sum(seconds) < SECONDS:
@@ -308,7 +308,7 @@ TIMERS = {
 
 
 def run_contender(name, key, threads):
-    """Samples a second of one contender, in this process."""
+    """Return the samples per second of one contender, in this process."""
     row = ROWS[key]
     options = {"threads": threads, **CONTENDERS[name]}
     seconds = TIMERS[name.replace(",", " ").split()[0]](row, **options)
@@ -316,7 +316,7 @@ def run_contender(name, key, threads):
 
 
 def call_contender(name, key, threads):
-    """Run one contender in a process of its own: a fresh one, since PyTorch is slower in a forked one."""
+    """Run one contender in a new process, which is not forked, since PyTorch is slower in a forked one."""
     command = [sys.executable, __file__, "--threads", str(threads), "--worker", name, key]
     environment = {**os.environ, "OMP_NUM_THREADS": str(CONTENDERS[name].get("threads", threads))}
     output = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
@@ -324,7 +324,7 @@ def call_contender(name, key, threads):
 
 
 def measure_peak(threads):
-    """GFLOP/s of a loop of multiply-adds in registers, or None without a C compiler."""
+    """Return the GFLOP/s of a loop of multiply-adds in registers, or None without a C compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         return None
@@ -337,7 +337,7 @@ def measure_peak(threads):
 
 
 def describe_machine():
-    """The processor's name and the versions that matter."""
+    """Return the processor's name and the versions of the libraries."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -359,7 +359,7 @@ def describe_machine():
 
 
 def describe_row(row, rates, peak):
-    """A row's cells, from the median samples a second of every contender."""
+    """Return a row's cells, from the median samples per second of every contender."""
     peers = dict(rates)
     ours = peers.pop("skconvnet")
     best = max(peers, key=peers.get, default=None)
@@ -367,14 +367,14 @@ def describe_row(row, rates, peak):
     def describe_rate(rate):
         return f"{1e6 / rate:,.1f} us" if row.samples == 1 else f"{rate:,.0f} / s"
 
-    share = peak and row.samples > 1
+    has_fraction = peak and row.samples > 1
     return [
         row.what,
         describe_rate(ours),
         f"{describe_rate(peers[best])} ({best})" if best else "",
         f"{ours / peers[best]:.2f} x" if best else "",
         *(f"{bar:g} x" if bar else "" for bar in (row.at_least, row.aim)),
-        f"{ours * count_flops(row) / peak / 1e9:.0%}" if share else "",
+        f"{ours * count_flops(row) / peak / 1e9:.0%}" if has_fraction else "",
     ]
 
 
@@ -410,7 +410,7 @@ def main():
         notes.append("No C compiler: the peak was not measured.")
 
     cells = [
-        ["work", "skconvnet", "best peer", "ratio", "at least", "aim", "share of the FMA peak"],
+        ["work", "skconvnet", "best peer", "ratio", "at least", "aim", "fraction of the FMA peak"],
         ["---"] * 7,
     ]
     for key, contenders in rates.items():

@@ -1,6 +1,6 @@
-/* The most multiply-adds that this machine does: registers only, every core.
+/* The highest rate of multiply-adds of this machine, measured with a loop that uses registers only.
 
-   Usage: fma_peak THREADS.  Prints GFLOP/s in float32, the best of a few tries. */
+   Usage: fma_peak THREADS.  Prints GFLOP/s in float32, the best of five runs. */
 
 #include <omp.h>
 #include <stdio.h>
@@ -13,7 +13,7 @@
 #else
 #define BYTES 16
 #endif
-#define CHAINS 12 /* independent sums: more than latency times throughput */
+#define CHAINS 12 /* independent sums: more than latency times multiply-adds per cycle */
 #define STEPS 20000000L
 
 typedef float lanes __attribute__((vector_size(BYTES)));

@@ -1,10 +1,10 @@
-"""What predicting and fitting add to a process's memory, and what the import adds to its start.
+"""Measure the memory that predicting and fitting add to a process, and the time that the import takes.
 
     python benchmarks/memory.py [--work WORK ...] [--rounds 7] [--output table.md]
 
-Every figure comes from a fresh process. The memory is the peak resident set (Linux); what a call adds is
-the difference to a process that does all but the call, less the size of what the call gives. The import
-is that of skconvnet after scikit-learn, the median over rounds. Images are random.
+Every figure comes from a new process. The memory is the peak resident set (Linux). What a call adds is the
+difference to a process that does everything except the call, minus the size of the call's result. The time of
+the import is that of skconvnet after scikit-learn, the median over rounds. Images are random.
 """
 
 import argparse
@@ -27,7 +27,8 @@ def prepare_predict():
 
     rng = np.random.default_rng(0)
     clf = ConvNetClassifier(architectures.numpy_cnn(), max_iter=1, random_state=0)
-    clf.fit(rng.random((10, 28, 28), np.float32), np.arange(10))  # before X, so as to hide nothing
+    # the fit comes before X, so that its peak does not hide that of the prediction
+    clf.fit(rng.random((10, 28, 28), np.float32), np.arange(10))
     X = rng.random((60_000, 28, 28), np.float32)
     return X, lambda: clf.predict_proba(X)
 
@@ -44,12 +45,12 @@ def prepare_fit():
     return X, lambda: clf.fit(X, y)
 
 
-WORK = {"predict": (prepare_predict, 50), "fit": (prepare_fit, 300)}  # and the MB that it may add
-IMPORT_BAR = 50  # ms
+WORK = {"predict": (prepare_predict, 50), "fit": (prepare_fit, 300)}  # and the most MB that it may add
+IMPORT_LIMIT = 50  # ms
 
 
 def run_work(name, call):
-    """Measure this process, with or without the call: bytes of its peak, of X and of the result."""
+    """Run the work, with or without the call; return the bytes of this process's peak, X and the result."""
     X, work = WORK[name][0]()
     result = work() if call else None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -57,7 +58,7 @@ def run_work(name, call):
 
 
 def run_import():
-    """Seconds that scikit-learn's import takes in this process, and skconvnet's after it."""
+    """Return the seconds of scikit-learn's import in this process, and of skconvnet's after it."""
     start = time.perf_counter()
     import sklearn  # noqa: F401 -- timed, not used
 
@@ -86,22 +87,22 @@ def main():
         return
 
     lines = [
-        "| work | X | peak | peak less X | peak without the call | added | bar |",
+        "| work | X | peak | peak minus X | peak without the call | added | limit |",
         "|---|---|---|---|---|---|---|",
     ]
     for name in arguments.work:
-        prepare, bar = WORK[name]
+        prepare, limit = WORK[name]
         bare, *_ = call_worker(name)
         peak, X, result = call_worker(name, "call")
         cells = (f"{size / 1e6:.0f} MB" for size in (X, peak, peak - X, bare, peak - bare - result))
-        lines.append(f"| {prepare.__doc__[:-1]} | {' | '.join(cells)} | < {bar} MB |")
+        lines.append(f"| {prepare.__doc__[:-1]} | {' | '.join(cells)} | < {limit} MB |")
     theirs, ours = zip(*(call_worker("import") for _ in range(arguments.rounds)))
     lines += [
         "",
-        "| import sklearn | import skconvnet after it | bar |",
+        "| import sklearn | import skconvnet after it | limit |",
         "|---|---|---|",
         f"| {statistics.median(theirs) * 1e3:.0f} ms | {statistics.median(ours) * 1e3:.0f} ms "
-        f"| < {IMPORT_BAR} ms |",
+        f"| < {IMPORT_LIMIT} ms |",
     ]
     table = "\n".join(lines)
     print(table)

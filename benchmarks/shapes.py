@@ -1,14 +1,14 @@
-"""How the time of one convolution depends on its shape, and where it jumps.
+"""Measure how the time of one convolution depends on its shape, and where it jumps.
 
     python benchmarks/shapes.py [--threads 2] [--output shapes.png]
 
-Around a base case, one axis varies at a time: image size, channels, kernel, batch. The time is that of a
-layer's training work, forward and backward to weights and input, as the difference between networks of
-three such layers and of one, so that neither gathering samples nor scattering gradients counts. It is
-divided by the multiplications and additions of the plain sum inside the image, for all lanes of the
-batch's blocks, empty ones included. Where the result changes by more than a factor of two from one value
-to the next, the table of cliffs says so. A second table shows that the time of a whole `fit` per sample
-does not grow with the number of samples.
+There is a base case, and one axis varies at a time: image size, channels, kernel, batch. The time is that of
+a layer's forward pass and of its gradients to weights and input. It is the difference between networks of
+three such layers and of one, so the gathering of samples and the scattering of gradients do not count.
+The number of operations is that of the plain sum inside the image, for all lanes of the batch's blocks,
+including empty ones. The table of cliffs lists where the rate changes by more than a factor of two from one
+value to the next. A second table shows that the time of a whole `fit` per sample does not grow with the
+number of samples.
 """
 
 import argparse
@@ -36,11 +36,11 @@ LABELS = {
 }
 FIT_SIZES = [500, 1000, 2000, 4000, 8000, 16000]
 CLIFF = 2
-SECONDS = 0.2  # a network is run for so long, and at least three times; the fastest run counts
+SECONDS = 0.2  # a network is run for at least this time, and three times; the fastest run counts
 
 
 def time_step(depth, size, channels, kernel, batch, threads):
-    """Seconds of a forward and backward pass through so many convolutions."""
+    """Return the seconds of a forward and backward pass through `depth` convolutions."""
     network = Network([Conv2D(channels, kernel, padding="same")] * depth, (channels, size, size))
     rng = np.random.RandomState(0)
     network.initialize(rng)
@@ -64,14 +64,14 @@ def time_step(depth, size, channels, kernel, batch, threads):
 
 
 def count_flops(size, channels, kernel):
-    """Floating-point operations of a layer's three passes over one sample, outside of padding."""
-    reached = np.arange(size)[:, None] + np.arange(kernel) - (kernel - 1) // 2
-    taps = np.count_nonzero((reached >= 0) & (reached < size))  # along one axis, for all outputs
+    """Return the operations of forward pass and both gradients for one sample, without those on padding."""
+    read = np.arange(size)[:, None] + np.arange(kernel) - (kernel - 1) // 2
+    taps = np.count_nonzero((read >= 0) & (read < size))  # along one axis, for all outputs
     return 3 * 2 * channels**2 * taps**2
 
 
 def measure(size, channels, kernel, batch, threads):
-    """GFLOP/s of a layer, over all lanes of the blocks that the batch fills."""
+    """Return the GFLOP/s of a layer, over all lanes of the batch's blocks."""
     lanes = kernels.get_engine(np.float32).lanes
     shape = size, channels, kernel, batch
     seconds = (time_step(3, *shape, threads) - time_step(1, *shape, threads)) / 2
@@ -79,7 +79,7 @@ def measure(size, channels, kernel, batch, threads):
 
 
 def find_cliffs(axis, rates):
-    """Lines of a table: neighbours whose rates differ too much."""
+    """Return the lines of a table of neighbours whose rates differ too much."""
     values = AXES[axis]
     pairs = zip(values, values[1:], rates, rates[1:])
     return [
@@ -90,7 +90,7 @@ def find_cliffs(axis, rates):
 
 
 def time_fit(samples, threads):
-    """Microseconds a sample and epoch of a whole `fit`."""
+    """Return the microseconds per sample and epoch of a whole `fit`."""
     rng = np.random.default_rng(0)
     X = rng.random((samples, 16, 16), dtype=np.float32)
     clf = ConvNetClassifier(
@@ -117,7 +117,7 @@ def plot(rates, title, output):
         panel.axvline(BASE[axis], color="0.6", linestyle=":", label="base case")
         if axis != "kernel":
             panel.set_xscale("log", base=2)
-        ticks = [v for v in values if v not in (17, 33)]  # beside 16 and 32 there is no room
+        ticks = [v for v in values if v not in (17, 33)]  # their labels would overlap those of 16 and 32
         panel.set_xticks(ticks, ticks, rotation=45 if len(ticks) > 11 else 0)
         panel.minorticks_off()
         panel.set_xlabel(LABELS[axis])
@@ -146,7 +146,7 @@ def main():
     threads = f"{arguments.threads} thread{'s' * (arguments.threads > 1)}"
     title = (
         f"A convolution, forward and backward: {base}, one axis varied\n"
-        f"{threads}, float32, {kernels.get_isa()}; padded blocks, plain arithmetic"
+        f"{threads}, float32, {kernels.get_isa()}; whole blocks, operations of plain sums"
     )
     if arguments.output:
         plot(rates, title, arguments.output)
@@ -156,7 +156,7 @@ def main():
     print(f"\n| samples of a fit | {' | '.join(map(str, FIT_SIZES))} |")
     print("|---" * (len(FIT_SIZES) + 1) + "|")
     times = [f"{time_fit(samples, arguments.threads):.2f}" for samples in FIT_SIZES]
-    print(f"| us a sample and epoch | {' | '.join(times)} |")
+    print(f"| us per sample and epoch | {' | '.join(times)} |")
 
 
 if __name__ == "__main__":

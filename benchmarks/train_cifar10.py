@@ -1,15 +1,16 @@
-"""Train networks of the literature on CIFAR-10 and measure how well they see.
+"""Train networks from the literature on CIFAR-10 and measure their accuracy.
 
     python benchmarks/train_cifar10.py --data PATH [--networks resnet] [--seeds 0 1 2] [--output FILE]
 
 PATH is a folder with CIFAR-10's binary or Python batches, or an .npz file with uint8 arrays x_train,
-y_train, x_test, y_test. The last eighth of the training images picks the epoch whose weights are kept, the
-rest trains, and the 10,000 test images tell the accuracy: of the kept weights, and of those after the last
-epoch.
+y_train, x_test, y_test. The last eighth of the training images selects the epoch whose weights are kept; the
+other training images are trained on. The 10,000 test images measure the accuracy of the kept weights, and of
+those after the last epoch.
 
 annt_cifar10  pixels scaled to [-1, 1]; batches of 50, Adam at 0.001, 20 epochs, as in the article
-resnet        of 14 layers; channels standardized, training images mirrored and shifted at random; batches
-              of 128, Nesterov's momentum 0.9, weight decay 0.0005, a one-cycle rate up to 0.1, 16 epochs
+resnet        14 layers; channels standardized, training images flipped and shifted at random; batches
+              of 128, Nesterov's momentum 0.9, weight decay 0.0005, a one-cycle learning rate up to 0.1, 16
+              epochs
 """
 
 import argparse
@@ -26,12 +27,12 @@ from skconvnet.schedules import OneCycle
 
 
 def make_annt_cifar10(n_samples):
-    """The article's settings."""
+    """Return layers, parameters and epochs of the article."""
     return [Rescaling(1 / 127.5, -1), *architectures.annt_cifar10()], {"batch_size": 50}, 20
 
 
 def make_resnet(n_samples):
-    """A residual network of 14 layers."""
+    """Return layers, parameters and epochs of a residual network of 14 layers."""
     n_epochs, batch_size = 16, 128
     params = {
         "batch_size": batch_size,
@@ -47,7 +48,7 @@ NETWORKS = {"annt_cifar10": make_annt_cifar10, "resnet": make_resnet}
 
 
 def load(path, make):
-    """Read the images and give the task."""
+    """Read the images and return the task."""
     if path.is_dir():
         batches = read_cifar10(path)
         X, y, X_test, y_test = batches.X_train, batches.y_train, batches.X_test, batches.y_test

@@ -1,10 +1,10 @@
-"""Train networks of the literature on MNIST and measure how well they read.
+"""Train networks from the literature on MNIST and measure their accuracy.
 
     python benchmarks/train_mnist.py --data FOLDER [--networks numpy_cnn] [--seeds 0 1 2] [--output FILE]
 
 FOLDER holds `mnist.npz` as Keras distributes it: uint8 arrays x_train, y_train, x_test, y_test. The first
-50,000 training images train, the other 10,000 pick the epoch whose weights are kept, and the 10,000 test
-images tell the accuracy: of the kept weights, and of those after the last epoch.
+50,000 training images are trained on; the other 10,000 select the epoch whose weights are kept. The 10,000
+test images measure the accuracy of the kept weights, and of those after the last epoch.
 
 annt_mnist    pixels scaled to [-1, 1], images padded with -1 to 32x32; batches of 50, Adam at 0.002,
               20 epochs, as in the article
@@ -23,19 +23,19 @@ from skconvnet.layers import Rescaling, Standardize
 
 
 def make_annt_mnist(images):
-    """Scale and pad as the article does."""
+    """Scale and pad as the article does; return images, layers, parameters and epochs."""
     scaled = images.astype(np.float32) / 127.5 - 1
     images = np.pad(scaled, ((0, 0), (2, 2), (2, 2)), constant_values=-1)
     return images, architectures.annt_mnist(), {"batch_size": 50, "learning_rate": 0.002}, 20
 
 
 def make_numpy_cnn(images):
-    """Standardize by the training images."""
+    """Standardize by the training images; return images, layers, parameters and epochs."""
     return images, [Standardize(), *architectures.numpy_cnn()], {"batch_size": 32}, 2
 
 
 def make_kajda_mnist(images):
-    """Scale to [0, 1]."""
+    """Scale to [0, 1]; return images, layers, parameters and epochs."""
     return images, [Rescaling(1 / 255), *architectures.kajda_mnist()], {"batch_size": 32}, 20
 
 
@@ -47,7 +47,7 @@ NETWORKS = {
 
 
 def load(folder, make):
-    """Read the images and give the task."""
+    """Read the images and return the task."""
     with np.load(folder / "mnist.npz") as file:
         X, y, X_test, y_test = (file[name] for name in ("x_train", "y_train", "x_test", "y_test"))
     X, layers, params, n_epochs = make(X)

@@ -1,4 +1,4 @@
-"""What the training benchmarks share: seeds in turn, the best epoch's weights kept, a table."""
+"""What the training benchmarks share: a loop over seeds, the weights of the best epoch, a table."""
 
 import statistics
 import time
@@ -11,7 +11,7 @@ from skconvnet import ConvNetClassifier
 
 @dataclass
 class Task:
-    """A network with its settings, and images split in three: to train, to pick an epoch, to test."""
+    """A network with its settings, and images split in three: to train, to select an epoch, to test."""
 
     layers: list
     params: dict
@@ -22,7 +22,7 @@ class Task:
 
 
 def train(seed, task):
-    """Train, a line an epoch; give classifier and best epoch's weights."""
+    """Train and print a line per epoch; return the classifier, and what the best epoch has."""
     clf = ConvNetClassifier(task.layers, random_state=seed, dtype="float32", **task.params)
     classes, best = np.unique(task.train[1]), {"score": 0}
     print("epoch  train_loss  train_score  valid_score  seconds")
@@ -40,7 +40,7 @@ def train(seed, task):
 
 
 def measure(name, task, seeds):
-    """Train with each seed; give a Markdown table."""
+    """Train with each seed; return a Markdown table."""
     rows, kept, last = [], [], []
     for seed in seeds:
         print(f"{name}, seed {seed}")
@@ -69,7 +69,7 @@ def measure(name, task, seeds):
 
 
 def report(tables, output):
-    """Print the tables, and write them to a file if one is named."""
+    """Print the tables, and write them to `output`, unless it is None."""
     text = "\n\n".join(tables) + "\n"
     print(text, end="")
     if output:

@@ -21,7 +21,7 @@ class LeNet5:
 
 
 class MNIST:
-    """As many float32 images as MNIST has for training."""
+    """60,000 float32 images, the number of MNIST's training images."""
 
     def setup(self):
         rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Import time, in fresh processes."""
+"""Import time, in new processes."""
 
 
 def timeraw_sklearn():

@@ -6,7 +6,7 @@ from skconvnet import functional
 
 
 class Images:
-    """Kernels on images, as small networks have them first and second, and larger ones further on."""
+    """Kernels on images as in the first layers of small networks, and in a later layer of large ones."""
 
     param_names = ["channels, height, width"]
     params = [[(1, 28, 28), (8, 14, 14), (64, 8, 8)]]

@@ -1,10 +1,10 @@
-"""Read handwritten digits: search an architecture, train it, look at what it learnt.
+"""Classify handwritten digits: search an architecture, train it, and draw what it learnt.
 
     python digits.py [--picture digits.png]
 
-scikit-learn's 1,797 digits of 8x8 pixels come as rows of 64 numbers, so the classifier is told their
-shape. A grid search in a pipeline picks one of three architectures on three quarters of the digits; the
-last quarter only tells how well the winner reads.
+scikit-learn's 1,797 digits of 8x8 pixels are rows of 64 values, so the classifier gets their shape. A grid
+search in a pipeline selects one of three architectures on three quarters of the digits; the last quarter only
+measures the accuracy of the selected one.
 """
 
 import argparse
@@ -43,17 +43,17 @@ ARCHITECTURES = {
 
 
 def split(X, y, seed):
-    """Hold back a quarter of each digit."""
+    """Hold out a quarter of the images of each digit."""
     return train_test_split(X, y, test_size=0.25, stratify=y, random_state=seed)
 
 
 def name_of(layers):
-    """The name of one of the architectures."""
+    """Return the name of one of the architectures."""
     return next(name for name, candidate in ARCHITECTURES.items() if candidate == layers)
 
 
-def follow(model, X_train, X_test, y_train, y_test):
-    """Train once more, an epoch at a time, and give the held-out accuracy after each."""
+def score_epochs(model, X_train, X_test, y_train, y_test):
+    """Train once more, an epoch at a time; return the held-out accuracy after each epoch."""
     scaler = clone(model["scale"]).fit(X_train)
     network, accuracies = clone(model["convnet"]).set_params(verbose=0), []
     for _ in range(network.max_iter):
@@ -122,7 +122,7 @@ def main():
     print()
     model["convnet"].network_.summary()
 
-    print("\nConfusion matrix of the held-out quarter (rows: digit, columns: read as):")
+    print("\nConfusion matrix of the held-out quarter (rows: true digit, columns: predicted):")
     print(confusion_matrix(y_test, model.predict(X_test)))
     accuracies = [model.score(X_test, y_test)]
     for seed in range(1, 5):
@@ -132,7 +132,7 @@ def main():
     print("\nHeld-out accuracy, five seeds of split and weights:", *(f"{a:.4f}" for a in accuracies))
     print(f"Held-out accuracy, median: {np.median(accuracies):.4f}")
 
-    draw(model, follow(model, X_train, X_test, y_train, y_test), arguments.picture)
+    draw(model, score_epochs(model, X_train, X_test, y_train, y_test), arguments.picture)
     print(f"Saved learning curves and filters to {arguments.picture}")
 
 

@@ -1,4 +1,4 @@
-"""Draw everything that skconvnet.plotting draws, of a small network that reads handwritten digits.
+"""Draw every display of skconvnet.plotting, for a small network that classifies handwritten digits.
 
 python plots.py [--folder pictures]
 """
