@@ -40,7 +40,7 @@ class Network:
         Number of outputs. An `Output` layer is appended, or resolved if it is the last layer already. None
         for a stack without output layer.
     dtype : dtype, default=np.float32
-        float32 or float64.
+        Either float32 or float64.
     freeze : sequence of str or int, default=()
         Layers, by search key or position, whose parameters are not trained, and which do the same in
         training as in prediction.

@@ -100,7 +100,7 @@ def get_engine(dtype: DTypeLike) -> "Engine":
     Parameters
     ----------
     dtype : dtype
-        float32 or float64.
+        Either float32 or float64.
 
     Returns
     -------

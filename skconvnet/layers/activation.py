@@ -230,7 +230,7 @@ class Arctan(_Activation):
 
 @dataclass(repr=False, eq=False)
 class Softmax(_Activation):
-    """Softmax, e^x / sum(e^x): along the features of a vector, along the channels at every pixel of an image.
+    """Softmax, e^x over its sum: along a vector's features, along the channels at every pixel of an image.
 
     Parameters
     ----------
