@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from scipy import special
 from scipy.ndimage import map_coordinates
-from scipy.special import erfcx
 
 from skconvnet._types import Array, Pair, Sides
 
@@ -257,9 +257,8 @@ def leaky_relu_backward(x: Array, dy: Array, slope: float) -> Array:
 
 
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + e^-x), from the side that does not overflow."""
-    small = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1, small) / (1 + small)
+    """1 / (1 + e^-x)."""
+    return special.expit(x)
 
 
 def sigmoid_backward(x: Array, dy: Array) -> Array:
@@ -310,7 +309,7 @@ def arctan_backward(x: Array, dy: Array) -> Array:
 def normal_distribution(x: Array) -> Array:
     """The cumulative normal distribution; its tail is computed from a square in extended precision."""
     bell = np.exp(-(np.asarray(x, np.longdouble) ** 2) / 2)
-    tail = (bell * erfcx(np.abs(x) / np.sqrt(2)) / 2).astype(x.dtype)
+    tail = (bell * special.erfcx(np.abs(x) / np.sqrt(2)) / 2).astype(x.dtype)
     return np.where(x > 0, 1 - tail, tail)
 
 
@@ -325,9 +324,8 @@ def gelu_backward(x: Array, dy: Array) -> Array:
 
 
 def log_softmax(x: Array) -> Array:
-    """x - log(sum of e^x) over the channels, shifted by the largest."""
-    shifted = x - x.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    """x - log(sum of e^x) over the channels."""
+    return special.log_softmax(x, axis=1)
 
 
 def log_softmax_backward(x: Array, dy: Array) -> Array:
@@ -336,8 +334,8 @@ def log_softmax_backward(x: Array, dy: Array) -> Array:
 
 
 def softmax(x: Array) -> Array:
-    """e^x / sum(e^x) over the channels."""
-    return np.exp(log_softmax(x))
+    """e^x over its sum over the channels."""
+    return special.softmax(x, axis=1)
 
 
 def softmax_backward(x: Array, dy: Array) -> Array:
