@@ -4,7 +4,7 @@
 
 Cython's own tracing would take the GIL at every line, in kernels that run without it. So gcov counts lines
 of C, and Cython's comments there say of which line of a .pyx or .pxd they come. A line was run if any module
-ran it: all are one source for several instruction sets and precisions.
+ran it: all modules are compiled from one source, for several instruction sets and float types.
 """
 
 import json

@@ -84,3 +84,25 @@ def check_value(value):
         assert same == value and hash(same) == hash(value) and repr(same) == repr(value)
     with pytest.raises(AttributeError):
         value.name = "other"
+
+
+def draw(rng, shape, dtype, integers):
+    """Return random values: small integers, whose sums are exact, or normal ones."""
+    if integers:
+        return rng.integers(-3, 4, shape).astype(dtype)
+    return rng.standard_normal(shape).astype(dtype)
+
+
+def check_sums(results, expected, scales, dtype, integers):
+    """Check that results of integers are exact, and others within 16 units of eps / 2 * sum |a b|."""
+    assert len(results) == len(expected)
+    for result, exact, scale in zip(results, expected, scales):
+        assert result.dtype == dtype and result.shape == exact.shape
+        if integers:
+            np.testing.assert_array_equal(result, exact)
+        else:
+            assert (np.abs(result - exact) <= 16 * np.finfo(dtype).eps / 2 * scale + 1e-300).all()
+
+
+def as_pair(value):
+    return value if isinstance(value, tuple) else (value, value)

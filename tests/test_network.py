@@ -10,7 +10,6 @@ from checks import build, check_batch_invariance, check_gradients
 from skconvnet import kernels
 from skconvnet._losses import CLASS_LOSSES, CROSS_ENTROPY, Loss
 from skconvnet._network import Network
-from skconvnet._training import StepSettings, Trainer, TrainingData
 from skconvnet.layers import (
     ELU,
     GELU,
@@ -45,9 +44,7 @@ from skconvnet.layers import (
     Standardize,
     Tanh,
     ZeroPad2D,
-    normalization,
 )
-from skconvnet.optimizers import SGD
 
 TABLE = [[1, 0, 1], [0, 1, 1], [1, 1, 0], [0, 0, 1], [1, 0, 0]]
 
@@ -292,110 +289,6 @@ def test_gradients_of_large_batches_do_not_depend_on_threads(isa, dtype):
             np.testing.assert_array_equal(again[2], dparams)
 
 
-def test_single_images_have_a_program_of_their_own_if_the_layers_allow_it():
-    def find(shape, layers):
-        return build(shape, layers).compile_single_image()
-
-    assert find((3, 7, 6), [Conv2D(4, padding="same"), MaxPool2D(), Dense(5)]).single_image
-    assert find((3, 7, 6), [BatchNorm(), Conv2D(4, 3, dilation=2), Tanh(), Flatten(), Dense(5)]).single_image
-    assert find((3, 7, 6), [Conv2D(4, stride=2)]) is None
-    assert find((5,), [Dense(5)]) is None
-    assert find((3, 7, 6), [Rescaling(2), Conv2D(6, groups=3), GELU(), GlobalAvgPool2D()]).single_image
-    assert find((3, 7, 6), [Softmax(), MaxPool2D(), LogSoftmax(), Flatten(), LayerNorm(), ELU()]).single_image
-    assert find((3, 7, 6), [Standardize(), Conv2D(4), Dropout(), MaxPool2D()]).single_image
-    assert find(
-        (3, 7, 6), [RandomFlip(), RandomCrop((7, 6), padding=2), Conv2D(4), GaussianNoise()]
-    ).single_image
-    for layer in (RandomCrop(4), ZeroPad2D(1), LayerNorm(), LocallyConnected2D(2), Residual([Tanh()])):
-        assert find((3, 7, 6), [layer]) is None
-
-
-def test_running_moments(isa, dtype):
-    network = build((2, 5, 4), [BatchNorm(momentum=0.75)], dtype=dtype)
-    rng = np.random.RandomState(0)
-    X = (rng.standard_normal((43, 2, 5, 4)) * 3 + 5).astype(dtype)
-    trainer = Trainer(network, SGD(), rng)
-    mean, variance = (network.weights[f"0.running_{name}"].copy() for name in ("mean", "var"))
-    trainer.prepare(TrainingData(X, rng.randint(0, 3, 43), np.ones(43)), StepSettings(20, 0.01, False, 2))()
-    for batch in (X[:20], X[20:40], X[40:]):
-        batch_mean, batch_variance = reference.moments(batch.astype(np.float64))
-        n = len(batch) * 20
-        mean = 0.75 * mean + 0.25 * batch_mean
-        variance = 0.75 * variance + 0.25 * batch_variance * n / (n - 1)
-    np.testing.assert_allclose(network.weights["0.running_mean"], mean, rtol=4e-6)
-    np.testing.assert_allclose(network.weights["0.running_var"], variance, rtol=4e-6)
-    # a batch with one value per channel has no variance, so the running moments stay
-    flat = build((3,), [BatchNorm()], dtype=dtype)
-    before = flat.params[flat.n_params :].copy()
-    one = np.array([[1.0, 2.0, 3.0]], dtype)
-    Trainer(flat, SGD(), rng).prepare(
-        TrainingData(one, np.zeros(1, np.intp), np.ones(1)), StepSettings(1, 0.01, False, 1)
-    )()
-    np.testing.assert_array_equal(flat.params[flat.n_params :], before)
-    assert np.isfinite(flat.params).all()
-
-
-def test_moments_of_values_far_from_zero(isa):
-    x = np.random.RandomState(0).standard_normal((70, 1, 16, 16)) + 1000
-    network = Network([BatchNorm()], (1, 16, 16), dtype=np.float32)
-    network.initialize(np.random.RandomState(0))
-    dy = np.random.RandomState(1).standard_normal(x.shape)
-    x, dy = x.astype(np.float32), dy.astype(np.float32)
-    dx, _ = network.backward(x, dy)
-    expected = reference.batch_norm_backward(x.astype(float), dy.astype(float), np.ones(1), 1e-5)[0]
-    np.testing.assert_allclose(dx, expected, rtol=0, atol=1e-4)
-
-
-def test_dropout_equals_its_reference_implementation(isa, dtype):
-    network = Network([Dropout(0.3), Dropout(0.6)], (3, 5, 4), dtype=dtype)
-    X = np.random.RandomState(0).standard_normal((37, 3, 5, 4)).astype(dtype)
-    np.testing.assert_array_equal(network.forward(X), X.reshape(37, -1))
-    dx, _ = network.backward(X, np.ones_like(X))
-    masks = [reference.dropout_mask(0, stream, 37, 60, rate) for stream, rate in enumerate((0.3, 0.6))]
-    np.testing.assert_allclose(dx.reshape(37, -1), masks[0] * masks[1], rtol=1e-6)
-
-
-@pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 0.9])
-def test_dropout_keeps_the_expected_value(rate):
-    masks = np.stack([reference.dropout_mask(key, 3, 100, 500, rate) for key in range(20)])
-    kept = masks > 0
-    assert abs(kept.mean() - (1 - rate)) < 0.002
-    assert np.allclose(masks[kept], 1 / (1 - rate))
-    # masks are not correlated between steps, samples and elements
-    for axis in range(3):
-        first, second = (np.delete(kept, k, axis).ravel() for k in (0, -1))
-        if 0 < rate:
-            assert abs(np.corrcoef(first, second)[0, 1]) < 0.01
-
-
-def test_dropout_draws_anew_for_each_step_and_layer():
-    masks = [reference.dropout_mask(key, stream, 20, 50, 0.5) for key in (1, 2) for stream in (0, 1)]
-    for k, mask in enumerate(masks):
-        for other in masks[:k]:
-            assert 0.4 < (mask == other).mean() < 0.6
-
-
-@pytest.mark.parametrize("shape", [(3, 6, 5), (4,)])
-@pytest.mark.parametrize("at_once", [1, 1000, 10**9])
-def test_standardize_learns_moments(monkeypatch, dtype, shape, at_once):
-    monkeypatch.setattr(normalization, "ELEMENTS_AT_ONCE", at_once)
-    rng = np.random.RandomState(0)
-    X = (rng.standard_normal((700, *shape)) * 3 + 100).astype(dtype)
-    X[:, 1] = 0.1  # a constant channel
-    network = Network([Standardize()], shape, dtype=dtype)
-    network.initialize(rng)
-    rows = np.arange(10, 690)
-    network.learn(X, rows)
-    axes = (0, 2, 3)[: len(shape)]
-    expected = X[rows].astype(np.float64).mean(axis=axes), X[rows].astype(np.float64).var(axis=axes)
-    expected[1][1] = 1
-    for name, value in zip(("mean", "var"), expected):
-        np.testing.assert_allclose(network.weights[f"0.running_{name}"], value, rtol=1e-6)
-    y = network.forward(X).reshape(X.shape)[rows].astype(np.float64)
-    np.testing.assert_allclose(y.mean(axis=axes), 0, atol=1000 * np.finfo(dtype).eps)
-    np.testing.assert_allclose(np.delete(y.std(axis=axes), 1), 1, rtol=0, atol=100 * np.finfo(dtype).eps)
-
-
 def test_weights():
     layers = [Conv2D(4, (2, 3), name="stem"), Conv2D(5, bias=False), Dense(6)]
     network = build((3, 8, 8), layers, dtype=np.float32)
@@ -440,14 +333,6 @@ def test_set_weights_says_what_is_wrong(change, message):
     with pytest.raises(ValueError, match=message):
         network.set_weights(mapping)
     np.testing.assert_array_equal(network.params, before)
-
-
-def test_summary(capsys):
-    build((3, 7, 6), [Conv2D(5, connections=TABLE, name="stem"), None, MaxPool2D()]).summary()
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[:-1]] == ["layer", "input", "stem", "2", "output"]
-    assert "(5, 5, 4)" in lines[2] and lines[2].split()[-2:] == [str(8 * 9 + 5), "800"]
-    assert lines[-1] == "140 parameters, 1120 bytes in float64"
 
 
 def test_pickles_have_no_compiled_programs():

@@ -1,0 +1,113 @@
+"""Losses against their reference implementation, smoothed, huge and tiny."""
+
+import numpy as np
+import pytest
+import reference
+
+from skconvnet import functional
+from skconvnet._losses import CROSS_ENTROPY, Loss
+from skconvnet._network import Network
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4])
+@pytest.mark.parametrize("n, classes", [(1, 1), (1, 2), (17, 10), (40, 33)])
+def test_softmax_and_cross_entropy(isa, dtype, n, classes, scale):
+    rng = np.random.default_rng(4)
+    z = (rng.standard_normal((n, classes)) * scale).astype(dtype)
+    target, weight = rng.integers(0, classes, n), rng.random(n)
+    eps = np.finfo(dtype).eps
+    wide = z.astype(np.float64)
+    expected_loss, expected_dz = reference.cross_entropy(wide, target, weight)
+    for n_threads in (1, 2, 3, 4):
+        p = functional.softmax(z, n_threads=n_threads)
+        log_p = functional.log_softmax(z, n_threads=n_threads)
+        loss, dz = functional.cross_entropy(z, target, weight, n_threads=n_threads)
+        np.testing.assert_allclose(p, reference.softmax(wide), rtol=40 * eps * scale, atol=4 * eps)
+        np.testing.assert_allclose(log_p, reference.log_softmax(wide), rtol=8 * eps, atol=8 * eps * scale)
+        assert np.abs(p.sum(axis=1) - 1).max() <= 4 * classes * eps
+        assert isinstance(loss, float)
+        np.testing.assert_allclose(loss, expected_loss, rtol=8 * eps, atol=8 * eps * scale)
+        np.testing.assert_allclose(dz, expected_dz, rtol=40 * eps * scale, atol=4 * eps)
+
+
+OUTPUT_LOSSES = ["binary_cross_entropy", "squared_error", "absolute_error", "huber"]
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4])
+@pytest.mark.parametrize("n, k", [(1, 1), (1, 2), (17, 10), (40, 33)])
+@pytest.mark.parametrize("name", OUTPUT_LOSSES)
+def test_losses_of_outputs(isa, dtype, name, n, k, scale):
+    rng = np.random.default_rng(4)
+    z = (rng.standard_normal((n, k)) * scale).astype(dtype)
+    t = rng.integers(0, 2, (n, k)) if name == "binary_cross_entropy" else rng.standard_normal((n, k)) * scale
+    weight, eps, network = rng.random(n) + 0.1, np.finfo(dtype).eps, Network([], (k,), dtype=dtype)
+    compute = getattr(reference, name)
+    # targets of two of the types that images may have, contiguous and with strides
+    for target in (t.astype(dtype), np.repeat(t, 2, axis=1).astype(np.float64)[:, ::2]):
+        expected, gradient = reference.mean_loss(compute, z.astype(float), target.astype(dtype), weight)
+        mean, dz, _ = network.loss(z, target, weight, loss=Loss(name))
+        np.testing.assert_allclose(mean, expected, rtol=16 * eps)
+        np.testing.assert_allclose(dz, gradient, rtol=8 * eps, atol=8 * eps * np.abs(gradient).max())
+        for n_threads in (2, 3):
+            again = network.loss(z, target, weight, n_threads, Loss(name))
+            assert again[0] == mean
+            np.testing.assert_array_equal(again[1], dz)
+    if name == "binary_cross_entropy":
+        again = network.loss(z, t.astype(np.uint8), weight, 1, Loss(name))
+        assert again[0] == mean
+        np.testing.assert_array_equal(again[1], dz)
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "binary_cross_entropy", "squared_error", "absolute_error"])
+def test_losses_of_classes_and_label_smoothing(isa, dtype, name):
+    rng = np.random.default_rng(4)
+    z, target = rng.standard_normal((21, 6)).astype(dtype), rng.integers(0, 6, 21)
+    weight, eps, network = rng.random(21) + 0.1, np.finfo(dtype).eps, Network([], (6,), dtype=dtype)
+    for smoothing in (0.0, 0.1, 0.9):
+        if name == "cross_entropy":
+            expected, gradient = reference.cross_entropy(z.astype(float), target, weight, smoothing)
+        else:
+            compute = getattr(reference, name)
+            expected, gradient = reference.mean_loss(compute, z.astype(float), target, weight, smoothing)
+        for form in (target, np.eye(6, dtype=np.uint8)[target]):
+            mean, dz, _ = network.loss(z, form, weight, loss=Loss(name, smoothing))
+            np.testing.assert_allclose(mean, expected, rtol=16 * eps)
+            np.testing.assert_allclose(dz, gradient, atol=4 * eps)
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", *OUTPUT_LOSSES])
+def test_losses_of_huge_outputs(isa, dtype, name):
+    network = Network([], (4,), dtype=dtype)
+    right, wrong = np.array([[1e4, -1e4, -1e4, -1e4]], dtype), np.array([[-1e4, 1e4, -1e4, -1e4]], dtype)
+    target = np.array([[1, 0, 0, 0]], np.uint8)
+    expected = {
+        "cross_entropy": (0, 2e4, [-1, 1, 0, 0]),
+        "binary_cross_entropy": (0, 5e3, [-0.25, 0.25, 0, 0]),
+        "squared_error": ((9999**2 + 3e8) / 4, (10001**2 + 3e8) / 4, [-5000.5, 5e3, -5e3, -5e3]),
+        "absolute_error": (39999 / 4, 40001 / 4, [-0.25, 0.25, -0.25, -0.25]),
+        "huber": (39997 / 4, 39999 / 4, [-0.25, 0.25, -0.25, -0.25]),
+    }[name]
+    with np.errstate(all="raise"):
+        losses = [network.loss(z, target, loss=Loss(name)) for z in (right, wrong)]
+    np.testing.assert_allclose([mean for mean, _, _ in losses], expected[:2], rtol=1e-6, atol=1e-37)
+    np.testing.assert_allclose(losses[1][1][0], expected[2], rtol=1e-6, atol=1e-37)
+
+
+def test_binary_cross_entropy_keeps_tiny_losses():
+    z, target = np.array([[20.0, -30.0]], np.float32), np.array([[1, 0]], np.uint8)
+    mean, _, _ = Network([], (2,), dtype=np.float32).loss(z, target, loss=Loss("binary_cross_entropy"))
+    np.testing.assert_allclose(mean, np.exp([-20.0, -30.0]).mean(), rtol=1e-6)
+
+
+def test_targets_of_another_shape_than_the_outputs():
+    network, z = Network([], (4,)), np.ones((3, 4), np.float32)
+    with pytest.raises(ValueError, match="target must be from 0 to 3, got 0 to 4"):
+        network.loss(z, np.array([0, 1, 4]))
+    for wrong in (("hubber",), ("huber", 1), ("huber", "a")):
+        with pytest.raises(ValueError, match="unknown loss 'hubber'.*mean 'huber'|label_smoothing must be"):
+            Loss(*wrong)
+    with pytest.raises(ValueError, match=r"target must have shape \('n', 4\), got \(3, 5\)"):
+        network.loss(z, np.ones((3, 5)), loss=Loss("huber"))
+    for target in (np.zeros(2, np.intp), np.ones((4, 4))):
+        with pytest.raises(ValueError, match="target must have 3 rows, as weight has"):
+            network.loss(z, target, np.ones(3), loss=CROSS_ENTROPY)
