@@ -47,7 +47,7 @@ static inline lanes_t draw_mask(
 /* For each of LANES samples from `sample` on: a draw from the normal distribution of mean 0 and variance
    1, from two uniform ones u and v (Box and Muller 1958): sqrt(-2 log u) cos(2 pi v). */
 static inline lanes_t draw_normal(uint64_t key, uint32_t element, uint32_t sample) {
-    lanes_t u, v;
+    lanes_t u = {0}, v = {0};  /* GCC 12 does not see that the loop fills every lane */
     for (int lane = 0; lane < LANES; lane++) {
         u[lane] = ((real_t)draw_bits(key, 2 * element, sample + lane) + (real_t)0.5) * (real_t)0x1p-32;
         v[lane] = (real_t)(int32_t)draw_bits(key, 2 * element + 1, sample + lane) * (real_t)0x1p-32;
