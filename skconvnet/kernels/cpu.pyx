@@ -25,8 +25,15 @@ cdef extern from *:
     static int runs_avx2(void) { return 0; }
     static int runs_avx512(void) { return 0; }
     #endif
+
+    #ifdef __aarch64__
+    #define HAS_NEON 1  /* every such processor has it */
+    #else
+    #define HAS_NEON 0
+    #endif
     """
     bint HAS_OPENMP
+    bint HAS_NEON
     int omp_get_max_threads()
     bint runs_avx2()
     bint runs_avx512()
@@ -37,7 +44,8 @@ has_openmp = bool(HAS_OPENMP)
 
 def list_runnable_isas():
     """Names of the instruction sets that this processor runs, the widest first."""
-    return ["avx512"] * runs_avx512() + ["avx2"] * runs_avx2() + ["baseline"]
+    narrowest = "neon" if HAS_NEON else "baseline"
+    return ["avx512"] * runs_avx512() + ["avx2"] * runs_avx2() + [narrowest]
 
 
 def get_max_threads():

@@ -2,8 +2,8 @@
 
 The engine (`engine.pyx`) is compiled once for every instruction set and precision, into modules with
 names like ``_avx2_float32``.  At import, the widest instruction set that the processor supports is
-chosen; the environment variable ``SKCONVNET_ISA`` (``avx512``, ``avx2`` or ``baseline``) overrides the
-choice.
+chosen; the environment variable ``SKCONVNET_ISA`` (``avx512``, ``avx2`` or ``baseline``; ``neon`` on
+aarch64) overrides the choice.
 """
 
 import importlib
@@ -42,7 +42,7 @@ def list_isas() -> list[str]:
     Returns
     -------
     isas : list of str
-        Some of "avx512", "avx2", "baseline".
+        Some of "avx512", "avx2", "baseline"; on aarch64 "neon".
     """
     return [
         isa
@@ -55,11 +55,13 @@ def set_isa(isa: str) -> None:
     """Choose the instruction set of the kernels, for this process.
 
     Results differ in their last bits between instruction sets that fuse multiply and add
-    ("avx2", "avx512") and one that does not ("baseline" on x86-64).
+    ("avx2", "avx512", "neon") and one that does not ("baseline" on x86-64).
 
     Parameters
     ----------
-    isa : {"avx512", "avx2", "baseline"}
+    isa : {"avx512", "avx2", "baseline", "neon"}
+        One of `list_isas`: "neon" is that of aarch64, the others are those of x86-64; any other
+        processor has "baseline".
 
     Raises
     ------
@@ -68,11 +70,12 @@ def set_isa(isa: str) -> None:
 
     Examples
     --------
-    >>> from skconvnet.kernels import get_isa, set_isa
+    >>> from skconvnet.kernels import get_isa, list_isas, set_isa
     >>> chosen = get_isa()
-    >>> set_isa("baseline")
-    >>> get_isa()
-    'baseline'
+    >>> narrowest = list_isas()[-1]  # "baseline" on x86-64
+    >>> set_isa(narrowest)
+    >>> get_isa() == narrowest
+    True
     >>> set_isa(chosen)
     """
     global _isa

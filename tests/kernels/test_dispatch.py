@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -32,6 +33,17 @@ def test_the_widest_instruction_set_is_chosen():
     )
 
 
+def test_instruction_sets_have_the_names_of_their_processor():
+    machine = platform.machine().lower()
+    if machine in ("aarch64", "arm64"):
+        assert kernels.list_isas() == ["neon"]
+    else:
+        wider = ["avx512", "avx2"] if machine in ("x86_64", "amd64") else []
+        assert kernels.list_isas() == [isa for isa in wider if isa in kernels.list_isas()] + ["baseline"]
+    for isa in kernels.list_isas():
+        assert f'"{isa}"' in set_isa.__doc__ and f'"{isa}"' in kernels.list_isas.__doc__
+
+
 @pytest.mark.parametrize("isa", kernels.list_isas())
 def test_environment_overrides_the_choice(isa):
     code = "from skconvnet import kernels; print(kernels.get_machine('f4').__name__)"
@@ -39,7 +51,7 @@ def test_environment_overrides_the_choice(isa):
 
 
 def test_unknown_instruction_set():
-    with pytest.raises(ValueError, match="no instruction set 'mmx' here.*baseline"):
+    with pytest.raises(ValueError, match=f"no instruction set 'mmx' here.*{kernels.list_isas()[-1]}"):
         set_isa("mmx")
     assert "no instruction set 'sse9' here" in run("import skconvnet", SKCONVNET_ISA="sse9")
 
