@@ -7,7 +7,6 @@ from skconvnet.layers import (
     MaxPool2D,
 )
 
-
 TABLE = [[1, 0, 1], [0, 1, 1], [1, 1, 0], [0, 0, 1], [1, 0, 0]]
 
 
