@@ -1,4 +1,4 @@
-"""The classifier: forms of images, labels, weights, determinism, and what bad input gets."""
+"""The classifier: forms of images, labels, weights, determinism, and errors for wrong input."""
 
 import pickle
 import signal
@@ -26,7 +26,7 @@ LAYERS = [Conv2D(4, padding="same", activation="relu", name="stem"), MaxPool2D()
 
 
 def make_images(n=60, shape=(6, 5, 3), classes=3, seed=0):
-    """Images whose class shows in the brightness of one channel."""
+    """Return images whose class determines the brightness of one channel."""
     rng = np.random.default_rng(seed)
     X, y = rng.random((n, *shape)), np.arange(n) % classes
     X[..., 0] += y.reshape(-1, 1, 1) * 2
@@ -50,7 +50,7 @@ def test_digits():
 
 
 class TestImageForms:
-    """Every form of the same images gives the same bits."""
+    """Results are bitwise identical for every form of the same images."""
 
     X, y = make_images()
 
@@ -171,7 +171,7 @@ class TestSampleWeights:
     def weights_of(self, X, y, **fit_params):
         return make_classifier(batch_size=200).fit(X, y, **fit_params).network_.params
 
-    def test_a_weight_of_two_is_the_sample_twice(self):
+    def test_a_weight_of_two_equals_the_sample_twice(self):
         weight = np.ones(20)
         weight[:5] = 2
         X, y = np.concatenate([self.X, self.X[:5]]), np.concatenate([self.y, self.y[:5]])
@@ -179,7 +179,7 @@ class TestSampleWeights:
             self.weights_of(self.X, self.y, sample_weight=weight), self.weights_of(X, y), rtol=1e-7
         )
 
-    def test_a_weight_of_zero_is_no_sample(self):
+    def test_a_weight_of_zero_equals_no_sample(self):
         weight = np.ones(20)
         weight[[3, 8]] = 0
         keep = weight > 0
@@ -189,7 +189,7 @@ class TestSampleWeights:
             rtol=1e-7,
         )
 
-    def test_class_weight_of_a_part_without_some_class(self):
+    def test_class_weight_of_data_without_some_class(self):
         some = self.y < 2
         X, y = self.X[some], self.y[some]
         weighed = make_classifier(class_weight={1: 3, 2: 0.5}).partial_fit(X, y, classes=[0, 1, 2])
@@ -208,8 +208,8 @@ class TestSampleWeights:
         np.testing.assert_array_equal(by_both.network_.params, by_sample.network_.params)
         X, y = np.concatenate([self.X, self.X[self.y == 0]]), np.append(self.y, [0] * 7)
         balanced = make_classifier(class_weight="balanced").fit(X, y)
-        share = len(y) / (3 * np.bincount(y))
-        by_sample = make_classifier().fit(X, y, sample_weight=share[y])
+        by_class = len(y) / (3 * np.bincount(y))
+        by_sample = make_classifier().fit(X, y, sample_weight=by_class[y])
         np.testing.assert_array_equal(balanced.network_.params, by_sample.network_.params)
 
     def test_zero_weights_that_leave_one_class(self):
@@ -251,7 +251,7 @@ class TestBinaryCrossEntropy:
         np.testing.assert_allclose(p, sigmoid / sigmoid.sum(axis=1, keepdims=True), rtol=1e-6)
         np.testing.assert_allclose(clf.predict_log_proba(self.X), np.log(p), rtol=1e-5)
 
-    def test_the_loss_is_that_of_the_start(self):
+    def test_the_loss_is_that_of_the_initial_network(self):
         y = (np.random.default_rng(0).random((80, 4)) < 0.4).astype(int)
         options = {"batch_size": 80, "max_iter": 1, "learning_rate": 1e-300, "label_smoothing": 0.2}
         clf = make_classifier(loss="binary_cross_entropy", **options).fit(self.X, y)
@@ -322,7 +322,7 @@ class TestSeveralLabels:
 
 @pytest.mark.parametrize("loss", ["squared_error", "absolute_error"])
 @pytest.mark.parametrize("classes", [2, 3])
-def test_errors_as_losses_of_classes(loss, classes):
+def test_squared_and_absolute_error_of_classes(loss, classes):
     X, y = make_images(classes=classes)
     clf = make_classifier(loss=loss, learning_rate=0.02, max_iter=150).fit(X, y)
     assert clf.score(X, y) == clf.history_[-1]["train_score"] == 1
@@ -333,7 +333,7 @@ def test_errors_as_losses_of_classes(loss, classes):
         assert not hasattr(clf, method)
         with pytest.raises(AttributeError, match=f"has no attribute '{method}'"):
             getattr(clf, method)
-    # what was fitted decides, not what is set for the next fit
+    # the loss of the fitted network decides, not the one that is set for the next fit
     assert not hasattr(clf.set_params(loss="cross_entropy"), "predict_proba")
 
 
@@ -388,7 +388,7 @@ class TestDeterminism:
 class TestPartialFit:
     X, y = make_images(n=100)
 
-    def test_k_calls_are_a_fit_of_k_epochs(self):
+    def test_k_calls_equal_a_fit_of_k_epochs(self):
         whole = make_classifier(max_iter=4).fit(self.X, self.y)
         parts = make_classifier()
         for _ in range(4):
@@ -397,7 +397,7 @@ class TestPartialFit:
         assert parts.n_iter_ == 4 and parts.loss_curve_ == whole.loss_curve_
         assert parts.t_ == whole.t_ == 8
 
-    def test_goes_on_after_fit_and_pickling(self):
+    def test_continues_after_fit_and_pickling(self):
         whole = make_classifier(max_iter=3).fit(self.X, self.y)
         first = make_classifier(max_iter=2).fit(self.X, self.y)
         again = pickle.loads(pickle.dumps(first)).partial_fit(self.X, self.y)
@@ -494,7 +494,7 @@ def test_interrupted_training_leaves_a_usable_model(monkeypatch):
     np.testing.assert_array_equal(clf.predict_proba(X), expected.predict_proba(X))
 
 
-def test_interrupted_partial_fit_goes_through_and_changes_nothing():
+def test_an_interrupted_partial_fit_raises_and_changes_nothing():
     X, y = make_images()
     clf = make_classifier().fit(X, y)
     before = clf.predict_proba(X)
@@ -514,7 +514,7 @@ def test_interrupted_partial_fit_goes_through_and_changes_nothing():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
 def test_ctrl_c():
-    """A real signal: the fit ends with a warning, at a whole step, and the model predicts."""
+    """After a real signal, the fit ends with a warning at a complete step, and the model predicts."""
     code = """
 import numpy as np, warnings
 from skconvnet import ConvNetClassifier
@@ -638,7 +638,7 @@ def test_standardize_and_validation_do_not_copy_images():
 
 
 class TestBadInput:
-    """A clear error before any work, and an earlier model stays as it was."""
+    """The error is clear and comes before any work, and an earlier model is unchanged."""
 
     X, y = make_images()
 
@@ -673,7 +673,7 @@ class TestBadInput:
             ),
             (
                 {"layers": [Dense(4), Output(dense=False)]},
-                r"one value for each of the 3 outputs that y asks for",
+                r"one value for each of the 3 outputs that y requires",
             ),
             ({"layers": [Output(), Dense(4)]}, "Output must be the last"),
             ({"layers": [Dense(4, name="output")]}, 'the name "output" is taken'),
@@ -735,7 +735,7 @@ class TestBadInput:
         assert vars(clf) == fitted
 
     @pytest.mark.parametrize("bad, word", [(np.nan, "NaN"), (np.inf, "infinity")])
-    def test_prediction_of_what_is_not_finite(self, bad, word):
+    def test_prediction_of_values_that_are_not_finite(self, bad, word):
         clf = make_classifier().fit(self.X, self.y)
         X = self.X.copy()
         X[-1, -1, -1, -1] = bad
@@ -765,7 +765,7 @@ class TestBadInput:
         with pytest.raises(ValueError, match=r"X's images have shape \(5, 6, 3\)"):
             clf.predict(self.X.transpose(0, 2, 1, 3))
 
-    def test_numbers_too_large_for_float32(self):
+    def test_values_too_large_for_float32(self):
         X = self.X.copy()
         X[3, 2, 1, 0] = -1e39
         with pytest.raises(ValueError, match='infinity in the float32.*dtype="float64"'):

@@ -1,4 +1,4 @@
-"""What a newcomer's data and layers get where they are not what was meant: a warning, or an error with a way on."""
+"""Warnings and errors with advice for data and layers that probably differ from what a new user intended."""
 
 import warnings
 
@@ -26,7 +26,7 @@ def clf():
 
 
 class TestSecondOutputs:
-    """An output layer of the user's own gets another one behind it."""
+    """Another output layer is added after one of the user's own."""
 
     @pytest.mark.parametrize(
         "last, written",
@@ -95,7 +95,7 @@ def test_warnings_point_at_code_without_a_module():
 
 
 class TestChannelsFirst:
-    """Channels that come first, read as if they came last."""
+    """Channels come first, but are read as if they came last."""
 
     X = np.random.default_rng(0).random((20, 3, 8, 8))
     y = np.arange(20) % 2
@@ -112,7 +112,7 @@ class TestChannelsFirst:
         assert len(caught) == 1 and caught[0].filename == __file__
         clf.predict(self.X[:, :channels])
 
-    def test_is_guessed_where_a_layer_does_not_fit(self):
+    def test_is_suggested_where_a_layer_does_not_fit(self):
         rows, layers = self.X.reshape(20, -1), [MaxPool2D(), MaxPool2D()]
         message = r'needs an input of .* shape \(3, 8, 8\) .* need data_format="channels_first"\.$'
         with pytest.raises(ValueError, match=message):
@@ -123,7 +123,7 @@ class TestChannelsFirst:
                     rows, self.y
                 )
 
-    def test_what_is_meant_passes(self):
+    def test_intended_shapes_pass(self):
         def fit(X, **params):
             ConvNetClassifier([Dense(4)], max_iter=1, **params).fit(X, self.y)
 
@@ -134,7 +134,7 @@ class TestChannelsFirst:
 
 
 class TestOtherImages:
-    """Images of another shape than those that the network was fitted on."""
+    """The shape of images differs from that of the training images."""
 
     @pytest.mark.parametrize("method", ["predict", "predict_proba", "decision_function"])
     def test_one_image(self, clf, method):
@@ -171,7 +171,7 @@ class TestOtherImages:
             with pytest.raises(ValueError, match=message):
                 use()
 
-    def test_rows_are_told_of_as_by_scikit_learn(self, clf):
+    def test_errors_for_rows_are_those_of_scikit_learn(self, clf):
         with pytest.raises(
             ValueError, match="X has 63 features, but ConvNetClassifier is expecting 64 features"
         ):
@@ -181,7 +181,7 @@ class TestOtherImages:
 
 
 class TestCollections:
-    """Lists and frames of images."""
+    """X is a list or a data frame of images."""
 
     @pytest.mark.parametrize("odd", [(10, 9, 3), (8, 9, 3), (8, 8), (9, 8, 3)])
     @pytest.mark.parametrize("form", [list, pd.Series])
@@ -220,7 +220,7 @@ class TestCollections:
 
 
 class TestLabels:
-    """Forms of y that were meant otherwise."""
+    """y has a form that probably means something else."""
 
     @pytest.mark.parametrize("form", [np.asarray, pd.DataFrame, lambda Y: Y.astype(bool)])
     def test_one_hot(self, form):
@@ -246,15 +246,15 @@ class TestLabels:
                 use()
 
     def test_of_other_classes_than_before(self):
-        for go_on in (make(warm_start=True).fit(images, y).fit, make().fit(images, y).partial_fit):
+        for resume in (make(warm_start=True).fit(images, y).fit, make().fit(images, y).partial_fit):
             with pytest.raises(ValueError, match=r"labels \[10\], .* fit a new estimator with init_from="):
-                go_on(images, y + 1)
+                resume(images, y + 1)
 
     def test_objects_of_one_kind_pass(self, clf):
         again = make().fit(images, y.astype(str).astype(object))
         np.testing.assert_array_equal(again.predict(images), clf.predict(images).astype(str))
 
-    def test_class_weight_of_labels_that_are_not_there(self):
+    def test_class_weight_of_unknown_labels(self):
         with pytest.raises(
             ValueError, match=r"class_weight has labels \[77\], .*; its labels are \[0, 1, 2, 3, 4, 5"
         ):
@@ -276,14 +276,14 @@ class TestLabels:
             with pytest.raises(ValueError, match="^X_val and y_val: .*MultiLabelBinarizer"):
                 make().fit(images, y, X_val=images, y_val=labels)
 
-    def test_splits_that_cannot_be(self):
+    def test_impossible_splits(self):
         with pytest.raises(ValueError, match=r"number of classes = 10\. Give X_val"):
             make(early_stopping=True, validation_fraction=0.05).fit(images, y)
         with pytest.raises(ValueError, match=r"[^.]\. Give X_val"):
             make(early_stopping=True).fit(images[:10], y[:10])
 
 
-def test_networks_print_what_they_are(clf):
+def test_repr_of_a_network(clf):
     assert repr(clf.network_) == "<Network of 3 layers on (1, 8, 8): 410 parameters in float32>".replace(
         "410", str(clf.network_.n_parameters)
     ).replace("float32", clf.network_.dtype.name)
@@ -295,7 +295,7 @@ def test_saving_needs_a_folder(clf, tmp_path):
         clf.save(tmp_path / "none" / "m.safetensors")
 
 
-def test_nothing_is_said_where_nothing_is_odd():
+def test_ordinary_data_give_no_warning():
     with warnings.catch_warnings(record=True) as caught:
         ConvNetClassifier(max_iter=1).fit(images, y).predict(images)
         ConvNetRegressor(max_iter=1).fit(colours, y).predict(colours)

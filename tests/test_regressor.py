@@ -1,4 +1,4 @@
-"""The regressor: losses, shapes of y, weights, partial_fit, and what bad input gets."""
+"""The regressor: losses, shapes of y, weights, partial_fit, and errors for wrong input."""
 
 import pickle
 
@@ -18,7 +18,7 @@ LOSSES = ["squared_error", "absolute_error", "huber"]
 
 
 def make_images(n=120, seed=0):
-    """Images, and how bright their upper and lower halves are."""
+    """Return images and the brightness of their upper and lower halves."""
     X = np.random.default_rng(seed).random((n, 6, 5, 2))
     return X, np.stack([X[:, :3].mean(axis=(1, 2, 3)), X[:, 3:].mean(axis=(1, 2, 3))], axis=1) * 10 - 5
 
@@ -37,9 +37,9 @@ def test_learns(loss):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_the_loss_and_the_score_are_those_of_the_start(loss):
+def test_loss_and_score_are_those_of_the_initial_network(loss):
     X, y = make_images()
-    y[:, 1] = y[:, 1] * 100 + 7  # each output counts the same in the score, whatever its spread
+    y[:, 1] = y[:, 1] * 100 + 7  # the score weights all outputs equally, whatever their variance
     weight = np.random.default_rng(0).random(120)
     weight[::3] = 0
     reg = make_regressor(loss=loss, batch_size=32, max_iter=1, learning_rate=1e-300).fit(X, y, weight)
@@ -115,7 +115,7 @@ def test_search_and_output_layer():
     assert search.best_estimator_.predict(X).shape == (60, 2)
     reg = make_regressor(layers=[*LAYERS, Dense(2), Output(dense=False)]).fit(X, y)
     assert "output.weight" not in reg.network_.weights
-    with pytest.raises(ValueError, match="one value for each of the 2 outputs that y asks for, got 3"):
+    with pytest.raises(ValueError, match="one value for each of the 2 outputs that y requires, got 3"):
         make_regressor(layers=[Dense(3), Output(dense=False)]).fit(X, y)
 
 
@@ -130,7 +130,7 @@ def test_search_and_output_layer():
         ({}, lambda y: y[None], "inconsistent numbers of samples|dim 3"),
         ({"dtype": "float32"}, lambda y: y * 1e39, "infinity in the float32.*Scale y, or use dtype"),
         ({"learning_rate": 1e300, "optimizer": "sgd"}, lambda y: y, "loss is no longer finite in epoch"),
-        ({"dtype": "float32"}, lambda y: y * 1e36, "finite in epoch 1.* scale X, and the numbers of y"),
+        ({"dtype": "float32"}, lambda y: y * 1e36, "finite in epoch 1.* scale X, and y if its values"),
     ],
     ids=range(9),
 )
