@@ -128,7 +128,7 @@ def find_scorer(estimator: Any) -> Callable[..., Any]:
     if isinstance(scoring, str) and scoring not in (names := get_scorer_names()):
         raise ValueError(
             f"{owner}: there is no scoring {scoring!r}.{hint(scoring, names)} "
-            f"sklearn.metrics.get_scorer_names() lists all names."
+            f"sklearn.metrics.get_scorer_names() lists all."
         )
     if isinstance(scoring, FunctionType):
         remedy = " For a metric(y_true, y_pred), use sklearn.metrics.make_scorer."
