@@ -1,5 +1,7 @@
 """Whole networks against PyTorch, in float64: outputs, all gradients, optimizers, schedules."""
 
+from types import FunctionType
+
 import numpy as np
 import pytest
 from torch_reference import run_torch, torch
@@ -338,7 +340,7 @@ T = torch.optim.lr_scheduler
         ),
         (Warmup(0.5, 50), lambda o: T.LinearLR(o, 0.1, 1, 50)),
     ],
-    ids=repr,
+    ids=lambda value: "theirs" if isinstance(value, FunctionType) else repr(value),
 )
 @pytest.mark.filterwarnings("ignore:The epoch parameter:UserWarning")
 def test_schedules(ours, theirs):
