@@ -112,7 +112,7 @@ def test_every_step_has_its_own_rate():
 
 def test_a_schedule_that_ends_early_is_warned_of():
     """Users who count epochs are told that schedules count mini-batches."""
-    message = "in 5 of 6 epochs.*mini-batches, 4 an epoch here: 6 epochs were 24"
+    message = "in 5 of 6 epochs.*mini-batches, not epochs.*4 in an epoch, and 24 in all 6 epochs"
     with pytest.warns(UserWarning, match=message) as caught:
         make_classifier(CosineDecay(0.1, 6), max_iter=6).fit(X, Y)
     assert [warning.filename for warning in caught] == [__file__]
@@ -172,7 +172,7 @@ def test_nested_parameters():
     for name, value in search.best_params_.items():
         assert best.get_params()[name] == value
     assert clf.learning_rate == Warmup(CosineDecay(0.01, 50), 2)
-    with pytest.raises(ValueError, match=r"no 'decay_step' there. Did you mean 'decay_steps'\?"):
+    with pytest.raises(ValueError, match=r"has no 'decay_step'\. Did you mean 'decay_steps'\?"):
         clf.set_params(learning_rate__learning_rate__decay_step=3)
     with pytest.raises(ValueError, match="learning_rate is 0.1, which has no such fields"):
         make_classifier(0.1).set_params(learning_rate__decay_steps=3)

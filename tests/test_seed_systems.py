@@ -328,12 +328,12 @@ def test_all_maps_count_forward_and_all_filters_backward():
     assert dweight.ravel().tolist() == [1, 10, 100, 10, 100, 1000]
 
 
-def test_gradients_of_earlier_batches_leave_nothing_behind():
+def test_gradients_of_earlier_batches_have_no_effect():
     layers = [Conv2D(4, 5, padding="same"), MaxPool2D(3, stride=2), Conv2D(5, 5, padding="same"), AvgPool2D()]
-    network, twin = (Network(layers, (3, 9, 9), 3, np.float64) for _ in range(2))
+    network, other = (Network(layers, (3, 9, 9), 3, np.float64) for _ in range(2))
     rng = np.random.RandomState(0)
     network.initialize(rng)
-    twin.params = network.params.copy()
+    other.params = network.params.copy()
     X, y = rng.standard_normal((30, 3, 9, 9)), rng.randint(0, 3, 30)
     run_epoch = Trainer(network, SGD(), rng).prepare(
         TrainingData(X, y, np.ones(30)), StepSettings(8, 0.1, False, 2)
@@ -342,8 +342,8 @@ def test_gradients_of_earlier_batches_leave_nothing_behind():
         run_epoch()  # in one workspace for all steps
         for start in range(0, 30, 8):
             batch = slice(start, start + 8)
-            twin.params = twin.params - 0.1 * twin.loss(X[batch], y[batch])[2]  # in a new one each
-    np.testing.assert_allclose(network.params, twin.params, rtol=1e-11, atol=1e-13)
+            other.params = other.params - 0.1 * other.loss(X[batch], y[batch])[2]  # in a new one each
+    np.testing.assert_allclose(network.params, other.params, rtol=1e-11, atol=1e-13)
 
 
 def test_overlapping_windows_add_up_their_gradients():
@@ -477,7 +477,7 @@ def test_each_feature_is_normalised_by_itself_and_in_its_own_batch():
     network = Network([BatchNorm(momentum=0.0)], (3,), 2, np.float64)
     network.initialize(np.random.RandomState(0))
     trainer = Trainer(network, SGD(), np.random.RandomState(0))
-    for batch in (X, X[:2], X[:3]):  # the sizes of batches leave nothing behind
+    for batch in (X, X[:2], X[:3]):  # the sizes of earlier batches have no effect
         trainer.prepare(
             TrainingData(batch, np.zeros(len(batch), np.intp), np.ones(len(batch))),
             StepSettings(len(batch), 0.1, False, 1),

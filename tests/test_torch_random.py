@@ -78,7 +78,7 @@ def convolutions(draw):
 
 @st.composite
 def transformed_convolutions(draw):
-    """A convolution that training makes with fewer products, and its input shape."""
+    """A convolution that uses Winograd's algorithm in training, and its input shape."""
     kh, kw = draw(st.integers(1, 3)), draw(st.sampled_from([3, 5]))
     left, right = draw(st.integers(0, kw // 2)), draw(st.integers(0, kw // 2))
     columns = (7 - kw) * draw(st.integers(1, 6)) + kw - 1 - left - right
@@ -129,9 +129,9 @@ def residuals(draw):
     return Residual(branch), (channels, 6, draw(st.sampled_from([6, 8])))
 
 
-def prepare(layer, shape, n, seed, *behind):
+def prepare(layer, shape, n, seed, *following):
     """A network of random parameters, images, and gradients to its outputs, in float32."""
-    network = Network([layer, *behind], shape, None, np.float32)
+    network = Network([layer, *following], shape, None, np.float32)
     rng = np.random.RandomState(seed)
     network.initialize(rng)
     for key, part in network.split(network.params).items():
@@ -186,16 +186,16 @@ def test_conv2d(case, n, seed):
 
 @SIXTY
 @given(transformed_convolutions(), counts, seeds)
-def test_conv2d_with_fewer_products(case, n, seed):
+def test_conv2d_by_winograd(case, n, seed):
     layer, shape = case
     network, X, dy = prepare(layer, shape, n, seed)
-    assert network.compile(training=True, input_gradient=True).n_products > 0
+    assert network.compile(training=True, input_gradient=True).sizes["n_transformed_weights"] > 0
     check(run_ours(network, X, dy), run_theirs(network, X, dy), run_theirs(network, X, dy, see=np.abs))
-    # the gradient to a dense weight behind it is what training makes of one image
-    behind, _, _ = prepare(layer, shape, 1, seed, Dense(1, bias=False, name="last"))
-    network.params = behind.params[: network.n_params]
+    # the gradient to the weight of a dense layer after it is its output in training for one image
+    longer, _, _ = prepare(layer, shape, 1, seed, Dense(1, bias=False, name="last"))
+    network.params = longer.params[: network.n_params]
     y, scale = (run_theirs(network, X[:1], dy[:1], see=see)["y"] for see in (np.asarray, np.abs))
-    shown = behind.split(behind.backward(X[:1], np.ones((1, 1), np.float32))[1])["last.weight"]
+    shown = longer.split(longer.backward(X[:1], np.ones((1, 1), np.float32))[1])["last.weight"]
     check({"y": shown.reshape(y.shape)}, {"y": y}, {"y": scale})
 
 
