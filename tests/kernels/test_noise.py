@@ -1,0 +1,154 @@
+"""The random streams of the kernels, tested as streams: uniform bits, normal values, independence.
+
+The keys are fixed, so a result never changes. A statistic may be 5 standard deviations from its expectation.
+"""
+
+import functools
+
+import numpy as np
+import pytest
+import reference
+from scipy import stats
+
+from skconvnet.kernels import get_engine, get_isa, list_isas, set_isa
+
+SIGMAS = 5
+SMALLEST_P = 2 * stats.norm.sf(SIGMAS)
+N = 1024  # elements and samples: about a million draws
+EPOCH_KEYS = [1, 0x0123456789ABCDEF]
+
+
+def derive_key(key, use):
+    """Return derive_key of noise.h."""
+    low, high, use = (np.array([part], np.uint32) for part in (key & 0xFFFFFFFF, key >> 32, use))
+    low = reference.mix_bits(low + use * np.uint32(0x9E3779B9))
+    return int(reference.mix_bits(high ^ low)[0]) << 32 | int(low[0])
+
+
+def find_key(epoch_key, step=0, stream=0):
+    """Return the key that a call draws with in a step of an epoch."""
+    return derive_key(derive_key(epoch_key, step), stream)
+
+
+@functools.cache
+def draw(key, dtype=np.float64, n_elements=N):
+    """Return the bits and the normal values of a key, (n_elements, N)."""
+    return get_engine(dtype).draw_random(key, n_elements, N)
+
+
+@pytest.fixture(params=EPOCH_KEYS, ids=hex)
+def key(request):
+    return find_key(request.param)
+
+
+def make_signs(bits):
+    """Return each bit of uint32 as 1 or -1, (draws, 32)."""
+    octets = np.ascontiguousarray(bits).view(np.uint8).reshape(-1, 4)
+    return np.unpackbits(octets, axis=1).astype(np.float32) * 2 - 1
+
+
+def check_mean(values, mean, variance):
+    """The mean of independent values is the expected one."""
+    assert abs(values.mean(dtype=float) - mean) <= SIGMAS * np.sqrt(variance / values.size)
+
+
+def check_p(p):
+    """A fit is neither too bad nor too good."""
+    assert SMALLEST_P <= p <= 1 - SMALLEST_P
+
+
+def check_independence(a, b):
+    """No bit of the draws a says anything about any bit of the draws b."""
+    products = make_signs(a).T @ make_signs(b)
+    assert np.abs(products).max() <= SIGMAS * np.sqrt(a.size)
+    # the number of bits that differ is binomial, so each draw is a new one, not only the average
+    flips = (make_signs(a ^ b) > 0).sum(axis=1)
+    expected = stats.binom.pmf(np.arange(33), 32, 0.5) * a.size
+    counts, rare = np.bincount(flips, minlength=33), expected < 20
+    counts = np.append(counts[~rare], counts[rare].sum())
+    check_p(stats.chisquare(counts, np.append(expected[~rare], expected[rare].sum())).pvalue)
+
+
+def test_definition(key):
+    elements, samples = np.arange(N, dtype=np.uint32)[:, None], np.arange(N, dtype=np.uint32)
+    inner = reference.mix_bits(np.uint32(key & 0xFFFFFFFF) ^ elements) + (np.uint32(key >> 32) ^ samples)
+    np.testing.assert_array_equal(draw(key)[0], reference.mix_bits(inner))
+
+
+def test_instruction_sets_and_precisions_draw_the_same(key):
+    chosen, (bits, wide) = get_isa(), draw(key)
+    try:
+        for isa in list_isas():
+            set_isa(isa)
+            for dtype, atol in ((np.float32, 5e-4), (np.float64, 1e-13)):
+                again, normal = get_engine(dtype).draw_random(key, N, N)
+                np.testing.assert_array_equal(again, bits)
+                np.testing.assert_allclose(normal, wide, rtol=0, atol=atol)  # least exact near 0
+                assert normal.dtype == dtype and np.abs(normal - wide).mean() < atol / 1000
+    finally:
+        set_isa(chosen)
+
+
+def test_uniform(key):
+    for octet in np.moveaxis(draw(key)[0].view(np.uint8).reshape(-1, 4), 1, 0):
+        check_p(stats.chisquare(np.bincount(octet, minlength=256)).pvalue)
+    check_p(stats.kstest(draw(key)[0].ravel() / 2**32, "uniform").pvalue)
+
+
+def test_bits_are_balanced_and_pairwise_independent(key):
+    signs = make_signs(draw(key)[0])
+    for bit in signs.T:
+        check_mean(bit, 0, 1)
+    products = signs.T @ signs
+    np.testing.assert_array_equal(np.diag(products), N * N)
+    assert np.abs(products - np.diag(np.diag(products))).max() <= SIGMAS * N
+
+
+@pytest.mark.parametrize("lag", [1, 2, 3, 4, 7, 8, 16, 64, 512])
+def test_lags_along_elements_and_samples(key, lag):
+    bits, normal = draw(key)
+    check_independence(bits[lag:], bits[:-lag])
+    check_independence(bits[:, lag:], bits[:, :-lag])
+    for a, b in ((normal[lag:], normal[:-lag]), (normal[:, lag:], normal[:, :-lag])):
+        check_mean(a * b, 0, 1)
+        check_mean((a**2 - 1) * (b**2 - 1), 0, 4)
+
+
+@pytest.mark.parametrize("epoch_key", EPOCH_KEYS, ids=hex)
+def test_steps_streams_and_epochs(epoch_key):
+    first = draw(find_key(epoch_key))
+    others = [find_key(epoch_key, step=1), find_key(epoch_key, step=2), find_key(epoch_key, stream=1)]
+    for other in (*others, find_key(epoch_key, 1, 1), find_key(epoch_key + 1), find_key(epoch_key ^ 1 << 63)):
+        second = draw(other)
+        check_independence(first[0], second[0])
+        check_mean(first[1] * second[1], 0, 1)
+        check_mean((first[1] ** 2 - 1) * (second[1] ** 2 - 1), 0, 4)
+
+
+def test_consecutive_steps_at_one_place():
+    # the same element and sample in 4096 consecutive steps of one epoch
+    series = np.array([draw(find_key(1, step), n_elements=1)[0][0, :64] for step in range(4096)])
+    for bit in make_signs(series).T:
+        check_mean(bit, 0, 1)
+    check_p(stats.chisquare(np.bincount((series >> 24).ravel(), minlength=256)).pvalue)
+    check_independence(series[1:], series[:-1])
+
+
+@pytest.mark.parametrize("bit", range(10))
+def test_avalanche(key, bit):
+    # one bit of the index flips half of the bits of the draw
+    flipped = np.arange(N) ^ 1 << bit
+    bits, kept = draw(key)[0], np.arange(N) < flipped
+    check_independence(bits[kept], bits[flipped[kept]])
+    check_independence(bits[:, kept], bits[:, flipped[kept]])
+
+
+def test_normal(key, dtype):
+    x = draw(key, dtype)[1].astype(float).ravel()
+    check_p(stats.kstest(x, "norm").pvalue)
+    for power, moment, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
+        check_mean(x**power, moment, variance)
+    for limit in (3, 4):
+        p = stats.norm.sf(limit)
+        check_mean(x > limit, p, p)
+        check_mean(x < -limit, p, p)
