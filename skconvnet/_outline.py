@@ -101,15 +101,15 @@ def format_summary(stages: Sequence[Stage], input_shape: Shape, dtype: np.dtype[
     Returns
     -------
     text : str
-        Bytes are those of the layer's output for one sample; parameters count what is trained.
+        Bytes are those of the layer's output for one sample; parameters are those that are trained.
     """
     size = dtype.itemsize
     rows: list[tuple[str, ...]] = [("layer", "", "output", "parameters", "bytes")]
     rows.append(("input", "", str(input_shape), "0", str(count_elements([input_shape]) * size)))
     for stage in stages:
         n_bytes = count_elements([stage.output_shape]) * size
-        cells = stage.key, repr(stage.layer), str(stage.output_shape), str(stage.n_parameters), str(n_bytes)
-        rows.append(cells)
+        counts = str(stage.n_parameters), str(n_bytes)
+        rows.append((stage.key, repr(stage.layer), str(stage.output_shape), *counts))
     rows = [(key, shorten(layer, 44), *rest) for key, layer, *rest in rows]
     widths = [max(len(row[k]) for row in rows) for k in range(5)]
     lines = []
