@@ -659,7 +659,7 @@ class TestBadInput:
             (
                 {"layers": [Conv2D(2, connections=[[1, 0, 1, 1], [1, 1, 1, 1]], name="stem")]},
                 r"Conv2D 'stem' .* needs an input of 4 channels, as its connections table of shape "
-                r"\(2, 4\) has them, got 6x5 pixels in 3 channels from X\. Give connections the "
+                r"\(2, 4\) requires, got 6x5 pixels in 3 channels from X\. Give connections the "
                 r"shape \(filters, channels\) = \(2, 3\)",
             ),
             (
