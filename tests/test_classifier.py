@@ -516,8 +516,9 @@ def test_an_interrupted_partial_fit_raises_and_changes_nothing():
 def test_ctrl_c():
     """After a real signal, the fit ends with a warning at a complete step, and the model predicts."""
     code = """
-import numpy as np, warnings
+import numpy as np, signal, warnings
 from skconvnet import ConvNetClassifier
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 X, y = np.random.default_rng(0).random((500, 8, 8)), np.arange(500) % 2
 clf = ConvNetClassifier(max_iter=10**9, verbose=1, n_threads=2)
 with warnings.catch_warnings(record=True) as caught:
@@ -528,10 +529,13 @@ print("caught:", caught[0].message, clf.predict_proba(X).shape, np.isfinite(clf.
     process = subprocess.Popen(
         [sys.executable, "-P", "-u", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    for _ in range(3):
-        process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    try:
+        for _ in range(3):
+            process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert "caught: Training interrupted after" in output and "(500, 2) True" in output
     assert process.returncode == 0
 

@@ -131,7 +131,7 @@ static inline lanes_t arctan_lanes(lanes_t x) {
 
 /* The normal distribution below x, and its density e^(-x^2/2) / sqrt(2 pi).  With a = |x|, the tail
    beyond a is e^(-a^2/2) P(t) / (a + 4), t = (a - 4) / (a + 4), after Shepherd and Laframboise 1981;
-   P interpolates at Chebyshev nodes up to where the tail is no normal stream.  The square has
+   P interpolates at Chebyshev nodes up to where the tail is subnormal.  The square has
    a rounding error that grows with it, so the first half of the mantissa is squared by itself. */
 static inline lanes_t normal_lanes(lanes_t x, lanes_t *density) {
 #if SKCONVNET_DOUBLE
