@@ -13,7 +13,7 @@ from spin.cmds.util import run
 @click.command()
 @click.argument("meson_options", nargs=-1)
 def build(*, meson_options):
-    """Install the package for work on it, with what all other commands need.
+    """Install the package for work on it, with its tools; bench and docs also need the extra `bench`.
 
     The import then builds again what changed. MESON_OPTIONS follow two dashes:
 
@@ -38,7 +38,7 @@ def test(*, quick, pytest_args):
 
 @click.command()
 def lint():
-    """Check style, types, spelling and workflows, as .pre-commit-config.yaml says."""
+    """Check style, types, spelling, retired words and workflows, as .pre-commit-config.yaml says."""
     run(["pre-commit", "run", "--all-files"])
 
 

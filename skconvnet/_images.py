@@ -158,7 +158,7 @@ def resolve_input_shape(
         )
     if int(np.prod(shape)) != n_features:
         raise ValueError(
-            f"input_shape={tuple(input_shape)} needs rows of {int(np.prod(shape))} numbers, "
+            f"input_shape={tuple(input_shape)} needs rows of {int(np.prod(shape))} values, "
             f"but X has rows of {n_features}. input_shape is {order}."
         )
     return shape

@@ -350,7 +350,7 @@ class Network:
         Parameters
         ----------
         X : ndarray of shape (n, channels, height, width) or (n, features)
-            uint8, float32 or float64, in native byte order and aligned; any strides.
+            Images of uint8, float32 or float64, in native byte order and aligned; any strides.
 
         Returns
         -------

@@ -268,11 +268,11 @@ class _Team:
         self._target, self._weight, self._batch_size = target, weight, batch_size
         self._loss = estimator._trainer.loss
         self._inverse_variances = None if target.ndim == 1 else measure_inverse_variances(target, weight)
-        self._addresses, self._bounds, self._futures, self._shards = [], [0], [], []
+        self._addresses, self._bounds, self._futures, self._holders = [], [0], [], []
 
     def distribute(self) -> None:
         """Distribute the samples over all workers that are present, unless that is done already."""
-        if self._shards:
+        if self._holders:
             return
         dask, _ = import_dask()
         client, n = self._client, len(self._target)
@@ -299,9 +299,9 @@ class _Team:
             else:
                 parts = client.scatter(parts, workers=[address], hash=False)
             self._futures.append(
-                client.submit(_Shard, *parts, self._batch_size, workers=[address], actor=True, pure=False)
+                client.submit(_Holder, *parts, self._batch_size, workers=[address], actor=True, pure=False)
             )
-        self._shards = [self._fetch(future) for future in self._futures]
+        self._holders = [self._fetch(future) for future in self._futures]
 
     def _fetch(self, future: Any) -> Any:
         """Wait for a worker's result, or raise a TimeoutError if a worker is lost."""
@@ -318,37 +318,37 @@ class _Team:
         failed = {
             address for address, future in zip(self._addresses, self._futures) if future.status == "error"
         }
-        return [a for a in self._addresses if a not in present or (self._shards and a in failed)]
+        return [a for a in self._addresses if a not in present or (self._holders and a in failed)]
 
     def dismiss_lost(self) -> list[str]:
-        """Return the addresses of lost workers, waiting up to PATIENCE for one; if any, drop all shards."""
+        """Return the addresses of lost workers, waiting up to PATIENCE for one; if any, drop all of them."""
         end = time.monotonic() + PATIENCE
         while not (lost := self._list_lost()) and time.monotonic() < end:
             time.sleep(0.05)
         if lost:
-            self._addresses, self._futures, self._shards = [], [], []
+            self._addresses, self._futures, self._holders = [], [], []
         return lost
 
     def differentiate(self, rows: Array, *batch: Any) -> tuple[float, float, Array, Array]:
         """Return a batch's mean loss and weighted score, and the gradients of its k workers.
 
-        batch: the further arguments of `_Shard.differentiate`.
+        batch: the further arguments of `_Holder.differentiate`.
 
         Returns loss, score, vectors of shape (k, n_params + n_statistics), and the fraction of the samples
         that each worker holds, of shape (k,).
         """
         pending, sizes = [], []
         holders = np.searchsorted(self._bounds, rows, side="right") - 1
-        for k, shard in enumerate(self._shards):
+        for k, holder in enumerate(self._holders):
             own = rows[holders == k] - self._bounds[k]
             if len(own):
-                pending.append(shard.differentiate(own, k, *batch))
+                pending.append(holder.differentiate(own, k, *batch))
                 sizes.append(len(own))
         losses, scores, vectors = zip(*(self._fetch(future) for future in pending))
         return sum(losses), sum(scores), np.stack(vectors), np.array(sizes) / len(rows)
 
 
-class _Shard:
+class _Holder:
     """A worker's samples, held by a Dask actor that computes their gradients."""
 
     def __init__(

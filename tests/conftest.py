@@ -13,7 +13,7 @@ import pytest
 
 from skconvnet import kernels
 
-SLOW = {"test_dispatch.py", "test_dask.py", "test_plotting.py"}  # they start processes, or draw
+SLOW = {"test_dispatch.py", "test_dask.py", "test_plotting.py"}  # they start processes, or draw pictures
 
 
 @pytest.hookimpl(tryfirst=True)

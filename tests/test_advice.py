@@ -60,7 +60,7 @@ def test_unknown_keywords(kind, keywords):
         (lambda: ConvNetRegressor(device="cpu"), "It runs on the CPU: leave it out. "),
         (
             lambda: Dense(9, "relu"),
-            "Dense: too many positional arguments, 2 instead of 1 (units). Write the ",
+            "Dense: too many positional arguments, 2 instead of 1 (units). Write others as name=..., ",
         ),
         (
             lambda: Adam(0.1),

@@ -756,7 +756,7 @@ class TestBadInput:
     def test_rows_that_input_shape_does_not_fit(self):
         with pytest.raises(
             ValueError,
-            match=r"input_shape=\(6, 6, 3\) needs rows of 108 numbers, but X has rows of 90",
+            match=r"input_shape=\(6, 6, 3\) needs rows of 108 values, but X has rows of 90",
         ):
             make_classifier(input_shape=(6, 6, 3)).fit(self.X.reshape(60, -1), self.y)
 

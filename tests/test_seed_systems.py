@@ -130,7 +130,7 @@ def test_t5_sizes():
     assert Conv2D(7, (3, 2)).output_shape((4, 9, 11)) == (7, 9 - 3 + 1, 11 - 2 + 1)
 
 
-def test_t6_which_weight_meets_which_pixel():
+def test_t6_which_weight_multiplies_which_pixel():
     x = np.arange(1.0, 17).reshape(1, 1, 4, 4)
     weight, used = np.ones((1, 1, 2, 2)), {}
     for position in range(4):
@@ -393,7 +393,7 @@ def test_the_softmaxes_have_their_whole_jacobian():
     np.testing.assert_allclose(dx, p * (dy - 0.8), rtol=1e-14)
 
 
-def test_gradients_have_the_share_that_losses_have():
+def test_gradients_have_the_factor_of_the_loss():
     z, t = np.array([[1.0, 4], [2, -2], [0, 3]]), np.zeros((3, 2))
     network = Network([], (2,), dtype=np.float64)
     mean, dz, _ = network.loss(z, t, loss=Loss("squared_error"))
@@ -432,7 +432,7 @@ def test_adam_corrects_its_bias_keeps_its_state_and_adds_epsilon_to_the_root():
 
 
 def test_every_order_of_the_samples_is_as_likely():
-    # each step at half the rate of the one before: an input's weight tells when its sample came
+    # the rate halves at every step, so an input's weight shows when its sample was used
     n, n_epochs = 8, 2000
     network = Network([Output(bias=False, init="zeros")], (n,), 1, np.float64)
     trainer = Trainer(network, SGD(), np.random.RandomState(0), Loss("absolute_error"))
@@ -445,9 +445,9 @@ def test_every_order_of_the_samples_is_as_likely():
         trainer.steps[0] = 0
         network.params = np.zeros(n)
         run_epoch()
-        places = -np.log2(network.params).round().astype(int)
-        assert sorted(places) == list(range(n))  # every sample once
-        counts[np.arange(n), places] += 1
+        positions = -np.log2(network.params).round().astype(int)
+        assert sorted(positions) == list(range(n))  # every sample once
+        counts[np.arange(n), positions] += 1
     chance = n_epochs / n
     assert ((counts - chance) ** 2 / chance).sum() < 90  # 49 degrees of freedom: 3e-4 beyond
 
@@ -505,7 +505,7 @@ def test_accuracy_counts_samples():
     assert clf.partial_fit(X, y).history_[-1]["train_score"] == 0
 
 
-def test_what_others_are_warned_of_stays():
+def test_warning_filters_are_unchanged():
     filters = list(warnings.filters)
     ConvNetClassifier([], max_iter=1).fit(np.eye(4), np.arange(4)).predict(np.eye(4))
     assert list(warnings.filters) == filters

@@ -1,8 +1,8 @@
 """Layers of random shapes and settings in float32 against PyTorch in float64: outputs and all gradients.
 
-u = 2^-24 is the most that one rounding changes of a number. An error may be 16 u times the sum of the sizes
-of all terms that an output adds up, as they are before anything cancels; tests say what that is for what is
-no sum of products.
+u = 2^-24 is the largest relative error of one rounding. The allowed error is 16 u times a scale. For sums of
+products, the scale of an output is the sum of the absolute values of its terms; the other tests define their
+own.
 """
 
 import dataclasses
@@ -53,8 +53,8 @@ counts, seeds = st.integers(1, 40), st.integers(0, 2**16)
 sixteenths = st.integers(-99, 99).map(lambda k: k / 16)  # float32 has them exactly
 
 
-def reach(draw, kernel):
-    """A size from which a kernel without padding makes something."""
+def draw_size(draw, kernel):
+    """A size that is at least that of the kernel, so that there is an output."""
     return kernel + draw(st.integers(0, 6))
 
 
@@ -72,7 +72,7 @@ def convolutions(draw):
         groups=groups,
         bias=draw(st.booleans()),
     )
-    image = (reach(draw, (k - 1) * d + 1) for k, d in zip(kernel, dilation))
+    image = (draw_size(draw, (k - 1) * d + 1) for k, d in zip(kernel, dilation))
     return layer, (groups * draw(sizes), *image)
 
 
@@ -98,7 +98,7 @@ def local_convolutions(draw):
     kernel = draw(kernels)
     options = {"stride": draw(strides), "padding": draw(paddings), "bias": draw(st.booleans())}
     layer = LocallyConnected2D(draw(sizes), kernel, **options)
-    return layer, (draw(sizes), *(reach(draw, k) for k in kernel))
+    return layer, (draw(sizes), *(draw_size(draw, k) for k in kernel))
 
 
 def poolings(kind):
@@ -109,7 +109,7 @@ def poolings(kind):
         side = st.integers(0, least)
         padding = draw(st.one_of(st.sampled_from(["valid", "same"]), side, st.tuples(side, side)))
         layer = kind(size, stride=draw(st.one_of(st.none(), strides)), padding=padding)
-        return layer, (draw(sizes), *(reach(draw, k) for k in size))
+        return layer, (draw(sizes), *(draw_size(draw, k) for k in size))
 
     return draw_pooling()
 
@@ -149,7 +149,7 @@ def run_ours(network, X, dy):
 
 
 def run_theirs(network, X, dy, training=True, see=lambda array: array):
-    """The same by PyTorch in float64, of what see makes of all numbers."""
+    """The same by PyTorch in float64; `see` is applied to every array first."""
     x = torch.tensor(see(X.astype(np.float64)), requires_grad=True)
     parameters = {
         key: torch.tensor(see(value.astype(np.float64)), requires_grad=".running" not in key)
@@ -157,12 +157,12 @@ def run_theirs(network, X, dy, training=True, see=lambda array: array):
     }
     y = run_torch(network, parameters, x, training)
     y.backward(torch.tensor(see(dy.astype(np.float64))))
-    slopes = {key: p.grad.numpy() for key, p in parameters.items() if p.requires_grad}
-    return {"y": y.detach().numpy(), "dx": x.grad.numpy(), **slopes}
+    gradients = {key: p.grad.numpy() for key, p in parameters.items() if p.requires_grad}
+    return {"y": y.detach().numpy(), "dx": x.grad.numpy(), **gradients}
 
 
 def check(ours, theirs, scales):
-    """Every number within 16 units of 2^-24 of its scale."""
+    """Every element within 16 u of its scale."""
     assert ours.keys() == theirs.keys() == scales.keys()
     for name, result in ours.items():
         assert result.dtype == np.float32 and result.shape == theirs[name].shape, name
@@ -170,7 +170,7 @@ def check(ours, theirs, scales):
 
 
 def check_sums(layer, shape, n, seed, positive=None):
-    """Of sums of products, also of those that follow each other, the scales are the same sums of sizes."""
+    """Check a layer of sums of products, nested ones too: scales are the same sums of absolute values."""
     network, X, dy = prepare(layer, shape, n, seed)
     sized = Network([positive or layer], shape)
     sized.params = network.params
@@ -226,7 +226,7 @@ def test_avg_pool2d(case, n, seed):
 @SIXTY
 @given(poolings(MaxPool2D), counts, seeds)
 def test_max_pool2d(case, n, seed):
-    # the outputs are numbers of the input, and dx sums up some of dy: the scale is that of all of them
+    # the outputs are elements of the input; dx adds up elements of dy, and its scale their absolute values
     network, X, dy = prepare(*case, n, seed)
     ours, theirs = run_ours(network, X, dy), run_theirs(network, X, dy)
     check(ours, theirs, {"y": 0, "dx": run_theirs(network, X, np.abs(dy))["dx"]})
@@ -257,8 +257,8 @@ def test_rescaling(shape, scale, offset, n, seed):
     check_sums(layer, shape, n, seed, positive=Rescaling(abs(scale), abs(offset)))
 
 
-def scale_normalization(x, dy, gamma, beta, epsilon, axes, of_slopes):
-    """The scales of a normalisation over axes; of_slopes: the axes that dgamma and dbeta sum over.
+def scale_normalization(x, dy, gamma, beta, epsilon, axes, parameter_axes):
+    """The scales of a normalisation over axes; parameter_axes: the axes that dgamma and dbeta sum over.
 
     To first order, each in units of u: the mean errs by the mean size m of x, so x - mean by |x| + m; the
     deviation, relatively, by 1 + r for r = root mean square / deviation; hence z by
@@ -278,13 +278,13 @@ def scale_normalization(x, dy, gamma, beta, epsilon, axes, of_slopes):
     return {
         "y": np.abs(gamma) * Z + np.abs(beta),
         "dx": dx / deviation,
-        "0.weight": (np.abs(dy) * (Z + z)).sum(of_slopes),
-        "0.bias": np.abs(dy).sum(of_slopes),
+        "0.weight": (np.abs(dy) * (Z + z)).sum(parameter_axes),
+        "0.bias": np.abs(dy).sum(parameter_axes),
     }
 
 
 def get_affine(network, shape):
-    """Gamma and beta in float64, in the place of channels or of all numbers."""
+    """Gamma and beta in float64, one value per channel or per element."""
     return (
         network.weights[key].astype(np.float64).reshape(shape) if key in network.weights else value
         for key, value in (("0.weight", 1.0), ("0.bias", 0.0))
@@ -299,13 +299,13 @@ flags = st.booleans()
 def test_batch_norm(shape, scale, center, epsilon, n, seed):
     layer = BatchNorm(scale=scale, center=center, epsilon=epsilon)
     network, X, dy = prepare(layer, shape, n, seed)
-    wide, slopes = X.astype(np.float64), dy.astype(np.float64)
-    spread = (-1, *[1] * (len(shape) - 1))
-    gamma, beta = get_affine(network, spread)
+    wide, wide_dy = X.astype(np.float64), dy.astype(np.float64)
+    per_channel = (-1, *[1] * (len(shape) - 1))
+    gamma, beta = get_affine(network, per_channel)
     axes = (0, *range(2, X.ndim))
-    scales = scale_normalization(wide, slopes, gamma, beta, epsilon, axes, axes)
+    scales = scale_normalization(wide, wide_dy, gamma, beta, epsilon, axes, axes)
     # prediction: y = (x - mean) * (gamma / deviation) + beta of given moments
-    mean, variance = (network.weights[f"0.running_{k}"].reshape(spread) for k in ("mean", "var"))
+    mean, variance = (network.weights[f"0.running_{k}"].reshape(per_channel) for k in ("mean", "var"))
     size = (np.abs(wide) + np.abs(mean)) / np.sqrt(variance + epsilon)
     scales["y"] = np.abs(gamma) * size + np.abs(beta)
     ours, theirs = run_ours(network, X, dy), run_theirs(network, X, dy)
@@ -319,8 +319,8 @@ def test_layer_norm(shape, scale, center, epsilon, n, seed):
     layer = LayerNorm(scale=scale, center=center, epsilon=epsilon)
     network, X, dy = prepare(layer, shape, n, seed)
     gamma, beta = get_affine(network, shape)
-    wide, slopes = X.astype(np.float64), dy.astype(np.float64)
-    scales = scale_normalization(wide, slopes, gamma, beta, epsilon, tuple(range(1, X.ndim)), 0)
+    wide, wide_dy = X.astype(np.float64), dy.astype(np.float64)
+    scales = scale_normalization(wide, wide_dy, gamma, beta, epsilon, tuple(range(1, X.ndim)), 0)
     ours = run_ours(network, X, dy)
     check(ours, run_theirs(network, X, dy), {key: scales[key] for key in ours})
 
@@ -329,8 +329,8 @@ def test_layer_norm(shape, scale, center, epsilon, n, seed):
 @SIXTY
 @given(images_or_vectors(), st.integers(1, 64).map(lambda k: k / 16), counts, seeds)
 def test_activations(kind, shape, slope, n, seed):
-    # y is exact but for a few roundings; the slope follows from a y that is near 0, 1 or -1, or from an
-    # exponential of at most 1: it errs by u times the largest slope
+    # y is exact up to a few roundings. The derivative is computed from y near 0, 1 or -1, or from an
+    # exponential of at most 1: its error is u times the largest derivative
     layer = kind(slope) if dataclasses.fields(kind)[1:] else kind()
     network, X, dy = prepare(layer, shape, n, seed)
     theirs = run_theirs(network, X, dy)

@@ -33,7 +33,7 @@ class WarpCall(Call):
         self.tops, self.lefts = tops, lefts
         self.degrees = degrees
 
-    def fields(self, program: ProgramTables) -> Fields:
+    def fields(self, tables: ProgramTables) -> Fields:
         """The fields of warp_t."""
         (channels, hi, wi), (_, ho, wo) = self.x.shape, self.y.shape
         return {
@@ -65,7 +65,7 @@ class ErasingCall(Call):
         self.x, self.y, self.stream = x, y, stream
         self.size, self.aspect, self.probability = size, aspect, probability
 
-    def fields(self, program: ProgramTables) -> Fields:
+    def fields(self, tables: ProgramTables) -> Fields:
         """The fields of erasing_t."""
         smallest, largest = self.size
         return {
@@ -86,6 +86,6 @@ class GaussianNoiseCall(Call):
     def __init__(self, x: Tensor, y: Tensor, stream: int, stddev: float) -> None:
         self.x, self.y, self.stream, self.stddev = x, y, stream, stddev
 
-    def fields(self, program: ProgramTables) -> Fields:
+    def fields(self, tables: ProgramTables) -> Fields:
         """The fields of gaussian_t."""
         return {**self.map_fields(), "stream": self.stream, "stddev": self.stddev}

@@ -64,7 +64,7 @@ class Call:
         return {**self.end_fields(), "channels": channels, "ho": height, "wo": width}
 
     def activation_fields(self, engine: "Engine") -> Fields:
-        """The fields for the activation that follows."""
+        """The fields for the activation that the call applies to y."""
         kind, slope = self.activation or NO_ACTIVATION
         return {"activation": engine.activation_kinds[kind], "slope": slope}
 
@@ -72,7 +72,7 @@ class Call:
         """Return the number of scratch vectors that the kernel needs in training."""
         return 0
 
-    def fields(self, program: ProgramTables) -> Fields:
+    def fields(self, tables: ProgramTables) -> Fields:
         """The fields of the kernel's struct, once all buffers have their offsets."""
         raise NotImplementedError
 
@@ -85,7 +85,7 @@ class FlattenCall(Call):
     def __init__(self, x: Tensor, y: Tensor) -> None:
         self.x, self.y = x, y
 
-    def fields(self, program: ProgramTables) -> Fields:
+    def fields(self, tables: ProgramTables) -> Fields:
         """The fields of flatten_t."""
         channels, height, width = self.x.shape
         return {
@@ -105,11 +105,11 @@ class ActivationCall(Call):
     def __init__(self, x: Tensor, y: Tensor, kind: str, slope: float) -> None:
         self.x, self.y, self.kind, self.slope = x, y, kind, slope
 
-    def fields(self, program: ProgramTables) -> Fields:
+    def fields(self, tables: ProgramTables) -> Fields:
         """The fields of activation_t."""
         return {
             **self.map_fields(),
-            "kind": program.engine.activation_kinds[self.kind],
+            "kind": tables.engine.activation_kinds[self.kind],
             "slope": self.slope,
         }
 
@@ -122,7 +122,7 @@ class DropoutCall(Call):
     def __init__(self, x: Tensor, y: Tensor, rate: float, stream: int) -> None:
         self.x, self.y, self.rate, self.stream = x, y, rate, stream
 
-    def fields(self, program: ProgramTables) -> Fields:
+    def fields(self, tables: ProgramTables) -> Fields:
         """The fields of dropout_t."""
         return {
             **self.map_fields(),
@@ -143,7 +143,7 @@ class RescalingCall(Call):
         self.x, self.y, self.scale, self.offset = x, y, scale, offset
         self.top, self.left = top, left
 
-    def fields(self, program: ProgramTables) -> Fields:
+    def fields(self, tables: ProgramTables) -> Fields:
         """The fields of rescale_t."""
         fields = self.map_fields()
         for end in (fields["y"], fields["dy"]):

@@ -35,7 +35,7 @@ class LinearCall(Call):
     def __init__(self, x: Tensor, y: Tensor, weight: int, bias: int) -> None:
         self.x, self.y, self.weight, self.bias = x, y, weight, bias
 
-    def linear_fields(self, program: ProgramTables, ci: int, n_weights: int, tiles: Fields) -> Fields:
+    def linear_fields(self, tables: ProgramTables, ci: int, n_weights: int, tiles: Fields) -> Fields:
         """The fields of linear_t; ci, n_weights: inputs and weights of a group; tiles: of y."""
         co, ho, wo = self.y.shape
         return {
@@ -50,7 +50,7 @@ class LinearCall(Call):
             "ho": ho,
             "wo": wo,
             "tiles": tiles,
-            **self.activation_fields(program.engine),
+            **self.activation_fields(tables.engine),
         }
 
     def gradient_fields(self, tiles: Fields) -> Fields:
@@ -112,25 +112,25 @@ class ConvCall(LinearCall):
             counts.append(self._winograd_weights.allocate_terms(engine, 0)[-1])
         return max(counts, default=0)
 
-    def _add_winograd(self, program: ProgramTables) -> dict[str, int]:
+    def _add_winograd(self, tables: ProgramTables) -> dict[str, int]:
         """Add the Winograd plans to a program and return their indices, -1 where there is none."""
         kh, kw = self.window.kernel
         strides = kh * kw, self.x.shape[0] * kh * kw
         sides = {"forward": (self._forward[0], strides), "backward": (self._backward[0], strides[::-1])}
         return {
-            f"winograd_{side}": self._winograd[side].add_to(program, self.weight, *arguments)
+            f"winograd_{side}": self._winograd[side].add_to(tables, self.weight, *arguments)
             if side in self._winograd
             else -1
             for side, arguments in sides.items()
         }
 
-    def fields(self, program: ProgramTables) -> Fields:
+    def fields(self, tables: ProgramTables) -> Fields:
         """The fields of conv_t, or of pooled_conv_t."""
         (co, ci), (kh, kw) = self.connections.shape, self.window.kernel
         x, y = self.x, self.y
-        plans = self._add_winograd(program)
+        plans = self._add_winograd(tables)
         forward = output_tile_fields(
-            program,
+            tables,
             *self._forward,
             x.value,
             y.value,
@@ -138,7 +138,7 @@ class ConvCall(LinearCall):
             self.connections,
         )
         backward = output_tile_fields(
-            program,
+            tables,
             *self._backward,
             y.gradient,
             x.gradient,
@@ -146,20 +146,20 @@ class ConvCall(LinearCall):
             self.connections.T,
         )
         if self._winograd_weights:
-            weight_tiles, sums = self._winograd_weights.weight_fields(program, self._rows)
+            weight_tiles, sums = self._winograd_weights.weight_fields(tables, self._rows)
         else:
             weight_tiles = weight_tile_fields(
-                program, self._rows, self._columns, (kh, kw), x.value, y.gradient, self.connections
+                tables, self._rows, self._columns, (kh, kw), x.value, y.gradient, self.connections
             )
             sums = {"winograd_sums": -1, "winograd_stride": 0}
         fields = {
-            "linear": self.linear_fields(program, ci, co * ci * kh * kw, forward),
+            "linear": self.linear_fields(tables, ci, co * ci * kh * kw, forward),
             "gradients": self.gradient_fields(backward),
             "weight_tiles": weight_tiles,
             **plans,
             **sums,
         }
-        return {"conv": fields, "pool": self._pool.fields(program)} if self._pool else fields
+        return {"conv": fields, "pool": self._pool.fields(tables)} if self._pool else fields
 
 
 class DenseCall(LinearCall):
@@ -171,10 +171,10 @@ class DenseCall(LinearCall):
         """Return the number of scratch vectors, for the input, transposed."""
         return -(-self.x.shape[0] // engine.lanes) * engine.lanes
 
-    def fields(self, program: ProgramTables) -> Fields:
+    def fields(self, tables: ProgramTables) -> Fields:
         """The fields of dense_t."""
         ci, co = self.x.shape[0], self.y.shape[0]
-        engine = program.engine
+        engine = tables.engine
 
         def tile(n_out: int, n_in: int, source_step: int, weight_in: int, weight_out: int) -> Fields:
             # one pass over one row and one column; the inputs are taps of one channel
@@ -185,15 +185,15 @@ class DenseCall(LinearCall):
                 "w_in": 0,
                 "w_out": weight_out,
                 "n_passes": 1,
-                "passes": program.add((0, 1, 1, 0, 1, engine.lanes)),
-                "rows": program.add((0, 0, 0, n_in)),
-                "x_taps": program.add(taps * source_step * engine.lanes),
-                "w_taps": program.add(taps * weight_in),
-                **connectivity_fields(program, np.ones((n_out, 1), bool), engine.column_height),
+                "passes": tables.add((0, 1, 1, 0, 1, engine.lanes)),
+                "rows": tables.add((0, 0, 0, n_in)),
+                "x_taps": tables.add(taps * source_step * engine.lanes),
+                "w_taps": tables.add(taps * weight_in),
+                **connectivity_fields(tables, np.ones((n_out, 1), bool), engine.column_height),
             }
 
         return {
-            "linear": self.linear_fields(program, ci, co * ci, tile(co, ci, 1, 1, ci)),
+            "linear": self.linear_fields(tables, ci, co * ci, tile(co, ci, 1, 1, ci)),
             "gradients": self.gradient_fields(tile(ci, co, self.y.gradient.plane, ci, 1)),
-            "scratch": program.scratch,
+            "scratch": tables.scratch,
         }

@@ -30,7 +30,7 @@ class LocallyConnectedCall(Call):
         """Return how many elements an output reads."""
         return self.x.shape[0] * self.window.kernel[0] * self.window.kernel[1]
 
-    def fields(self, program: ProgramTables) -> Fields:
+    def fields(self, tables: ProgramTables) -> Fields:
         """The fields of local_t."""
         (ci, hi, wi), (co, ho, wo), (kh, kw) = self.x.shape, self.y.shape, self.window.kernel
         (sh, sw), (top, left) = self.window.stride, self.window.before
@@ -58,19 +58,19 @@ class LocallyConnectedCall(Call):
             row, column = np.divmod(np.arange(height * width), width)
             offsets = row * target.row + column
             rows = np.stack([offsets, np.zeros_like(offsets), np.cumsum(n_taps) - n_taps, n_taps], axis=1)
-            x_taps = (source_index[0] * source.row + source_index[1]) * program.engine.lanes
-            tile_height = divide_evenly(n_out, program.engine.column_height)
+            x_taps = (source_index[0] * source.row + source_index[1]) * tables.engine.lanes
+            tile_height = divide_evenly(n_out, tables.engine.column_height)
             return {
                 "n_out": n_out,
                 "height": tile_height,
                 "w_in": strides[0],
                 "w_out": strides[1],
                 "n_passes": 1,
-                "passes": program.add((0, len(rows), 1, 0, 1, program.engine.lanes)),
-                "rows": program.add(rows),
-                "x_taps": program.add(x_taps[order]),
-                "w_taps": program.add(w_taps[order]),
-                **connectivity_fields(program, np.ones((n_out, n_in), bool), tile_height),
+                "passes": tables.add((0, len(rows), 1, 0, 1, tables.engine.lanes)),
+                "rows": tables.add(rows),
+                "x_taps": tables.add(x_taps[order]),
+                "w_taps": tables.add(w_taps[order]),
+                **connectivity_fields(tables, np.ones((n_out, n_in), bool), tile_height),
             }
 
         strides = kh * kw, ho * wo * n_inputs
@@ -92,6 +92,6 @@ class LocallyConnectedCall(Call):
             "left": left,
             "forward": tile(self.y.value, self.x.value, (i, j), (r, s), strides),
             "backward": tile(self.x.gradient, self.y.gradient, (r, s), (i, j), strides[::-1]),
-            "scratch": program.scratch,
-            **self.activation_fields(program.engine),
+            "scratch": tables.scratch,
+            **self.activation_fields(tables.engine),
         }

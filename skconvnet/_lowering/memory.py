@@ -11,9 +11,6 @@ from skconvnet._types import Array, Fields, Shape
 if TYPE_CHECKING:
     from skconvnet.kernels.engine import Engine
 
-# The fields of buffer_t for no buffer.
-NO_BUFFER = {"offset": -1, "plane": 0, "row": 0}
-
 
 @dataclass
 class Buffer:

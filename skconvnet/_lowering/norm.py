@@ -11,8 +11,8 @@ class BatchNormCall(Call):
     """One of the two calls of batch normalisation: name is "moments" or "normalize".
 
     offsets: of "weight", "bias" (or without) and "running_mean" in the parameter vector, where
-    "running_var" comes next; moments: offset of this layer's among those that a block keeps, -1 for
-    "normalize" alone, which then takes the running moments in training too.
+    "running_var" comes next; moments: offset of this layer's moments in a block's; -1 for a
+    "normalize" without "moments" (a frozen layer), which uses the running moments in training too.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class BatchNormCall(Call):
         self.epsilon, self.momentum = epsilon, momentum
         self.activation = NO_ACTIVATION if name == "normalize" else None
 
-    def fields(self, program: ProgramTables) -> Fields:
+    def fields(self, tables: ProgramTables) -> Fields:
         """The fields of batch_norm_t."""
         return {
             **self.map_fields(),
@@ -40,7 +40,7 @@ class BatchNormCall(Call):
             "moments": self.moments,
             "epsilon": self.epsilon,
             "momentum": self.momentum,
-            **self.activation_fields(program.engine),
+            **self.activation_fields(tables.engine),
         }
 
 
@@ -52,7 +52,7 @@ class LayerNormCall(Call):
     def __init__(self, x: Tensor, y: Tensor, offsets: Mapping[str, int], epsilon: float) -> None:
         self.x, self.y, self.offsets, self.epsilon = x, y, offsets, epsilon
 
-    def fields(self, program: ProgramTables) -> Fields:
+    def fields(self, tables: ProgramTables) -> Fields:
         """The fields of layer_norm_t."""
         return {
             **self.map_fields(),

@@ -100,11 +100,11 @@ class Plan:
         sizes = {"n_params": n_params, "n_moments": self._n_moments, **self._allocate(output)}
         scratch = sizes["training_vectors"]
         sizes["training_vectors"] += max((call.count_scratch(engine) for call in self.calls), default=0)
-        program = ProgramTables(engine, scratch)
-        calls = [(call.name, call.fields(program)) for call in self.calls]
-        sizes["n_transformed_weights"] = program.n_transformed_weights
+        tables = ProgramTables(engine, scratch)
+        calls = [(call.name, call.fields(tables)) for call in self.calls]
+        sizes["n_transformed_weights"] = tables.n_transformed_weights
         return engine.Program(
-            calls, program.winograd_plans, program.join(), self.input.fields(), output.fields(), sizes
+            calls, tables.winograd_plans, tables.join(), self.input.fields(), output.fields(), sizes
         )
 
     def _allocate(self, output: Tensor) -> Fields:

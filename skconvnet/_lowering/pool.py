@@ -36,7 +36,7 @@ class PoolCall(Call):
             "count_padding": self.count_padding,
         }
 
-    def fields(self, program: ProgramTables) -> Fields:
+    def fields(self, tables: ProgramTables) -> Fields:
         """The fields of pool_t."""
         (channels, hi, wi), (_, ho, wo) = self.x.shape, self.y.shape
         kernel, stride = self.window.kernel, self.window.stride

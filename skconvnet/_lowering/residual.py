@@ -14,7 +14,7 @@ class SplitCall(Call):
     def __init__(self, x: Tensor, y: Tensor) -> None:
         self.x, self.y = x, y
 
-    def fields(self, program: ProgramTables) -> Fields:
+    def fields(self, tables: ProgramTables) -> Fields:
         """The fields of split_t."""
         return self.map_fields()
 
@@ -28,11 +28,11 @@ class AdditionCall(Call):
     def __init__(self, x: Tensor, z: Tensor, y: Tensor) -> None:
         self.x, self.z, self.y = x, z, y
 
-    def fields(self, program: ProgramTables) -> Fields:
+    def fields(self, tables: ProgramTables) -> Fields:
         """The fields of addition_t."""
         return {
             **self.map_fields(),
             "z": self.z.value.fields(),
             "dz": self.z.gradient.fields(),
-            **self.activation_fields(program.engine),
+            **self.activation_fields(tables.engine),
         }

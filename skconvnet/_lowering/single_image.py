@@ -97,9 +97,9 @@ class PlaneConvCall(Call):
         x.rows.need(x.shape[2] + max(x.before[1], over[1]))
         self.reads_gaps = any(n > 0 for n in (*x.before, *over))
 
-    def fields(self, program: ProgramTables) -> Fields:
+    def fields(self, tables: ProgramTables) -> Fields:
         """The fields of linear_t."""
-        call, x, y, engine = self._call, self.x, self.y, program.engine
+        call, x, y, engine = self._call, self.x, self.y, tables.engine
         (kh, kw), (top, left), dilation = call.window.kernel, call.window.before, call.window.dilation
         u, v = (grid.ravel() for grid in np.indices((kh, kw)))
         taps = (u * dilation[0] - top) * x.rows.pitch + v * dilation[1] - left
@@ -111,14 +111,14 @@ class PlaneConvCall(Call):
             "w_in": kh * kw,
             "w_out": ci * kh * kw,
             "n_passes": 1,
-            "passes": program.add((0, 1, y.n_vectors, 0, 1, engine.lanes)),
-            "rows": program.add((0, 0, 0, kh * kw)),
-            "x_taps": program.add(taps),
-            "w_taps": program.add(np.arange(kh * kw)),
-            **connectivity_fields(program, call.connections, height),
+            "passes": tables.add((0, 1, y.n_vectors, 0, 1, engine.lanes)),
+            "rows": tables.add((0, 0, 0, kh * kw)),
+            "x_taps": tables.add(taps),
+            "w_taps": tables.add(np.arange(kh * kw)),
+            **connectivity_fields(tables, call.connections, height),
         }
         ends = {"x": x.vector_fields(), "y": y.vector_fields(), "ho": 1, "wo": y.n_vectors}
-        return {**call.linear_fields(program, ci, co * ci * kh * kw, tiles), **ends}
+        return {**call.linear_fields(tables, ci, co * ci * kh * kw, tiles), **ends}
 
 
 class PlaneMapCall(Call):
@@ -127,10 +127,10 @@ class PlaneMapCall(Call):
     def __init__(self, call: Call, x: Plane, y: Plane) -> None:
         self.name, self._call, self.x, self.y = call.name, call, x, y
 
-    def fields(self, program: ProgramTables) -> Fields:
+    def fields(self, tables: ProgramTables) -> Fields:
         """The fields of the call that it replaces, with the planes' offsets and sizes."""
         ends = {"x": self.x.vector_fields(), "y": self.y.vector_fields(), "ho": 1, "wo": self.y.n_vectors}
-        return {**self._call.fields(program), **ends}
+        return {**self._call.fields(tables), **ends}
 
 
 class PlanePoolCall(Call):
@@ -140,7 +140,7 @@ class PlanePoolCall(Call):
         self.name = "plane_avg_pool" if call.name == "avg_pool" else "plane_max_pool"
         self._call, self.x, self.y = call, x, y
 
-    def fields(self, program: ProgramTables) -> Fields:
+    def fields(self, tables: ProgramTables) -> Fields:
         """The fields of plane_pool_t."""
         return {"x": self.x.fields(), "y": self.y.fields(), **self._call.window_fields()}
 
@@ -153,7 +153,7 @@ class ClearGapsCall(Call):
     def __init__(self, x: Plane) -> None:
         self.x = x
 
-    def fields(self, program: ProgramTables) -> Fields:
+    def fields(self, tables: ProgramTables) -> Fields:
         """The fields of plane_t."""
         return self.x.fields()
 
@@ -166,7 +166,7 @@ class ScatterCall(Call):
     def __init__(self, x: Plane, y: Tensor) -> None:
         self.x, self.y = x, y
 
-    def fields(self, program: ProgramTables) -> Fields:
+    def fields(self, tables: ProgramTables) -> Fields:
         """The fields of scatter_t."""
         return {"x": self.x.fields(), "y": self.y.value.fields()}
 
@@ -233,8 +233,8 @@ def compile_single_image(
                 assert end.fields()["offset"] >= 0, "the program does not compute this vector"
             elif end.offset < 0:
                 prediction_vectors = end.allocate(prediction_vectors)
-    program = ProgramTables(engine)
-    fields = [(call.name, call.fields(program)) for call in lowered + calls]
+    tables = ProgramTables(engine)
+    fields = [(call.name, call.fields(tables)) for call in lowered + calls]
     sizes = {
         "n_params": n_params,
         "n_transformed_weights": 0,
@@ -243,7 +243,7 @@ def compile_single_image(
         "prediction_vectors": prediction_vectors,
         "training_vectors": prediction_vectors,
     }
-    return engine.Program(fields, [], program.join(), vector.fields(), output.fields(), sizes, first.fields())
+    return engine.Program(fields, [], tables.join(), vector.fields(), output.fields(), sizes, first.fields())
 
 
 def _is_vector(tensor: Tensor, calls: list[Any]) -> bool:

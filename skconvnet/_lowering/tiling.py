@@ -127,7 +127,7 @@ def count_side_columns(phases: list[Phase], n_columns: int) -> Pair:
 
 
 def output_tile_fields(
-    program: ProgramTables,
+    tables: ProgramTables,
     rows: list[Phase],
     columns: list[Phase],
     source: Buffer,
@@ -140,7 +140,7 @@ def output_tile_fields(
     rows, columns: the phases of both axes; source, target: the buffers read and written;
     connectivity: bool array (outputs, inputs), which output channel reads which input channel.
     """
-    lanes = program.engine.lanes
+    lanes = tables.engine.lanes
     passes, row_table, x_taps, w_taps = [], [], [], []
     for column in columns:
         for row in rows:
@@ -174,7 +174,7 @@ def output_tile_fields(
                     )
                 )
     one_column = all(columns_in_pass == 1 for _, _, columns_in_pass, *_ in passes)
-    most = program.engine.column_height if one_column else program.engine.tile_height
+    most = tables.engine.column_height if one_column else tables.engine.tile_height
     height = divide_evenly(len(connectivity), most)
     return {
         "n_out": len(connectivity),
@@ -182,11 +182,11 @@ def output_tile_fields(
         "w_in": strides.input,
         "w_out": strides.output,
         "n_passes": len(passes),
-        "passes": program.add(passes),
-        "rows": program.add(row_table),
-        "x_taps": program.add(x_taps),
-        "w_taps": program.add(w_taps),
-        **connectivity_fields(program, connectivity, height),
+        "passes": tables.add(passes),
+        "rows": tables.add(row_table),
+        "x_taps": tables.add(x_taps),
+        "w_taps": tables.add(w_taps),
+        **connectivity_fields(tables, connectivity, height),
     }
 
 
@@ -195,7 +195,7 @@ def divide_evenly(total: int, most: int) -> int:
     return -(-total // -(-total // most))
 
 
-def connectivity_fields(program: ProgramTables, connectivity: Array, height: int) -> Fields:
+def connectivity_fields(tables: ProgramTables, connectivity: Array, height: int) -> Fields:
     """List, for each `height` outputs, the input channels that any of them reads."""
     sources, channels, known = [], [], {}
     for start in range(0, len(connectivity), height):
@@ -204,11 +204,11 @@ def connectivity_fields(program: ProgramTables, connectivity: Array, height: int
         if index == len(channels):
             channels.extend(seen)
         sources.append((index, len(seen)))
-    return {"sources": program.add(sources), "channels": program.add(channels)}
+    return {"sources": tables.add(sources), "channels": tables.add(channels)}
 
 
 def weight_tile_fields(
-    program: ProgramTables,
+    tables: ProgramTables,
     rows: Phase,
     columns: Phase,
     kernel: Pair,
@@ -224,7 +224,7 @@ def weight_tile_fields(
     few channels, which suits the caches better (64 channels of 32x32, 3x3 kernel: 5.3 against 7.9 ms a
     block), so the saving has to be worth it.
     """
-    engine = program.engine
+    engine = tables.engine
     tiles, weights, known = [], [], {}
     spans = [columns.find_positions(tap, x.shape[2]) for _, tap in columns.taps]
     for start in range(0, len(connectivity), engine.tile_height):
@@ -255,12 +255,12 @@ def weight_tile_fields(
         "kw": kernel[1],
         "x_row_step": rows.in_step * x.row,
         "x_step": columns.in_step,
-        "kernel_rows": program.add(kernel_rows),
+        "kernel_rows": tables.add(kernel_rows),
         "n_tiles": len(tiles),
-        "tiles": program.add(tiles),
-        "weights": program.add(weights),
+        "tiles": tables.add(tiles),
+        "weights": tables.add(weights),
         "band_rows": max((BAND_POSITIONS if kernel[1] > 1 else BAND_POSITIONS // 2) // dy.shape[2], 1),
-        "connections": program.add(connectivity),
+        "connections": tables.add(connectivity),
     }
 
 

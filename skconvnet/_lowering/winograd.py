@@ -80,16 +80,16 @@ class WinogradPlan:
         n_tiles = np.prod([-(-n // most) for n, most in zip((filters, channels, kh), largest)])
         return filters * channels * kh // engine.lanes + int(n_tiles)
 
-    def weight_fields(self, program: ProgramTables, rows: Phase) -> tuple[Fields, Fields]:
+    def weight_fields(self, tables: ProgramTables, rows: Phase) -> tuple[Fields, Fields]:
         """Return the fields of weight_tiles_t, and those of conv_t for the sums; rows: the forward phase."""
-        term, gradient, sums, _ = self.allocate_terms(program.engine, program.scratch)
+        term, gradient, sums, _ = self.allocate_terms(tables.engine, tables.scratch)
         column = Phase(0, 1, 1, self.tiles, [(0, 0)])
         connectivity = np.ones((self.target[0], self.source[0]), bool)
         kernel = self.kernel[0], 1
-        tiles = weight_tile_fields(program, rows, column, kernel, term, gradient, connectivity)
-        return tiles, {"winograd_sums": sums, "winograd_stride": self.count_sums(program.engine)}
+        tiles = weight_tile_fields(tables, rows, column, kernel, term, gradient, connectivity)
+        return tiles, {"winograd_sums": sums, "winograd_stride": self.count_sums(tables.engine)}
 
-    def add_to(self, program: ProgramTables, weight: int, rows: list[Phase], strides: Pair) -> int:
+    def add_to(self, tables: ProgramTables, weight: int, rows: list[Phase], strides: Pair) -> int:
         """Add the plan to a program and return its index.
 
         weight: offset in the parameter vector; rows: the phases; strides: from input to input and from output
@@ -100,7 +100,7 @@ class WinogradPlan:
         column = Phase(0, self.n_outputs, 1, self.tiles, [(0, 0)])
         connectivity = np.ones((self.target[0], channels), bool)
         tiles = output_tile_fields(
-            program, rows, [column], term, self._buffer, WeightStrides(1, kh, channels * kh), connectivity
+            tables, rows, [column], term, self._buffer, WeightStrides(1, kh, channels * kh), connectivity
         )
         fields = {
             "n_outputs": self.n_outputs,
@@ -115,9 +115,9 @@ class WinogradPlan:
             "w_in": strides[0],
             "w_out": strides[1],
             "flip": self.flip,
-            "scratch": program.scratch,
+            "scratch": tables.scratch,
             "height": self.target[1],
             "width": self.target[2],
             "output_tiles": tiles,
         }
-        return program.add_winograd_plan(fields, 6 * channels * self.target[0] * kh)
+        return tables.add_winograd_plan(fields, 6 * channels * self.target[0] * kh)

@@ -37,7 +37,7 @@ ctypedef struct affine_t:
 
 
 cdef inline affine_t find_affine(const batch_norm_t* g, const block_t* b, Py_ssize_t c) noexcept nogil:
-    """Return what one channel is normalised with."""
+    """Return mean, scale, gamma and beta of one channel."""
     cdef affine_t a
     cdef const double* batch
     cdef double variance

@@ -27,7 +27,7 @@ ctypedef struct block_t:
     Py_ssize_t n, n_batch               # samples in the block and in the batch
     lanes_t lane_mask                   # 1 in a lane that holds a sample, else 0
     bint training                       # normalise with the moments of the batch, not the running ones
-    uint64_t key                        # that random numbers of this step are drawn with
+    uint64_t key                        # of this step's random numbers
     double* moments                     # OUT  of this block, to be merged in batch_moments
     const double* batch_moments         # IN   of all blocks
     const Py_ssize_t* tables            # the plan's index tables

@@ -28,7 +28,7 @@ ctypedef struct conv_t:
     Py_ssize_t winograd_stride          # vectors for the sums of one term
 
 
-# With the maximum pooling that follows: they go backward channel by channel, so that each is read once.
+# With the maximum pooling after it: both backward passes run channel by channel, so that each is read once.
 ctypedef struct pooled_conv_t:
     conv_t conv
     pool_t pool

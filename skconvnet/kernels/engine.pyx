@@ -136,9 +136,9 @@ cdef class Targets:
     fields : dict
         kind, low, span and output_weight of target_t.
     classes : ndarray of intp of shape (n,) or None
-        Class indices; or
+        Class indices; None if there are values.
     values : Samples or None
-        a value for every output.
+        A value for every output; None if there are classes.
     inverse_variances : ndarray of float64 of shape (n_outputs,)
         1 over the variance of the values of every output.
     """
@@ -206,7 +206,7 @@ cdef class Epoch:
     partner_offsets : ndarray of intp of shape (n_batches,)
         From a sample of the mini-batch to the one that it is mixed with.
     key : int
-        That random numbers are drawn with; of this epoch alone.
+        Key of the epoch's random numbers; every epoch has its own.
     augment : callable (rows) -> Samples, or None
         Returns the images of some samples as this epoch has them.
     """
@@ -509,7 +509,7 @@ cdef class Program:
         Workspace workspace,
         *,
         double total,                   # weight of the batch that these samples belong to
-        uint64_t key=0,                 # that random numbers are drawn with, of one epoch alone
+        uint64_t key=0,                 # of the epoch's random numbers
         Py_ssize_t step=0,              # number of steps taken before
     ):
         """Return the contribution of samples to a batch's mean loss and score; write the gradients."""

@@ -23,7 +23,7 @@ ctypedef struct lane_moments_t:
 
 
 cdef inline lane_moments_t find_moments(const layer_norm_t* g, const block_t* b) noexcept nogil:
-    """Return what every sample is normalised with; partial sums run along rows."""
+    """Return mean and scale of every sample; partial sums run along rows."""
     cdef Py_ssize_t c, i, j
     cdef const lanes_t* x
     cdef lanes_t row, total = splat(0)

@@ -18,7 +18,7 @@ ctypedef struct linear_t:
     Py_ssize_t groups, group_weights    # weights of one group
     Py_ssize_t ci, co, ho, wo
     output_tiles_t tiles
-    int activation                      # that follows, in place
+    int activation                      # applied to y in place
     double slope
 
 

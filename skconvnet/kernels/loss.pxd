@@ -30,8 +30,8 @@ cdef enum loss_kind:
 ctypedef struct target_t:
     int kind
     double low, span, output_weight
-    const Py_ssize_t* classes           # the class of each sample, whose target is 1, or NULL:
-    const samples_t* values             # the targets of each sample
+    const Py_ssize_t* classes           # the class of each sample: its target is 1, others are 0; or NULL
+    const samples_t* values             # else the targets of each sample
     const double* inverse_variances     # of each output, 1 over the variance of its targets; 0: no variance
 
 

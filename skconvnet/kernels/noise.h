@@ -29,7 +29,7 @@ static inline uint32_t draw_below(uint64_t key, uint32_t element, uint32_t sampl
     return (uint64_t)draw_bits(key, element, sample) * n >> 32;
 }
 
-/* A uniform number between 0 and 1, both excluded. */
+/* A uniform value between 0 and 1, both excluded. */
 static inline double draw_uniform(uint64_t key, uint32_t element, uint32_t sample) {
     return (draw_bits(key, element, sample) + 0.5) * 0x1p-32;
 }

@@ -92,7 +92,7 @@ cdef inline int set_op(op_t* op, str name, dict fields) except -1:
         op.fields.local, op.forward, op.backward = fields, local_forward, local_backward
     elif name == "max_pool":
         op.fields.pool, op.forward, op.backward = fields, max_pool_forward, max_pool_backward
-    elif name == "max_pool_of_conv":    # goes backward with the pooled_conv before it
+    elif name == "max_pool_of_conv":    # pooled_conv has its backward pass
         op.fields.pool, op.forward, op.backward = fields, max_pool_forward, NULL
     elif name == "moments":
         op.fields.batch_norm, op.forward, op.backward = fields, moments_forward, moments_backward

@@ -38,7 +38,7 @@ ctypedef struct optimizer_t:
     double keep_1, add_1, keep_2, add_2, epsilon
     double weight_decay
     bint decoupled                  # weight decay is not part of the gradient
-    double clip_norm                # the largest norm of the gradient; infinity for any
+    double clip_norm                # the largest norm of the gradient; infinity: no limit
 
 
 # One step on all trained parameters.

@@ -59,7 +59,7 @@ cdef struct job_t:
     Py_ssize_t first, end           # calls that this region runs:
     bint forward, backward          # in which directions; in both, with the loss in between
     bint training
-    uint64_t key                    # that random numbers of this step are drawn with
+    uint64_t key                    # of this step's random numbers
     real_t* y                       # the output, if not NULL
     const labels_t* labels          # of the whole batch; or
     const samples_t* dy             # the gradient to the output

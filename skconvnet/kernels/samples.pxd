@@ -4,7 +4,7 @@ from skconvnet.kernels.block cimport block_t, buffer_t, locate
 from skconvnet.kernels.simd cimport LANES, real_t
 
 
-# The user's X: any strides, one of three number formats, elements (sample, channel, row, column).
+# The user's X: any strides, one of three element types, elements (sample, channel, row, column).
 ctypedef struct samples_t:
     const char* data
     char format                         # 'B' uint8, 'f' float32, 'd' float64

@@ -1,8 +1,8 @@
 /* The lane type: a compiler vector that holds the same element of LANES different samples.
 
-   Cython treats lanes_t and real_t as plain numbers (simd.pxd); the compiler gets their real types here.
+   Cython treats lanes_t and real_t as scalars (simd.pxd); the compiler gets their real types here.
    The build defines SKCONVNET_DOUBLE (0 or 1); the instruction set that this file is compiled for gives
-   the width of a vector.  Lanes see each other in sum_lanes and sum_each alone. */
+   the width of a vector.  Only sum_lanes and sum_each combine lanes. */
 
 #ifndef SKCONVNET_SIMD_H
 #define SKCONVNET_SIMD_H

@@ -11,7 +11,7 @@ cdef extern from "simd.h" nogil:
     ctypedef float lanes_t              # LANES real_t: Cython only passes it through
     ctypedef int inlined_t              # int; marks a function that must be inlined
     const Py_ssize_t LANES
-    enum: TILE_WIDTH                    # output pixels in a tile
+    enum: TILE_WIDTH                    # columns of a tile, at most
     enum: MAX_LANES                     # LANES at its largest
     real_t square_root(real_t x)
     lanes_t inverse_root(lanes_t x)

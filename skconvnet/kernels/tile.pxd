@@ -178,7 +178,7 @@ cdef inline inlined_t compute_sized(any_tile_t* t, const int height, const int w
 
 
 cdef inline inlined_t compute_wide(any_tile_t* t, int height, const int width) noexcept nogil:
-    """Name the height to the compiler; width is a literal already."""
+    """Call compute_sized with the height as a literal; width is one already."""
     if height == 4:
         compute_sized(t, 4, width)
     elif height == 3:
@@ -190,7 +190,7 @@ cdef inline inlined_t compute_wide(any_tile_t* t, int height, const int width) n
 
 
 cdef inline void compute_column(output_tile_t* t, int height) noexcept nogil:
-    """Name the height of an output tile of one column to the compiler."""
+    """Call compute_outputs for one column, with the height as a literal."""
     if height == 12:
         compute_outputs(t, 12, 1, 0)
     elif height == 11:

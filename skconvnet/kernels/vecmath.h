@@ -1,6 +1,6 @@
 /* Elementary functions of vectors: the same operations in every lane, without branches and tables.
 
-   They stay within 4 units in the last place of float64 (the tests of the activations say which). */
+   They stay within 4 units in the last place of float64 (tests/kernels/test_activation.py has the bounds). */
 
 #ifndef SKCONVNET_VECMATH_H
 #define SKCONVNET_VECMATH_H
@@ -117,7 +117,7 @@ static inline lanes_t softplus_lanes(lanes_t x) {
 }
 
 /* With a = |x|: arctan a, pi/4 + arctan((a - 1) / (a + 1)) or pi/2 + arctan(-1 / a), whichever takes
-   the arc tangent of a stream of at most tan(pi/8) */
+   the arc tangent of a value of at most tan(pi/8) */
 static inline lanes_t arctan_lanes(lanes_t x) {
     lanes_t a = magnitude(x);
     bits_t middle = a > splat(0.41421356237309504880), high = a > splat(2.41421356237309504880);

@@ -6,8 +6,8 @@ Output (i, j) is read from x at
     column  left + middle_column + up * sin a * (i - middle_row) + along * cos a * (j - middle_column)
 
 with the middle of the output, up and along from {1, -1}, and the pixels at the border repeated.  Where
-the largest angle is 0, all of this is exact in floating point, and pixels are copied.  Prediction calls
-only crops, of the middle: with one choice for everything nothing is random.
+the largest angle is 0, all of this is exact in floating point, and pixels are copied.  In prediction
+only RandomCrop calls it, with one choice for every parameter (the middle), so nothing is random.
 """
 
 from libc.math cimport cos, sin

@@ -132,7 +132,7 @@ def test_steps_streams_and_epochs(epoch_key):
         check_mean((first[1] ** 2 - 1) * (second[1] ** 2 - 1), 0, 4)
 
 
-def test_consecutive_steps_at_one_place():
+def test_consecutive_steps_at_one_element():
     # the same element and sample in 4096 consecutive steps of one epoch
     series = np.array([draw(find_key(1, step), n_elements=1)[0][0, :64] for step in range(4096)])
     for bit in make_signs(series).T:
