@@ -25,7 +25,6 @@ def pytest_collection_modifyitems(items):
             first.setdefault(item.nodeid.partition("[")[0], item)
     for item in first.values():
         item.add_marker("quick")
-    assert len(items) < 5000 or len(first) > 400, "the whole suite has too few quick tests"
 
 
 @pytest.fixture(params=kernels.list_isas())
