@@ -429,8 +429,7 @@ class Network:
         if program is None:
             program = self.compile(head, last=last)
         y = np.empty((len(X), self.count_outputs(last)), self.dtype)
-        n_blocks = len(X) if program.single_image else -(-len(X) // lanes)
-        workspace = self.make_workspace(program, min(n_threads, max(n_blocks, 1)))
+        workspace = self.make_workspace(program, n_threads)
         program.forward(self.wrap(X), np.arange(len(X)), self.params, y, workspace)
         return y
 

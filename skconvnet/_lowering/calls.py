@@ -7,6 +7,8 @@ A plan first makes its calls, which require the columns of zeros that they read 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from skconvnet._lowering.memory import ProgramTables, Tensor
 from skconvnet._types import Fields, Pair, Sides
 
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 # value, which a call that computes values therefore cannot apply in place.
 NO_ACTIVATION = "identity", 0.0
 NOT_IN_PLACE = "arctan", "gelu", "softmax", "log_softmax"
+
+# Multiply-adds in the time of one element of an elementwise kernel, about.
+ELEMENT_WORK = 4
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,10 @@ class Call:
     def count_scratch(self, engine: "Engine") -> int:
         """Return the number of scratch vectors that the kernel needs in training."""
         return 0
+
+    def count_work(self) -> int:
+        """Return the multiply-adds of the forward pass for a sample; an element of y counts as some."""
+        return ELEMENT_WORK * int(np.prod(self.y.shape))
 
     def fields(self, tables: ProgramTables) -> Fields:
         """The fields of the kernel's struct, once all buffers have their offsets."""

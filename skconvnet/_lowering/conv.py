@@ -11,6 +11,7 @@ from skconvnet._lowering.tiling import (
     backward_phases,
     connectivity_fields,
     count_side_columns,
+    count_tiles,
     cut_into_bands,
     forward_phases,
     output_tile_fields,
@@ -101,6 +102,11 @@ class ConvCall(LinearCall):
         if "backward" in self._winograd:
             y.gradient.need(*self._winograd["backward"].count_side_columns())
 
+    def count_work(self) -> int:
+        """Return the multiply-adds of the forward pass for a sample."""
+        _, ho, wo = self.y.shape
+        return self.groups * ho * wo * int(self.connections.sum() * np.prod(self.window.kernel))
+
     def fuse_pool(self, pool: Call) -> None:
         """Run the backward pass of the maximum pooling that follows, too."""
         self.name, self._pool = "pooled_conv", pool
@@ -171,6 +177,10 @@ class DenseCall(LinearCall):
         """Return the number of scratch vectors, for the input, transposed."""
         return -(-self.x.shape[0] // engine.lanes) * engine.lanes
 
+    def count_work(self) -> int:
+        """Return the multiply-adds of the forward pass for a sample."""
+        return self.x.shape[0] * self.y.shape[0]
+
     def fields(self, tables: ProgramTables) -> Fields:
         """The fields of dense_t."""
         ci, co = self.x.shape[0], self.y.shape[0]
@@ -178,14 +188,17 @@ class DenseCall(LinearCall):
 
         def tile(n_out: int, n_in: int, source_step: int, weight_in: int, weight_out: int) -> Fields:
             # one pass over one row and one column; the inputs are taps of one channel
-            taps = np.arange(n_in)
+            taps, passes = np.arange(n_in), [(0, 1, 1, 0, 1, engine.lanes)]
             return {
                 "n_out": n_out,
                 "height": engine.column_height,
+                "n_tiles": count_tiles(engine, passes, n_out, engine.column_height),
+                "bias_out": 1,
+                "bias_row": 0,
                 "w_in": 0,
                 "w_out": weight_out,
                 "n_passes": 1,
-                "passes": tables.add((0, 1, 1, 0, 1, engine.lanes)),
+                "passes": tables.add(passes),
                 "rows": tables.add((0, 0, 0, n_in)),
                 "x_taps": tables.add(taps * source_step * engine.lanes),
                 "w_taps": tables.add(taps * weight_in),

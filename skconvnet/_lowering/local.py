@@ -6,7 +6,7 @@ import numpy as np
 
 from skconvnet._lowering.calls import NO_ACTIVATION, Call, Window
 from skconvnet._lowering.memory import Buffer, ProgramTables, Tensor
-from skconvnet._lowering.tiling import connectivity_fields, divide_evenly
+from skconvnet._lowering.tiling import connectivity_fields, count_tiles, divide_evenly
 from skconvnet._types import Array, Fields, Pair
 
 if TYPE_CHECKING:
@@ -25,6 +25,10 @@ class LocallyConnectedCall(Call):
     def count_scratch(self, engine: "Engine") -> int:
         """Return the number of scratch vectors, for a patch, transposed."""
         return -(-self._count_inputs() // engine.lanes) * engine.lanes
+
+    def count_work(self) -> int:
+        """Return the multiply-adds of the forward pass for a sample."""
+        return int(np.prod(self.y.shape)) * self._count_inputs()
 
     def _count_inputs(self) -> int:
         """Return how many elements an output reads."""
@@ -60,13 +64,17 @@ class LocallyConnectedCall(Call):
             rows = np.stack([offsets, np.zeros_like(offsets), np.cumsum(n_taps) - n_taps, n_taps], axis=1)
             x_taps = (source_index[0] * source.row + source_index[1]) * tables.engine.lanes
             tile_height = divide_evenly(n_out, tables.engine.column_height)
+            passes = [(0, len(rows), 1, 0, 1, tables.engine.lanes)]
             return {
                 "n_out": n_out,
                 "height": tile_height,
+                "n_tiles": count_tiles(tables.engine, passes, n_out, tile_height),
+                "bias_out": len(rows),
+                "bias_row": 1,
                 "w_in": strides[0],
                 "w_out": strides[1],
                 "n_passes": 1,
-                "passes": tables.add((0, len(rows), 1, 0, 1, tables.engine.lanes)),
+                "passes": tables.add(passes),
                 "rows": tables.add(rows),
                 "x_taps": tables.add(x_taps[order]),
                 "w_taps": tables.add(w_taps[order]),

@@ -99,7 +99,8 @@ class Plan:
         """Assign every buffer its offset, values first, and make the engine's program."""
         sizes = {"n_params": n_params, "n_moments": self._n_moments, **self._allocate(output)}
         scratch = sizes["training_vectors"]
-        sizes["training_vectors"] += max((call.count_scratch(engine) for call in self.calls), default=0)
+        sizes["scratch_vectors"] = max((call.count_scratch(engine) for call in self.calls), default=0)
+        sizes["work"] = sum(call.count_work() for call in self.calls)
         tables = ProgramTables(engine, scratch)
         calls = [(call.name, call.fields(tables)) for call in self.calls]
         sizes["n_transformed_weights"] = tables.n_transformed_weights

@@ -9,7 +9,7 @@ from skconvnet._lowering.conv import ConvCall
 from skconvnet._lowering.memory import FlatBuffer, ProgramTables, Tensor
 from skconvnet._lowering.norm import BatchNormCall
 from skconvnet._lowering.pool import PoolCall
-from skconvnet._lowering.tiling import connectivity_fields, divide_evenly
+from skconvnet._lowering.tiling import connectivity_fields, count_tiles, divide_evenly
 from skconvnet._types import Fields, Shape
 
 if TYPE_CHECKING:
@@ -105,13 +105,17 @@ class PlaneConvCall(Call):
         taps = (u * dilation[0] - top) * x.rows.pitch + v * dilation[1] - left
         co, ci = call.connections.shape
         height = divide_evenly(co, engine.column_height if y.n_vectors == 1 else engine.tile_height)
+        passes = [(0, 1, y.n_vectors, 0, 1, engine.lanes)]
         tiles = {
             "n_out": co,
             "height": height,
+            "n_tiles": count_tiles(engine, passes, co, height),
+            "bias_out": 1,
+            "bias_row": 0,
             "w_in": kh * kw,
             "w_out": ci * kh * kw,
             "n_passes": 1,
-            "passes": tables.add((0, 1, y.n_vectors, 0, 1, engine.lanes)),
+            "passes": tables.add(passes),
             "rows": tables.add((0, 0, 0, kh * kw)),
             "x_taps": tables.add(taps),
             "w_taps": tables.add(np.arange(kh * kw)),
@@ -196,6 +200,7 @@ def compile_single_image(
     plane = first = Plane(source.shape, RowPitch(), engine.lanes)
     # a flattening has nothing to do in prediction
     calls = [call for call in calls if not isinstance(call, FlattenCall)]
+    work = sum(call.count_work() for call in calls) / engine.lanes
     lowered: list[Call] = []
     clear = True
     while calls and not _is_vector(calls[0].x, calls):
@@ -242,6 +247,8 @@ def compile_single_image(
         "persistent_vectors": 0,
         "prediction_vectors": prediction_vectors,
         "training_vectors": prediction_vectors,
+        "scratch_vectors": 0,
+        "work": work,
     }
     return engine.Program(fields, [], tables.join(), vector.fields(), output.fields(), sizes, first.fields())
 

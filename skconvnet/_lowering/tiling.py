@@ -3,13 +3,17 @@
 Rows of padding need no memory: taps that fall outside the image are left out row by row.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from skconvnet._lowering.memory import Buffer, ProgramTables
 from skconvnet._types import Array, Fields, Pair
+
+if TYPE_CHECKING:
+    from skconvnet.kernels.engine import Engine
 
 # Positions of an output plane in a band of rows that the weight gradient uses for all kernel rows at a time.
 BAND_POSITIONS = 128
@@ -179,6 +183,9 @@ def output_tile_fields(
     return {
         "n_out": len(connectivity),
         "height": height,
+        "n_tiles": count_tiles(tables.engine, passes, len(connectivity), height),
+        "bias_out": 1,
+        "bias_row": 0,
         "w_in": strides.input,
         "w_out": strides.output,
         "n_passes": len(passes),
@@ -188,6 +195,12 @@ def output_tile_fields(
         "w_taps": tables.add(w_taps),
         **connectivity_fields(tables, connectivity, height),
     }
+
+
+def count_tiles(engine: "Engine", passes: Sequence[tuple[int, ...]], n_out: int, height: int) -> int:
+    """Return how many output tiles passes (first row, rows, columns, ...) over n_out channels are made of."""
+    rows = sum(n_rows * -(-n_columns // engine.tile_width) for _, n_rows, n_columns, *_ in passes)
+    return rows * -(-n_out // height)
 
 
 def divide_evenly(total: int, most: int) -> int:

@@ -15,8 +15,9 @@ that computes the values, in place.  Those whose derivative needs x, or more tha
     log_softmax y = x - log(sum of e^x)             dx = dy - e^y sum of dy
 """
 
-from skconvnet.kernels.block cimport block_t, buffer_t, find_row
+from skconvnet.kernels.block cimport block_t, buffer_t, find_row, share
 from skconvnet.kernels.simd cimport lanes_t, larger, real_t, splat, where_positive
+from skconvnet.kernels.team cimport cut, range_t
 from skconvnet.kernels.vecmath cimport (
     arctan_lanes, exp_lanes, expm1_lanes, log_each_lane, normal_lanes, sigmoid_lanes, softplus_lanes,
     tanh_lanes
@@ -160,28 +161,36 @@ cdef inline void activation_forward(const void* fields, const block_t* b) noexce
     """Write y."""
     cdef const activation_t* g = <const activation_t*> fields
     cdef Py_ssize_t c, i, j
-    for i in range(g.ho):
-        if g.kind == SOFTMAX or g.kind == LOG_SOFTMAX:
+    cdef bint over_channels = g.kind == SOFTMAX or g.kind == LOG_SOFTMAX
+    cdef range_t rows, units = share(b, g.ho if over_channels else g.channels * g.ho)
+    if over_channels:
+        for i in range(units.first, units.end):
             for j in range(g.wo):
                 softmax_pixel(g, find_row(b, &g.x, 0, i) + j, find_row(b, &g.y, 0, i) + j)
-        else:
-            for c in range(g.channels):
-                activate_row(find_row(b, &g.x, c, i), find_row(b, &g.y, c, i), g.wo, g.kind, g.slope)
+        return
+    for c in range(g.channels):
+        rows = cut(units, c * g.ho, g.ho)
+        for i in range(rows.first, rows.end):
+            activate_row(find_row(b, &g.x, c, i), find_row(b, &g.y, c, i), g.wo, g.kind, g.slope)
 
 
 cdef inline void activation_backward(const void* fields, const block_t* b) noexcept nogil:
     """Overwrite dy with dx, if required."""
     cdef const activation_t* g = <const activation_t*> fields
     cdef Py_ssize_t c, i, j
+    cdef bint over_channels = g.kind == SOFTMAX or g.kind == LOG_SOFTMAX
+    cdef range_t rows, units = share(b, g.ho if over_channels else g.channels * g.ho)
     if g.dx.offset < 0:
         return
-    for i in range(g.ho):
-        if g.kind == SOFTMAX or g.kind == LOG_SOFTMAX:
+    if over_channels:
+        for i in range(units.first, units.end):
             for j in range(g.wo):
                 softmax_backward_pixel(g, find_row(b, &g.y, 0, i) + j, find_row(b, &g.dy, 0, i) + j)
-        else:
-            for c in range(g.channels):
-                activation_backward_row(
-                    find_row(b, &g.x, c, i), find_row(b, &g.y, c, i), find_row(b, &g.dy, c, i), g.wo,
-                    g.kind, g.slope,
-                )
+        return
+    for c in range(g.channels):
+        rows = cut(units, c * g.ho, g.ho)
+        for i in range(rows.first, rows.end):
+            activation_backward_row(
+                find_row(b, &g.x, c, i), find_row(b, &g.y, c, i), find_row(b, &g.dy, c, i), g.wo,
+                g.kind, g.slope,
+            )

@@ -14,8 +14,9 @@ no `moments`, and `normalize` takes the running moments.  It does so in training
 from libc.math cimport sqrt
 
 from skconvnet.kernels.activation cimport activate_row, activation_backward_row
-from skconvnet.kernels.block cimport accumulate, block_t, buffer_t, find_row
+from skconvnet.kernels.block cimport accumulate, block_t, buffer_t, find_row, share
 from skconvnet.kernels.simd cimport LANES, lanes_t, real_t, splat, sum_lanes
+from skconvnet.kernels.team cimport cut, range_t
 
 
 # Of a block and of a batch, `moments` holds for each channel its mean, then its sum of squared deviations,
@@ -67,11 +68,12 @@ cdef inline void moments_forward(const void* fields, const block_t* b) noexcept 
     """Write the moments of x of a block; partial sums run along rows, which keeps rounding errors small."""
     cdef const batch_norm_t* g = <const batch_norm_t*> fields
     cdef Py_ssize_t c, i, j
+    cdef range_t channels = share(b, g.channels)
     cdef const lanes_t* x
     cdef lanes_t row, total
     cdef real_t mean
     cdef double* moments = b.moments + g.moments
-    for c in range(g.channels):
+    for c in range(channels.first, channels.end):
         total = splat(0)
         for i in range(g.ho):
             x = find_row(b, &g.x, c, i)
@@ -97,13 +99,14 @@ cdef inline void merge_moments(
     Py_ssize_t n_blocks,
     Py_ssize_t stride,
     Py_ssize_t n_batch,         # samples
+    range_t channels,
     double* batch,              # OUT  (stride,)
 ) noexcept nogil:
-    """Merge the moments of the blocks, in order (Chan, Golub and LeVeque 1979)."""
+    """Merge the moments of some channels of the blocks, in order (Chan, Golub and LeVeque 1979)."""
     cdef Py_ssize_t c, k
     cdef double n, n_block, mean, squares, shift
     cdef const double* block
-    for c in range(g.channels):
+    for c in range(channels.first, channels.end):
         n = mean = squares = 0
         for k in range(n_blocks):
             block = blocks + k * stride + g.moments
@@ -117,15 +120,17 @@ cdef inline void merge_moments(
 
 
 cdef inline void merge_gradient_sums(
-    const batch_norm_t* g, const double* blocks, Py_ssize_t n_blocks, Py_ssize_t stride, double* batch
+    const batch_norm_t* g, const double* blocks, Py_ssize_t n_blocks, Py_ssize_t stride, range_t channels,
+    double* batch
 ) noexcept nogil:
-    """Add up the sums of dy and dy * z of the blocks, in order."""
-    cdef Py_ssize_t c, k, index
-    for c in range(2 * g.channels):
-        index = g.moments + 2 * g.channels + c
-        batch[index] = 0
-        for k in range(n_blocks):
-            batch[index] += blocks[k * stride + index]
+    """Add up the sums of dy and dy * z of some channels of the blocks, in order."""
+    cdef Py_ssize_t c, k, s, index
+    for s in range(2, 4):
+        for c in range(channels.first, channels.end):
+            index = g.moments + s * g.channels + c
+            batch[index] = 0
+            for k in range(n_blocks):
+                batch[index] += blocks[k * stride + index]
 
 
 cdef inline void update_running_stats(
@@ -148,14 +153,18 @@ cdef inline void normalize_forward(const void* fields, const block_t* b) noexcep
     """Write y."""
     cdef const batch_norm_t* g = <const batch_norm_t*> fields
     cdef Py_ssize_t c, i, j
+    cdef range_t rows, units = share(b, g.channels * g.ho)
     cdef const lanes_t* x
     cdef lanes_t* y
     cdef affine_t a
     cdef real_t scale
     for c in range(g.channels):
+        rows = cut(units, c * g.ho, g.ho)
+        if rows.first == rows.end:
+            continue
         a = find_affine(g, b, c)
         scale = a.scale * a.gamma
-        for i in range(g.ho):
+        for i in range(rows.first, rows.end):
             x = find_row(b, &g.x, c, i)
             y = find_row(b, &g.y, c, i)
             for j in range(g.wo):
@@ -166,14 +175,18 @@ cdef inline void normalize_forward(const void* fields, const block_t* b) noexcep
 cdef inline void scale_gradients(const batch_norm_t* g, const block_t* b) noexcept nogil:
     """Overwrite dy with dx where the moments do not depend on x."""
     cdef Py_ssize_t c, i, j
+    cdef range_t rows, units = share(b, g.channels * g.ho)
     cdef const lanes_t* y
     cdef lanes_t* dy
     cdef affine_t a
     cdef real_t scale
     for c in range(g.channels):
+        rows = cut(units, c * g.ho, g.ho)
+        if rows.first == rows.end:
+            continue
         a = find_affine(g, b, c)
         scale = a.scale * a.gamma
-        for i in range(g.ho):
+        for i in range(rows.first, rows.end):
             y = find_row(b, &g.y, c, i)
             dy = find_row(b, &g.dy, c, i)
             activation_backward_row(y, y, dy, g.wo, g.activation, g.slope)
@@ -185,6 +198,7 @@ cdef inline void normalize_backward(const void* fields, const block_t* b) noexce
     """Backpropagate dy through the activation in place, sum it, and accumulate dgamma and dbeta."""
     cdef const batch_norm_t* g = <const batch_norm_t*> fields
     cdef Py_ssize_t c, i, j
+    cdef range_t channels = share(b, g.channels)
     cdef const lanes_t* x
     cdef const lanes_t* y
     cdef lanes_t* dy
@@ -196,7 +210,7 @@ cdef inline void normalize_backward(const void* fields, const block_t* b) noexce
     if g.moments < 0:
         scale_gradients(g, b)
         return
-    for c in range(g.channels):
+    for c in range(channels.first, channels.end):
         a = find_affine(g, b, c)
         total = product = splat(0)
         for i in range(g.ho):
@@ -219,6 +233,7 @@ cdef inline void moments_backward(const void* fields, const block_t* b) noexcept
     """Overwrite dy with dx, if required; lanes without a sample get 0."""
     cdef const batch_norm_t* g = <const batch_norm_t*> fields
     cdef Py_ssize_t c, i, j
+    cdef range_t rows, units = share(b, g.channels * g.ho)
     cdef const lanes_t* x
     cdef lanes_t* dx
     cdef affine_t a
@@ -229,11 +244,14 @@ cdef inline void moments_backward(const void* fields, const block_t* b) noexcept
     if g.dx.offset < 0:
         return
     for c in range(g.channels):
+        rows = cut(units, c * g.ho, g.ho)
+        if rows.first == rows.end:
+            continue
         a = find_affine(g, b, c)
         mean_dy = <real_t> (sums[c] / n)
         mean_product = <real_t> (sums[g.channels + c] / n)
         scale = b.lane_mask * (a.gamma * a.scale)
-        for i in range(g.ho):
+        for i in range(rows.first, rows.end):
             x = find_row(b, &g.x, c, i)
             dx = find_row(b, &g.dx, c, i)
             for j in range(g.wo):

@@ -3,6 +3,7 @@
 from libc.stdint cimport uint64_t
 
 from skconvnet.kernels.simd cimport lanes_t, real_t, sum_each
+from skconvnet.kernels.team cimport range_t
 
 
 # Where a (channels, rows, columns) buffer lies in a block's memory: element (c, i, j) is at
@@ -16,8 +17,13 @@ ctypedef struct buffer_t:
 # What a kernel sees of a block.
 ctypedef struct block_t:
     lanes_t* persistent                 # of the block: what it keeps from one region to the next
-    lanes_t* arena                      # of the thread: all other activations and gradients
-    Py_ssize_t persistent_vectors       # offsets below this are in persistent, from here on in arena
+    lanes_t* arena                      # of the block: all other activations and gradients
+    lanes_t* scratch                    # of the thread: what only one call uses
+    Py_ssize_t persistent_vectors       # offsets below this are in persistent, from here on in arena,
+    Py_ssize_t scratch_offset           # and from here on in scratch
+    # The threads that share the block divide every call among themselves.  This thread has the parts from
+    # first_part to end_part of n_parts: all of one part, if it has the block for itself.
+    Py_ssize_t first_part, end_part, n_parts
     const real_t* params                # the flat parameter vector
     const void* winograd_plans          # winograd_t of the convolutions that use Winograd's algorithm
     const real_t* transformed_weights   # for these
@@ -34,10 +40,12 @@ ctypedef struct block_t:
 
 
 cdef inline lanes_t* locate_offset(const block_t* b, Py_ssize_t offset) noexcept nogil:
-    """Point at an offset of the block's memory."""
+    """Point at an offset of the block's memory, or of the thread's scratch."""
     if offset < b.persistent_vectors:
         return b.persistent + offset
-    return b.arena + (offset - b.persistent_vectors)
+    if offset < b.scratch_offset:
+        return b.arena + (offset - b.persistent_vectors)
+    return b.scratch + (offset - b.scratch_offset)
 
 
 cdef inline lanes_t* locate(const block_t* b, const buffer_t* buffer) noexcept nogil:
@@ -50,6 +58,24 @@ cdef inline lanes_t* find_row(
 ) noexcept nogil:
     """Point at element (c, i, 0) of a buffer."""
     return locate(b, buffer) + c * buffer.plane + i * buffer.row
+
+
+cdef inline bint is_shared(const block_t* b) noexcept nogil:
+    """Return whether other threads work on the same block."""
+    return b.end_part - b.first_part < b.n_parts
+
+
+cdef inline bint is_first_member(const block_t* b) noexcept nogil:
+    """Return whether this thread does the work on the block that is not shared."""
+    return b.first_part == 0
+
+
+cdef inline range_t share(const block_t* b, Py_ssize_t n) noexcept nogil:
+    """Return which of the n units of a call this thread computes."""
+    cdef range_t units
+    units.first = n * b.first_part // b.n_parts
+    units.end = n * b.end_part // b.n_parts
+    return units
 
 
 cdef inline void accumulate(const block_t* b, Py_ssize_t index, real_t value) noexcept nogil:

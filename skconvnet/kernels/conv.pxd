@@ -6,14 +6,14 @@ With groups, c counts the channels of the filter's own group.  The forward pass 
 input are made of output tiles, the gradient to the weight of weight tiles; each may use Winograd's algorithm.
 """
 
-from skconvnet.kernels.activation cimport IDENTITY
-from skconvnet.kernels.block cimport block_t
+from skconvnet.kernels.block cimport block_t, is_shared, share
 from skconvnet.kernels.linear cimport (
-    find_bias, gradients_t, linear_activation, linear_activation_backward, linear_forward,
-    linear_input_gradient, linear_t
+    find_bias, gradients_t, linear_activation_backward, linear_forward, linear_input_gradient, linear_t
 )
+from skconvnet.kernels.output_tiles cimport bind, operands_t
 from skconvnet.kernels.pool cimport max_pool_backward_channels, pool_t
 from skconvnet.kernels.simd cimport real_t
+from skconvnet.kernels.team cimport cut, range_t
 from skconvnet.kernels.tile cimport TILE_HEIGHT
 from skconvnet.kernels.weight_tiles cimport TILE_FIELDS, correlate_weight_tile, weight_tiles_t
 from skconvnet.kernels.winograd cimport correlate_transforms, winograd, winograd_t
@@ -42,12 +42,14 @@ cdef inline const winograd_t* find_plan(const block_t* b, Py_ssize_t index) noex
 cdef inline void conv_forward(const void* fields, const block_t* b) noexcept nogil:
     """Write y."""
     cdef const conv_t* g = <const conv_t*> fields
+    cdef operands_t p
     if not b.training or g.winograd_forward < 0:
         linear_forward(&g.linear, b)
         return
-    winograd(find_plan(b, g.winograd_forward), b, &g.linear.x, find_bias(&g.linear, b), &g.linear.y)
-    if g.linear.activation != IDENTITY:
-        linear_activation(&g.linear, b)
+    p = bind(NULL, 0, NULL, NULL, 0)
+    p.bias = find_bias(&g.linear, b)
+    p.activation, p.slope = g.linear.activation, g.linear.slope
+    winograd(find_plan(b, g.winograd_forward), b, &g.linear.x, &g.linear.y, p)
 
 
 cdef inline void receive_dy(
@@ -61,23 +63,37 @@ cdef inline void receive_dy(
         linear_activation_backward(&g.linear, &g.gradients.dy, b, o, o + 1)
 
 
+cdef inline void receive_share(const conv_t* g, const pool_t* pool, const block_t* b) noexcept nogil:
+    """Do so for a thread's part of the channels of a shared block, before any thread reads dy of others."""
+    cdef range_t channels = share(b, g.linear.groups * g.linear.co)
+    if g.gradients.dy.offset >= 0 and is_shared(b):
+        receive_dy(g, pool, b, channels.first, channels.end)
+
+
 cdef inline void correlate_groups(
     const conv_t* g, const pool_t* pool, const block_t* b, real_t* dweight
 ) noexcept nogil:
-    """Accumulate dweight by plain sums; a few channels of dy at a time are received and used in the cache."""
+    """Accumulate dweight by plain sums.
+
+    In a block that is not shared, a few channels of dy at a time are received and used in the cache.
+    """
     cdef const linear_t* linear = &g.linear
     cdef weight_tiles_t tiles = g.weight_tiles
+    cdef range_t some, units = share(b, linear.groups * tiles.n_tiles)
+    cdef bint received_all = is_shared(b)
     cdef Py_ssize_t k, n, first, received, end
     for k in range(linear.groups):
         received = k * linear.co
         end = received + linear.co
-        for n in range(tiles.n_tiles):
+        some = cut(units, k * tiles.n_tiles, tiles.n_tiles)
+        for n in range(some.first, some.end):
             first = k * linear.co + b.tables[tiles.tiles + TILE_FIELDS * n]
-            if first >= received:
+            if first >= received and not received_all:
                 receive_dy(g, pool, b, received, min(first + TILE_HEIGHT, end))
                 received = min(first + TILE_HEIGHT, end)
             correlate_weight_tile(&tiles, b, n, dweight)
-        receive_dy(g, pool, b, received, end)
+        if not received_all:
+            receive_dy(g, pool, b, received, end)
         tiles.x.offset += linear.ci * linear.x.plane
         tiles.dy.offset += linear.co * g.gradients.dy.plane
         dweight += linear.group_weights
@@ -90,7 +106,8 @@ cdef inline void propagate_back(const conv_t* g, const pool_t* pool, const block
     if d.dy.offset < 0:
         return
     if g.winograd_sums >= 0:
-        receive_dy(g, pool, b, 0, g.linear.co)
+        if not is_shared(b):
+            receive_dy(g, pool, b, 0, g.linear.co)
         correlate_transforms(
             find_plan(b, g.winograd_forward), &g.weight_tiles, b, &g.linear.x, &d.dy,
             g.winograd_sums, g.winograd_stride, dweight,
@@ -100,9 +117,14 @@ cdef inline void propagate_back(const conv_t* g, const pool_t* pool, const block
     if d.dx.offset < 0:
         return
     if g.winograd_backward >= 0:
-        winograd(find_plan(b, g.winograd_backward), b, &d.dy, NULL, &d.dx)
+        winograd(find_plan(b, g.winograd_backward), b, &d.dy, &d.dx, bind(NULL, 0, NULL, NULL, 0))
     else:
         linear_input_gradient(&g.linear, d, b)
+
+
+cdef inline void conv_receive(const void* fields, const block_t* b) noexcept nogil:
+    """Backpropagate dy through the activation in place and accumulate dbias, if the block is shared."""
+    receive_share(<const conv_t*> fields, NULL, b)
 
 
 cdef inline void conv_backward(const void* fields, const block_t* b) noexcept nogil:
@@ -113,6 +135,12 @@ cdef inline void conv_backward(const void* fields, const block_t* b) noexcept no
 cdef inline void pooled_conv_forward(const void* fields, const block_t* b) noexcept nogil:
     """Write y of the convolution; the pooling is a call of its own."""
     conv_forward(&(<const pooled_conv_t*> fields).conv, b)
+
+
+cdef inline void pooled_conv_receive(const void* fields, const block_t* b) noexcept nogil:
+    """Write dy of the convolution and accumulate dbias, if the block is shared."""
+    cdef const pooled_conv_t* g = <const pooled_conv_t*> fields
+    receive_share(&g.conv, &g.pool, b)
 
 
 cdef inline void pooled_conv_backward(const void* fields, const block_t* b) noexcept nogil:

@@ -6,18 +6,21 @@ There is one position per output, so the sums over the lanes of every dweight[o,
 would cost more than the multiplications; so x is transposed once, and lanes become inputs k.
 """
 
-from skconvnet.kernels.block cimport block_t, count_parts, divide_evenly, locate, locate_offset
+from skconvnet.kernels.block cimport (
+    block_t, count_parts, divide_evenly, is_shared, locate, locate_offset, share
+)
 from skconvnet.kernels.linear cimport (
     gradients_t, linear_activation_backward, linear_forward, linear_input_gradient, linear_t
 )
 from skconvnet.kernels.simd cimport LANES, TILE_WIDTH, real_t
+from skconvnet.kernels.team cimport range_t
 from skconvnet.kernels.tile cimport TILE_HEIGHT, compute, dense_tile_t
 
 
 ctypedef struct dense_t:
     linear_t linear
     gradients_t gradients
-    Py_ssize_t scratch                  # offset in the arena for ceil(ci / LANES) * LANES vectors
+    Py_ssize_t scratch                  # offset of memory for ceil(ci / LANES) * LANES vectors
 
 
 cdef inline void transpose(const real_t* x, real_t* x_lanes, Py_ssize_t n, Py_ssize_t stride) noexcept nogil:
@@ -72,21 +75,36 @@ cdef inline void dense_forward(const void* fields, const block_t* b) noexcept no
     linear_forward(&(<const dense_t*> fields).linear, b)
 
 
+cdef inline void dense_receive(const void* fields, const block_t* b) noexcept nogil:
+    """Backpropagate dy through the activation in place and accumulate dbias, if the block is shared."""
+    cdef const dense_t* g = <const dense_t*> fields
+    cdef range_t units = share(b, g.linear.co)
+    if g.gradients.dy.offset >= 0 and is_shared(b):
+        linear_activation_backward(&g.linear, &g.gradients.dy, b, units.first, units.end)
+
+
 cdef inline void dense_backward(const void* fields, const block_t* b) noexcept nogil:
-    """Accumulate dweight and dbias; write dx, if required; do nothing if dy is not required."""
+    """Accumulate dweight and dbias; write dx, if required; do nothing if dy is not required.
+
+    A thread transposes only the inputs whose weights are its own.
+    """
     cdef const dense_t* g = <const dense_t*> fields
     cdef const linear_t* linear = &g.linear
     cdef const gradients_t* d = &g.gradients
     cdef real_t* x_lanes = <real_t*> locate_offset(b, g.scratch)
+    cdef range_t vectors = share(b, count_parts(linear.ci, LANES))
+    cdef Py_ssize_t first = vectors.first * LANES, n = min(vectors.end * LANES, linear.ci) - first
     if d.dy.offset < 0:
         return
-    linear_activation_backward(linear, &d.dy, b, 0, linear.co)
-    transpose(
-        <const real_t*> locate(b, &linear.x), x_lanes, linear.ci, count_parts(linear.ci, LANES) * LANES
-    )
-    accumulate_products(
-        b, x_lanes, linear.ci, <const real_t*> locate(b, &d.dy), d.dy.plane * LANES, linear.co,
-        linear.weight, linear.ci,
-    )
+    if not is_shared(b):
+        linear_activation_backward(linear, &d.dy, b, 0, linear.co)
+    if n > 0:
+        transpose(
+            <const real_t*> (locate(b, &linear.x) + first), x_lanes, n, count_parts(n, LANES) * LANES
+        )
+        accumulate_products(
+            b, x_lanes, n, <const real_t*> locate(b, &d.dy), d.dy.plane * LANES, linear.co,
+            linear.weight + first, linear.ci,
+        )
     if d.dx.offset >= 0:
         linear_input_gradient(linear, d, b)

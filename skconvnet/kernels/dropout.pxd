@@ -9,9 +9,10 @@ backward pass draws it again.
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from skconvnet.kernels.block cimport block_t, buffer_t, find_row
+from skconvnet.kernels.block cimport block_t, buffer_t, find_row, share
 from skconvnet.kernels.noise cimport derive_key, draw_mask
 from skconvnet.kernels.simd cimport lanes_t, real_t
+from skconvnet.kernels.team cimport cut, range_t
 
 
 ctypedef struct dropout_t:
@@ -27,14 +28,17 @@ cdef inline void apply_mask(
 ) noexcept nogil:
     """Write the mask times the source."""
     cdef uint64_t key = derive_key(b.key, g.stream)
-    cdef uint32_t element = 0
+    cdef uint32_t element
     cdef Py_ssize_t c, i, j
+    cdef range_t rows, units = share(b, g.channels * g.ho)
     cdef const lanes_t* x
     cdef lanes_t* y
     for c in range(g.channels):
-        for i in range(g.ho):
+        rows = cut(units, c * g.ho, g.ho)
+        for i in range(rows.first, rows.end):
             x = find_row(b, source, c, i)
             y = find_row(b, target, c, i)
+            element = <uint32_t> ((c * g.ho + i) * g.wo)
             for j in range(g.wo):
                 y[j] = x[j] * draw_mask(
                     key, element, <uint32_t> b.start, g.threshold, <real_t> g.scale

@@ -18,18 +18,22 @@ import numpy as np
 from skconvnet.kernels.activation cimport (
     ARCTAN, ELU, GELU, IDENTITY, LEAKY_RELU, LOG_SOFTMAX, RELU, SIGMOID, SOFTMAX, SOFTPLUS, TANH
 )
-from skconvnet.kernels.batch_norm cimport update_running_stats
+from skconvnet.kernels.batch_norm cimport batch_norm_t, update_running_stats
 from skconvnet.kernels.block cimport count_parts
 from skconvnet.kernels.loss cimport (
-    ABSOLUTE_ERROR, BINARY_CROSS_ENTROPY, CROSS_ENTROPY, HUBER, SQUARED_ERROR, labels_t, target_t
+    ABSOLUTE_ERROR, BINARY_CROSS_ENTROPY, CROSS_ENTROPY, HUBER, SQUARED_ERROR, labels_t, sum_losses,
+    target_t
 )
 from skconvnet.kernels.noise cimport derive_key, draw_bits, draw_normal
 from skconvnet.kernels.op cimport op_t, set_op
 from skconvnet.kernels.optimizer cimport (
     ADADELTA, ADAM, CHUNK, LION, NESTEROV, SCALED, SGD, optimizer_t, step_t
 )
-from skconvnet.kernels.optimizer_step cimport shards_t, sum_shards, take_step
-from skconvnet.kernels.region cimport MAX_PAIRS, job_t, run_prediction, run_training, tensor_t
+from skconvnet.kernels.optimizer_step cimport shards_t, sum_shards, take_step_alone
+from skconvnet.kernels.region cimport (
+    MAX_PAIRS, MERGE_MOMENTS, count_whole_shards, cut_into_shards, job_t, list_tasks, run_prediction,
+    run_training, task_t, tensor_t
+)
 from skconvnet.kernels.samples cimport samples_t
 from skconvnet.kernels.simd cimport LANES, TILE_WIDTH, lanes_t, real_t
 from skconvnet.kernels.single_image cimport plane_t
@@ -257,10 +261,9 @@ cdef class OptimizerState:
         self.optimizer = optimizer
         self.decaying, self.params, self.vectors, self.steps = decaying, params, vectors, steps
 
-    cdef void step(self, const shards_t* shards, double rate, Workspace workspace) noexcept:
-        """Take a step with the gradient shards of a batch."""
+    cdef step_t describe_step(self, double rate) noexcept:
+        """Return the next step."""
         cdef step_t step
-        self.steps[0] += 1
         step.optimizer = &self.optimizer
         step.decaying = &self.decaying[0, 0]
         step.n_decaying = self.decaying.shape[0]
@@ -268,10 +271,9 @@ cdef class OptimizerState:
         step.params = &self.params[0]
         step.first = &self.vectors[0, 0]
         step.second = &self.vectors[1, 0]
-        step.rate = rate
-        step.t = self.steps[0]
-        with nogil:
-            take_step(shards, &step, &workspace.squares[0], workspace.n_threads)
+        step.scale, step.rate = 1, rate
+        step.t = self.steps[0] + 1
+        return step
 
 
 # Sizes of a program.
@@ -280,14 +282,16 @@ ctypedef struct sizes_t:
     Py_ssize_t n_transformed_weights    # of all Winograd plans
     Py_ssize_t n_moments                # that batch normalisation keeps of a block
     # a block's memory in vectors: what it keeps from region to region, which comes first; all of it, for
-    # prediction and for training
-    Py_ssize_t persistent_vectors, prediction_vectors, training_vectors
+    # prediction and for training; a thread's scratch in training, whose offset comes after these
+    Py_ssize_t persistent_vectors, prediction_vectors, training_vectors, scratch_vectors
+    double work                         # vector multiply-adds of a block's forward pass, about
 
 
 cdef class Workspace:
     """The memory that a program works in.
 
-    It has an arena for each thread, persistent memory for each block, and a gradient for each shard.
+    It has an arena and scratch memory for each thread, persistent memory for each block, and a gradient
+    for each shard.
 
     Parameters
     ----------
@@ -299,8 +303,9 @@ cdef class Workspace:
 
     cdef object memory
     cdef lanes_t* arenas
+    cdef lanes_t* scratch
     cdef lanes_t* persistent
-    cdef Py_ssize_t arena_vectors, persistent_vectors
+    cdef Py_ssize_t arena_vectors, scratch_vectors, persistent_vectors
     cdef int n_threads
     cdef real_t[:, ::1] gradients
     cdef double[:, ::1] batch       # loss, score
@@ -313,19 +318,20 @@ cdef class Workspace:
         cdef sizes_t sizes = program.sizes
         cdef Py_ssize_t n_blocks = count_parts(batch_size, LANES), n_vectors
         cdef Py_ssize_t n_shards = min(n_blocks, <Py_ssize_t> 2 * MAX_PAIRS)
-        if batch_size:
-            n_threads = <int> min(<Py_ssize_t> n_threads, n_shards)
         self.n_threads = n_threads
         self.persistent_vectors = sizes.persistent_vectors if batch_size else 0
         self.arena_vectors = sizes.training_vectors if batch_size else sizes.prediction_vectors
         self.arena_vectors -= self.persistent_vectors
-        n_vectors = n_threads * self.arena_vectors + n_blocks * self.persistent_vectors
+        self.scratch_vectors = sizes.scratch_vectors if batch_size else 0
+        n_vectors = n_threads * (self.arena_vectors + self.scratch_vectors)
+        n_vectors += n_blocks * self.persistent_vectors
         self.memory = np.zeros((n_vectors + 1) * sizeof(lanes_t), np.uint8)
         memory = self.memory
         self.arenas = <lanes_t*> (
             <size_t> &memory[0] + sizeof(lanes_t) - <size_t> &memory[0] % sizeof(lanes_t)
         )
-        self.persistent = self.arenas + n_threads * self.arena_vectors
+        self.scratch = self.arenas + n_threads * self.arena_vectors
+        self.persistent = self.scratch + n_threads * self.scratch_vectors
         dtype = np.dtype(f"f{sizeof(real_t)}")
         self.transformed_weights = np.zeros(sizes.n_transformed_weights if batch_size else 1, dtype)
         self.gradients = np.zeros((max(n_shards, 1), max(sizes.n_params, 1)), dtype)
@@ -354,15 +360,16 @@ cdef class Program:
     """
 
     cdef op_t* ops
+    cdef task_t* training_tasks
+    cdef task_t* prediction_tasks
     cdef winograd_t* winograd_plans
-    cdef Py_ssize_t n_ops, n_winograd_plans
+    cdef Py_ssize_t n_ops, n_training_tasks, n_prediction_tasks, n_winograd_plans
     cdef const Py_ssize_t[::1] tables
     cdef tensor_t input, output
     cdef plane_t input_plane
     cdef readonly bint single_image
-    cdef Py_ssize_t[::1] barriers
     cdef readonly sizes_t sizes
-    cdef object memory, winograd_memory
+    cdef object memory, task_memory, winograd_memory
 
     def __init__(
         self, list ops, list winograd_plans, tables, dict input, dict output, dict sizes,
@@ -375,9 +382,12 @@ cdef class Program:
         self.ops = <op_t*> &memory[0]
         for k, (name, fields) in enumerate(ops):
             set_op(&self.ops[k], name, fields)
-        self.barriers = np.array(
-            [k for k, (name, _) in enumerate(ops) if name == "moments"], dtype=np.intp
-        )
+        self.task_memory = np.zeros(2 * (5 * self.n_ops + 3) * sizeof(task_t), np.uint8)
+        memory = self.task_memory
+        self.training_tasks = <task_t*> &memory[0]
+        self.n_training_tasks = list_tasks(self.ops, self.n_ops, True, self.training_tasks)
+        self.prediction_tasks = self.training_tasks + 5 * self.n_ops + 3
+        self.n_prediction_tasks = list_tasks(self.ops, self.n_ops, False, self.prediction_tasks)
         self.n_winograd_plans = len(winograd_plans)
         self.winograd_memory = np.zeros(max(self.n_winograd_plans, 1) * sizeof(winograd_t), np.uint8)
         memory = self.winograd_memory
@@ -390,16 +400,30 @@ cdef class Program:
         if self.single_image:
             self.input_plane = input_plane
 
-    cdef job_t describe_job(
-        self, Samples X, const Py_ssize_t* rows, Py_ssize_t n, const real_t[::1] params,
-        Workspace workspace,
-    ):
-        """Return a job for some samples that computes nothing yet."""
+    cdef job_t describe_tasks(self, Py_ssize_t n, int n_threads, bint training) noexcept:
+        """Return a job that has no data yet."""
         cdef job_t job
         memset(&job, 0, sizeof(job_t))
-        job.n_threads = workspace.n_threads
-        job.ops = self.ops
-        job.n_ops = self.n_ops
+        job.n, job.n_threads = n, n_threads
+        job.tasks = self.training_tasks if training else self.prediction_tasks
+        job.n_tasks = self.n_training_tasks if training else self.n_prediction_tasks
+        job.work = self.sizes.work * (3 if training else 1)
+        return job
+
+    def count_shards(self, Py_ssize_t n, int n_threads):
+        """Return the numbers of gradient shards of n samples that have one thread each, and all threads."""
+        cdef job_t job = self.describe_tasks(n, n_threads, True)
+        cdef Py_ssize_t n_whole
+        cut_into_shards(&job)
+        n_whole = count_whole_shards(&job, n_threads)
+        return n_whole, job.shards.n_shards - n_whole
+
+    cdef job_t describe_job(
+        self, Samples X, const Py_ssize_t* rows, Py_ssize_t n, const real_t[::1] params,
+        Workspace workspace, bint training,
+    ):
+        """Return a job for some samples that computes nothing yet."""
+        cdef job_t job = self.describe_tasks(n, workspace.n_threads, training)
         job.tables = &self.tables[0]
         job.input = &self.input
         if self.single_image:
@@ -407,7 +431,6 @@ cdef class Program:
         job.output = &self.output
         job.samples = &X.samples
         job.rows = rows
-        job.n = n
         job.fraction = 1
         job.params = &params[0]
         job.winograd_plans = self.winograd_plans
@@ -416,15 +439,15 @@ cdef class Program:
         job.persistent = workspace.persistent
         job.persistent_vectors = workspace.persistent_vectors
         job.arena_vectors = workspace.arena_vectors
+        job.scratch = workspace.scratch
+        job.scratch_vectors, job.scratch_offset = workspace.scratch_vectors, self.sizes.training_vectors
         if len(workspace.transformed_weights):
             job.transformed_weights = &workspace.transformed_weights[0]
         job.shards.gradients = &workspace.gradients[0, 0]
         job.shards.n_params = self.sizes.n_params
         job.moments = &workspace.moments[0, 0]
         job.n_moments = workspace.moments.shape[1]
-        job.n_barriers = len(self.barriers)
-        if job.n_barriers:
-            job.barriers = &self.barriers[0]
+        job.squares = &workspace.squares[0]
         return job
 
     def forward(
@@ -440,7 +463,7 @@ cdef class Program:
         cdef Py_ssize_t step = BLOCKS_AT_ONCE * workspace.n_threads * LANES
         cdef job_t job
         while start < n:
-            job = self.describe_job(X, &rows[start], min(step, n - start), params, workspace)
+            job = self.describe_job(X, &rows[start], min(step, n - start), params, workspace, False)
             job.y = &y[start, 0]
             with nogil:
                 run_prediction(&job)
@@ -458,7 +481,7 @@ cdef class Program:
         Workspace workspace,
     ):
         """Run the forward pass, then backpropagate a gradient to the outputs to inputs and parameters."""
-        cdef job_t job = self.describe_job(X, &rows[0], len(rows), params, workspace)
+        cdef job_t job = self.describe_job(X, &rows[0], len(rows), params, workspace, True)
         job.dy = &dy.samples
         job.dx = &dx[0, 0]
         with nogil:
@@ -476,7 +499,7 @@ cdef class Program:
         memory for 2 values per sample.
         """
         cdef Py_ssize_t i
-        cdef double loss = 0, score = 0
+        cdef double loss, score = 0
         cdef labels_t labels
         labels.target = &data.targets.target
         labels.rows = rows
@@ -491,8 +514,8 @@ cdef class Program:
                 run_training(job)
             else:
                 run_prediction(job)
+        loss = sum_losses(&labels)
         for i in range(job.n):
-            loss += batch[0, i]
             score += data.weight[rows[i]] * batch[1, i]
         totals[0] += loss * total
         totals[1] += score
@@ -514,7 +537,7 @@ cdef class Program:
     ):
         """Return the contribution of samples to a batch's mean loss and score; write the gradients."""
         cdef double[3] totals
-        cdef job_t job = self.describe_job(data.samples, &rows[0], len(rows), params, workspace)
+        cdef job_t job = self.describe_job(data.samples, &rows[0], len(rows), params, workspace, True)
         cdef double loss
         job.key = derive_key(key, <unsigned int> step)
         if dx is not None:
@@ -540,7 +563,9 @@ cdef class Program:
         cdef job_t job
         memset(totals, 0, sizeof(totals))
         while start < n:
-            job = self.describe_job(data.samples, &rows[start], min(step, n - start), params, workspace)
+            job = self.describe_job(
+                data.samples, &rows[start], min(step, n - start), params, workspace, False
+            )
             self.run_batch(
                 &job, job.rows, data, data.sum_weights(job.rows, job.n), batch, False, totals
             )
@@ -558,7 +583,7 @@ cdef class Program:
     ):
         """Add the time of each part of a batch's forward and backward pass to seconds."""
         cdef double[3] totals
-        cdef job_t job = self.describe_job(data.samples, &rows[0], len(rows), params, workspace)
+        cdef job_t job = self.describe_job(data.samples, &rows[0], len(rows), params, workspace, True)
         job.seconds = &seconds[0]
         self.run_batch(
             &job, job.rows, data, data.sum_weights(job.rows, job.n), workspace.batch, True, totals
@@ -567,10 +592,11 @@ cdef class Program:
     cdef void update_batch_stats(self, Workspace workspace, Py_ssize_t n, real_t* params) noexcept:
         """Move running moments towards those of the n samples that the workspace was last used for."""
         cdef Py_ssize_t k
-        for k in range(self.barriers.shape[0]):
-            update_running_stats(
-                &self.ops[self.barriers[k]].fields.batch_norm, &workspace.moments[0, 0], n, params
-            )
+        for k in range(self.n_training_tasks):
+            if self.training_tasks[k].kind == MERGE_MOMENTS:
+                update_running_stats(
+                    <const batch_norm_t*> self.training_tasks[k].fields, &workspace.moments[0, 0], n, params
+                )
 
     def update_running_stats(self, Workspace workspace, Py_ssize_t n, real_t[::1] params):
         """Move running moments towards those of the n samples that `loss` was last called for."""
@@ -587,7 +613,10 @@ cdef class Program:
         cdef shards_t shards
         shards.gradients = &gradients[0, 0]
         shards.n_shards, shards.n_params, shards.pairwise = len(gradients), gradients.shape[1], False
-        state.step(&shards, rate, workspace)
+        cdef step_t step = state.describe_step(rate)
+        with nogil:
+            take_step_alone(&shards, &step, &workspace.squares[0], workspace.n_threads)
+        state.steps[0] += 1
 
     def train(
         self,
@@ -609,25 +638,28 @@ cdef class Program:
         cdef const Py_ssize_t* rows
         cdef const Py_ssize_t[::1] positions = np.arange(0 if epoch.augment is None else epoch.batch_size)
         cdef Samples images
+        cdef step_t step
         cdef job_t job
         memset(totals, 0, sizeof(totals))
         for batch in range(first, min(end, len(epoch.rates))):
             size = min(epoch.batch_size, len(epoch.rows) - batch * epoch.batch_size)
             rows = &epoch.rows[batch * epoch.batch_size]
             if epoch.augment is None:
-                job = self.describe_job(data.samples, rows, size, state.params, workspace)
+                job = self.describe_job(data.samples, rows, size, state.params, workspace, True)
             else:
                 start = batch * epoch.batch_size
                 images = epoch.augment(np.asarray(epoch.rows[start:start + size]))
-                job = self.describe_job(images, &positions[0], size, state.params, workspace)
+                job = self.describe_job(images, &positions[0], size, state.params, workspace, True)
             job.fraction, job.partner_offset = epoch.lambdas[batch], epoch.partner_offsets[batch]
             job.key = derive_key(epoch.key, <unsigned int> state.steps[0])
+            step = state.describe_step(epoch.rates[batch])
+            job.step = &step
             loss = self.run_batch(
                 &job, rows, data, data.sum_weights(rows, size), workspace.batch, True, totals
             )
             if not isfinite(loss):
                 break
-            state.step(&job.shards, epoch.rates[batch], workspace)
+            state.steps[0] += 1
             self.update_batch_stats(workspace, size, &state.params[0])
             PyErr_CheckSignals()
         return totals[0], totals[1], totals[2]

@@ -5,9 +5,10 @@ Prediction does not call it.
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from skconvnet.kernels.block cimport block_t, buffer_t, find_row
+from skconvnet.kernels.block cimport block_t, buffer_t, find_row, share
 from skconvnet.kernels.noise cimport derive_key, draw_normal
 from skconvnet.kernels.simd cimport lanes_t, real_t
+from skconvnet.kernels.team cimport cut, range_t
 
 
 ctypedef struct gaussian_t:
@@ -21,15 +22,18 @@ cdef inline void gaussian_forward(const void* fields, const block_t* b) noexcept
     """Write y."""
     cdef const gaussian_t* g = <const gaussian_t*> fields
     cdef uint64_t key = derive_key(b.key, g.stream)
-    cdef uint32_t element = 0
+    cdef uint32_t element
     cdef Py_ssize_t c, i, j
+    cdef range_t rows, units = share(b, g.channels * g.ho)
     cdef real_t stddev = <real_t> g.stddev
     cdef const lanes_t* x
     cdef lanes_t* y
     for c in range(g.channels):
-        for i in range(g.ho):
+        rows = cut(units, c * g.ho, g.ho)
+        for i in range(rows.first, rows.end):
             x = find_row(b, &g.x, c, i)
             y = find_row(b, &g.y, c, i)
+            element = <uint32_t> ((c * g.ho + i) * g.wo)
             for j in range(g.wo):
                 y[j] = x[j] + draw_normal(key, element, <uint32_t> b.start) * stddev
                 element += 1

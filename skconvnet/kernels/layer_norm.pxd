@@ -7,8 +7,9 @@
 All of it happens within a lane; only dgamma and dbeta are sums over lanes.
 """
 
-from skconvnet.kernels.block cimport accumulate_sums, block_t, buffer_t, find_row
+from skconvnet.kernels.block cimport accumulate_sums, block_t, buffer_t, find_row, is_first_member, share
 from skconvnet.kernels.simd cimport LANES, MAX_LANES, inverse_root, lanes_t, real_t, splat
+from skconvnet.kernels.team cimport cut, range_t
 
 
 ctypedef struct layer_norm_t:
@@ -50,17 +51,20 @@ cdef inline lane_moments_t find_moments(const layer_norm_t* g, const block_t* b)
 
 
 cdef inline void layer_norm_forward(const void* fields, const block_t* b) noexcept nogil:
-    """Write y."""
+    """Write y; every thread computes the moments for itself."""
     cdef const layer_norm_t* g = <const layer_norm_t*> fields
-    cdef Py_ssize_t c, i, j, k = 0
+    cdef Py_ssize_t c, i, j, k
+    cdef range_t rows, units = share(b, g.channels * g.ho)
     cdef const lanes_t* x
     cdef lanes_t* y
     cdef lanes_t value
     cdef lane_moments_t m = find_moments(g, b)
     for c in range(g.channels):
-        for i in range(g.ho):
+        rows = cut(units, c * g.ho, g.ho)
+        for i in range(rows.first, rows.end):
             x = find_row(b, &g.x, c, i)
             y = find_row(b, &g.y, c, i)
+            k = (c * g.ho + i) * g.wo
             for j in range(g.wo):
                 value = (x[j] - m.mean) * m.scale
                 if g.gamma >= 0:
@@ -83,7 +87,7 @@ cdef inline void accumulate_affine(
 
 
 cdef inline void layer_norm_backward(const void* fields, const block_t* b) noexcept nogil:
-    """Accumulate dgamma and dbeta; overwrite dy with dx, if required."""
+    """Accumulate dgamma and dbeta; overwrite dy with dx, if required; one thread does it all."""
     cdef const layer_norm_t* g = <const layer_norm_t*> fields
     cdef Py_ssize_t c, i, j, k = 0, n = 0
     cdef const lanes_t* x
@@ -93,7 +97,7 @@ cdef inline void layer_norm_backward(const void* fields, const block_t* b) noexc
     cdef lanes_t z, row, row_product, total = splat(0), product = splat(0)
     cdef lanes_t size = splat(<real_t> (g.channels * g.ho * g.wo))
     cdef lane_moments_t m
-    if g.dy.offset < 0:
+    if g.dy.offset < 0 or not is_first_member(b):
         return
     m = find_moments(g, b)
     for c in range(g.channels):

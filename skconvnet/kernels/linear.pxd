@@ -4,10 +4,11 @@ The gradient to the input is an operation of the same kind, with the roles of x 
 channels exchanged.
 """
 
-from skconvnet.kernels.activation cimport IDENTITY, RELU, activate_row, activation_backward_row
-from skconvnet.kernels.block cimport accumulate, block_t, buffer_t, find_row, locate
+from skconvnet.kernels.activation cimport activation_backward_row
+from skconvnet.kernels.block cimport accumulate, block_t, buffer_t, find_row, locate, share
 from skconvnet.kernels.output_tiles cimport bind, compute_output_tiles, operands_t, output_tiles_t
 from skconvnet.kernels.simd cimport lanes_t, real_t, splat, sum_lanes
+from skconvnet.kernels.team cimport cut, range_t
 
 
 # The forward pass.  A grouped convolution is several side by side: each of the groups has ci channels and
@@ -33,41 +34,25 @@ cdef inline const real_t* find_bias(const linear_t* g, const block_t* b) noexcep
     return b.params + g.bias if g.bias >= 0 else NULL
 
 
-cdef inline void linear_sums(const linear_t* g, const block_t* b) noexcept nogil:
-    """Write y before the activation; but ReLU is applied while the sums are in registers."""
+cdef inline void linear_forward(const void* fields, const block_t* b) noexcept nogil:
+    """Write y."""
+    cdef const linear_t* g = <const linear_t*> fields
     cdef const real_t* bias = find_bias(g, b)
+    cdef range_t tiles, units = share(b, g.groups * g.tiles.n_tiles)
     cdef operands_t p
     cdef Py_ssize_t k
     for k in range(g.groups):
+        tiles = cut(units, k * g.tiles.n_tiles, g.tiles.n_tiles)
+        if tiles.first == tiles.end:
+            continue
         p = bind(
             locate(b, &g.x) + k * g.ci * g.x.plane, g.x.plane, b.params + g.weight + k * g.group_weights,
             locate(b, &g.y) + k * g.co * g.y.plane, g.y.plane,
         )
         if bias != NULL:
             p.bias = bias + k * g.co
-        p.rectify = g.activation == RELU
-        compute_output_tiles(&g.tiles, b, &p)
-
-
-cdef inline void linear_activation(const linear_t* g, const block_t* b) noexcept nogil:
-    """Apply the activation to y in place."""
-    cdef lanes_t* y = locate(b, &g.y)
-    cdef Py_ssize_t o, i
-    if g.y.row == g.wo and g.y.plane == g.ho * g.wo:        # as one row
-        activate_row(y, y, g.groups * g.co * g.y.plane, g.activation, g.slope)
-        return
-    for o in range(g.groups * g.co):
-        for i in range(g.ho):
-            y = find_row(b, &g.y, o, i)
-            activate_row(y, y, g.wo, g.activation, g.slope)
-
-
-cdef inline void linear_forward(const void* fields, const block_t* b) noexcept nogil:
-    """Write y."""
-    cdef const linear_t* g = <const linear_t*> fields
-    linear_sums(g, b)
-    if g.activation != RELU and g.activation != IDENTITY:
-        linear_activation(g, b)
+        p.activation, p.slope = g.activation, g.slope
+        compute_output_tiles(&g.tiles, b, &p, tiles)
 
 
 cdef inline void linear_activation_backward(
@@ -96,10 +81,14 @@ cdef inline void linear_input_gradient(
 ) noexcept nogil:
     """Write dx."""
     cdef operands_t p
+    cdef range_t tiles, units = share(b, g.groups * d.tiles.n_tiles)
     cdef Py_ssize_t k
     for k in range(g.groups):
+        tiles = cut(units, k * d.tiles.n_tiles, d.tiles.n_tiles)
+        if tiles.first == tiles.end:
+            continue
         p = bind(
             locate(b, &d.dy) + k * g.co * d.dy.plane, d.dy.plane, b.params + g.weight + k * g.group_weights,
             locate(b, &d.dx) + k * g.ci * d.dx.plane, d.dx.plane,
         )
-        compute_output_tiles(&d.tiles, b, &p)
+        compute_output_tiles(&d.tiles, b, &p, tiles)

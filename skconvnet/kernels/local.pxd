@@ -7,13 +7,14 @@ The forward pass and the gradient to the input are output tiles whose taps have 
 at every position.  The gradient to the weights at a position is that of a dense layer on its im2col patch.
 """
 
-from skconvnet.kernels.activation cimport activate_row, activation_backward_row
+from skconvnet.kernels.activation cimport activation_backward_row
 from skconvnet.kernels.block cimport (
-    accumulate_sums, block_t, buffer_t, count_parts, find_row, locate, locate_offset
+    accumulate_sums, block_t, buffer_t, count_parts, find_row, is_shared, locate, locate_offset, share
 )
 from skconvnet.kernels.dense cimport accumulate_products, transpose
 from skconvnet.kernels.output_tiles cimport bind, compute_output_tiles, operands_t, output_tiles_t
 from skconvnet.kernels.simd cimport LANES, MAX_LANES, lanes_t, real_t
+from skconvnet.kernels.team cimport cut, range_t
 
 
 ctypedef struct local_t:
@@ -22,7 +23,7 @@ ctypedef struct local_t:
     Py_ssize_t ci, hi, wi, co, ho, wo
     Py_ssize_t kh, kw, sh, sw, top, left
     output_tiles_t forward, backward
-    Py_ssize_t scratch                  # offset in the arena for a patch, transposed
+    Py_ssize_t scratch                  # offset of memory for a patch, transposed
     int activation
     double slope
 
@@ -33,28 +34,22 @@ cdef inline void local_forward(const void* fields, const block_t* b) noexcept no
     cdef operands_t p = bind(
         locate(b, &g.x), g.x.plane, b.params + g.weight, locate(b, &g.y), g.y.plane
     )
-    cdef Py_ssize_t o, i, j
-    cdef lanes_t* y
-    cdef const real_t* bias
-    compute_output_tiles(&g.forward, b, &p)
-    for o in range(g.co):
-        for i in range(g.ho):
-            y = find_row(b, &g.y, o, i)
-            if g.bias >= 0:
-                bias = b.params + g.bias + (o * g.ho + i) * g.wo
-                for j in range(g.wo):
-                    y[j] = y[j] + bias[j]
-            activate_row(y, y, g.wo, g.activation, g.slope)
+    if g.bias >= 0:
+        p.bias = b.params + g.bias
+    p.activation, p.slope = g.activation, g.slope
+    compute_output_tiles(&g.forward, b, &p, share(b, g.forward.n_tiles))
 
 
 cdef inline void local_activation_backward(const local_t* g, const block_t* b) noexcept nogil:
     """Backpropagate dy through the activation in place; accumulate dbias."""
     cdef Py_ssize_t o, i, j, k, n, start
+    cdef range_t rows, units = share(b, g.co * g.ho)
     cdef const lanes_t* y
     cdef lanes_t* dy
     cdef lanes_t[MAX_LANES] some
     for o in range(g.co):
-        for i in range(g.ho):
+        rows = cut(units, o * g.ho, g.ho)
+        for i in range(rows.first, rows.end):
             y = find_row(b, &g.y, o, i)
             dy = find_row(b, &g.dy, o, i)
             activation_backward_row(y, y, dy, g.wo, g.activation, g.slope)
@@ -85,17 +80,27 @@ cdef inline void transpose_patch(
                 k += 1
 
 
+cdef inline void local_receive(const void* fields, const block_t* b) noexcept nogil:
+    """Backpropagate dy through the activation in place and accumulate dbias, if the block is shared."""
+    cdef const local_t* g = <const local_t*> fields
+    if g.dy.offset >= 0 and is_shared(b):
+        local_activation_backward(g, b)
+
+
 cdef inline void local_backward(const void* fields, const block_t* b) noexcept nogil:
     """Accumulate dweight and dbias; write dx, if required; do nothing if dy is not required."""
     cdef const local_t* g = <const local_t*> fields
     cdef operands_t p
     cdef Py_ssize_t i, j, size = g.ci * g.kh * g.kw
+    cdef range_t columns, units = share(b, g.ho * g.wo)
     cdef real_t* x_lanes = <real_t*> locate_offset(b, g.scratch)
     if g.dy.offset < 0:
         return
-    local_activation_backward(g, b)
+    if not is_shared(b):
+        local_activation_backward(g, b)
     for i in range(g.ho):
-        for j in range(g.wo):
+        columns = cut(units, i * g.wo, g.wo)
+        for j in range(columns.first, columns.end):
             transpose_patch(g, b, i, j, x_lanes, count_parts(size, LANES) * LANES)
             accumulate_products(
                 b, x_lanes, size, <const real_t*> (find_row(b, &g.dy, 0, i) + j),
@@ -104,4 +109,4 @@ cdef inline void local_backward(const void* fields, const block_t* b) noexcept n
     if g.dx.offset < 0:
         return
     p = bind(locate(b, &g.dy), g.dy.plane, b.params + g.weight, locate(b, &g.dx), g.dx.plane)
-    compute_output_tiles(&g.backward, b, &p)
+    compute_output_tiles(&g.backward, b, &p, share(b, g.backward.n_tiles))

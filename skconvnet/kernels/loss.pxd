@@ -149,6 +149,15 @@ cdef inline void compute_output_losses(
         write_gradient(labels, o.dz + k * o.dz_plane, gradient * scale)
 
 
+cdef inline double sum_losses(const labels_t* labels) noexcept nogil:
+    """Return the sum of the losses of all samples, added in order."""
+    cdef Py_ssize_t i
+    cdef double total = 0
+    for i in range(labels.n):
+        total += labels.loss[i]
+    return total
+
+
 cdef inline void compute_loss(
     const buffer_t* outputs, Py_ssize_t channels, const buffer_t* gradient, const labels_t* labels,
     const block_t* b

@@ -9,16 +9,17 @@ from skconvnet.kernels.batch_norm cimport (
 )
 from skconvnet.kernels.block cimport block_t
 from skconvnet.kernels.conv cimport (
-    conv_backward, conv_forward, conv_t, pooled_conv_backward, pooled_conv_forward, pooled_conv_t
+    conv_backward, conv_forward, conv_receive, conv_t, pooled_conv_backward, pooled_conv_forward,
+    pooled_conv_receive, pooled_conv_t
 )
-from skconvnet.kernels.dense cimport dense_backward, dense_forward, dense_t
+from skconvnet.kernels.dense cimport dense_backward, dense_forward, dense_receive, dense_t
 from skconvnet.kernels.dropout cimport dropout_backward, dropout_forward, dropout_t
 from skconvnet.kernels.erasing cimport erasing_backward, erasing_forward, erasing_t
 from skconvnet.kernels.flatten cimport flatten_backward, flatten_t
 from skconvnet.kernels.gaussian cimport gaussian_forward, gaussian_t
 from skconvnet.kernels.layer_norm cimport layer_norm_backward, layer_norm_forward, layer_norm_t
 from skconvnet.kernels.linear cimport linear_forward, linear_t
-from skconvnet.kernels.local cimport local_backward, local_forward, local_t
+from skconvnet.kernels.local cimport local_backward, local_forward, local_receive, local_t
 from skconvnet.kernels.pool cimport (
     avg_pool_backward, avg_pool_forward, max_pool_backward, max_pool_forward, pool_t
 )
@@ -61,11 +62,14 @@ ctypedef union fields_t:
 
 cdef struct op_t:
     kernel_t forward, backward          # NULL: there is nothing to do
+    # NULL, or what all threads that share a block finish before any of them begins the backward pass
+    kernel_t receive
     fields_t fields
 
 
 cdef inline int set_op(op_t* op, str name, dict fields) except -1:
     """Fill in a kernel call from its name and the fields of the kernel's struct."""
+    op.receive = NULL
     if name == "activation":
         op.fields.activation, op.forward, op.backward = fields, activation_forward, activation_backward
     elif name == "addition":
@@ -76,8 +80,10 @@ cdef inline int set_op(op_t* op, str name, dict fields) except -1:
         op.fields.plane, op.forward, op.backward = fields, clear_gaps, NULL
     elif name == "conv":
         op.fields.conv, op.forward, op.backward = fields, conv_forward, conv_backward
+        op.receive = conv_receive
     elif name == "dense":
         op.fields.dense, op.forward, op.backward = fields, dense_forward, dense_backward
+        op.receive = dense_receive
     elif name == "dropout":
         op.fields.dropout, op.forward, op.backward = fields, dropout_forward, dropout_backward
     elif name == "erasing":
@@ -90,6 +96,7 @@ cdef inline int set_op(op_t* op, str name, dict fields) except -1:
         op.fields.layer_norm, op.forward, op.backward = fields, layer_norm_forward, layer_norm_backward
     elif name == "local":
         op.fields.local, op.forward, op.backward = fields, local_forward, local_backward
+        op.receive = local_receive
     elif name == "max_pool":
         op.fields.pool, op.forward, op.backward = fields, max_pool_forward, max_pool_backward
     elif name == "max_pool_of_conv":    # pooled_conv has its backward pass
@@ -106,6 +113,7 @@ cdef inline int set_op(op_t* op, str name, dict fields) except -1:
         op.fields.plane_pool, op.forward, op.backward = fields, max_pool_plane, NULL
     elif name == "pooled_conv":
         op.fields.pooled_conv, op.forward, op.backward = fields, pooled_conv_forward, pooled_conv_backward
+        op.receive = pooled_conv_receive
     elif name == "rescale":
         op.fields.rescale, op.forward, op.backward = fields, rescale_forward, rescale_backward
     elif name == "scatter_plane":

@@ -1,11 +1,12 @@
 """The optimizer's step on all parameters: add up the gradient shards, clip, and update, in chunks."""
 
-from cython.parallel cimport prange
+from cython.parallel cimport parallel
 from libc.math cimport INFINITY, sqrt
 
 from skconvnet.kernels.block cimport count_parts
 from skconvnet.kernels.optimizer cimport CHUNK, step_t, sum_squares, update
 from skconvnet.kernels.simd cimport real_t
+from skconvnet.kernels.team cimport divide, join_team, member_t, range_t, synchronize
 
 
 # The gradients that add up to that of a batch.
@@ -69,30 +70,45 @@ cdef inline void update_chunk(
 
 
 cdef inline double measure_gradient(
-    const shards_t* shards, const step_t* step, double* squares, int n_threads
+    const shards_t* shards, const step_t* step, range_t chunks, double* squares
 ) noexcept nogil:
-    """Return the Euclidean norm of the gradient, summed in the order of chunks."""
-    cdef Py_ssize_t chunk, n_chunks = count_parts(step.n_trained, CHUNK)
+    """Return the Euclidean norm of the gradient, summed in the order of chunks; a thread squares its own."""
+    cdef Py_ssize_t chunk
     cdef double total = 0
-    for chunk in prange(n_chunks, schedule="static", num_threads=n_threads):
+    for chunk in range(chunks.first, chunks.end):
         squares[chunk] = square_chunk(shards, step, chunk)
-    for chunk in range(n_chunks):
-        total = total + squares[chunk]
+    synchronize()
+    for chunk in range(count_parts(step.n_trained, CHUNK)):
+        total += squares[chunk]
     return sqrt(total)
 
 
 cdef inline void take_step(
-    const shards_t* shards, step_t* step, double* squares, int n_threads
+    const shards_t* shards, const step_t* given, double* squares, const member_t* member
 ) noexcept nogil:
-    """Take the step with the gradient, scaled down to the largest norm that is allowed."""
+    """Take a thread's part of the step, the gradient being scaled down to the largest norm allowed."""
+    cdef step_t step = given[0]
+    cdef range_t chunks = divide(count_parts(step.n_trained, CHUNK), member)
     cdef Py_ssize_t chunk
-    cdef double norm, clip_norm = step.optimizer.clip_norm
+    cdef double norm
     step.scale = 1
-    if clip_norm < INFINITY:
-        norm = measure_gradient(shards, step, squares, n_threads)
-        if norm > clip_norm:
-            step.scale = clip_norm / norm
-    for chunk in prange(
-        count_parts(step.n_trained, CHUNK), schedule="static", num_threads=n_threads
-    ):
-        update_chunk(shards, step, chunk)
+    if step.optimizer.clip_norm < INFINITY:
+        norm = measure_gradient(shards, &step, chunks, squares)
+        if norm > step.optimizer.clip_norm:
+            step.scale = step.optimizer.clip_norm / norm
+    for chunk in range(chunks.first, chunks.end):
+        update_chunk(shards, &step, chunk)
+
+
+cdef inline void join_step(const shards_t* shards, const step_t* step, double* squares) noexcept nogil:
+    """Take the step, as a thread of a team."""
+    cdef member_t member = join_team()
+    take_step(shards, step, squares, &member)
+
+
+cdef inline void take_step_alone(
+    const shards_t* shards, const step_t* step, double* squares, int n_threads
+) noexcept nogil:
+    """Take a step that no pass over a batch goes with."""
+    with parallel(num_threads=n_threads):
+        join_step(shards, step, squares)

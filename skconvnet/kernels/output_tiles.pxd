@@ -3,8 +3,10 @@
     y[o, j] = bias[o] + sum over channels c and taps q of w[o, c, q] * x[c, offset(q) + j * step]
 """
 
+from skconvnet.kernels.activation cimport IDENTITY, RELU, activate_row
 from skconvnet.kernels.block cimport block_t, count_parts
 from skconvnet.kernels.simd cimport LANES, TILE_WIDTH, lanes_t, real_t
+from skconvnet.kernels.team cimport cut, range_t
 from skconvnet.kernels.tile cimport compute, output_tile_t
 
 
@@ -18,6 +20,8 @@ from skconvnet.kernels.tile cimport compute, output_tile_t
 #   sources   for each `height` outputs (index of the first of their input channels, number of these)
 ctypedef struct output_tiles_t:
     Py_ssize_t n_out, height, w_in, w_out
+    Py_ssize_t bias_out, bias_row       # in the bias, from output to output channel and from row to row
+    Py_ssize_t n_tiles                  # of all passes: the units that threads share
     Py_ssize_t n_passes, passes, rows, x_taps, w_taps, sources, channels
 
 
@@ -29,9 +33,11 @@ ctypedef struct operands_t:
     const real_t* bias          # IN   or NULL
     lanes_t* y                  # OUT
     Py_ssize_t y_plane
-    bint rectify                # y = max(sum, 0)
+    int activation              # applied to y, for a y_step of 1
+    double slope
     const real_t* coefficients  # IN   (n_coefficients,): see output_tile_t
     Py_ssize_t n_coefficients
+    bint assign
 
 
 cdef inline operands_t bind(
@@ -41,18 +47,29 @@ cdef inline operands_t bind(
     cdef operands_t p
     p.x, p.x_plane, p.w, p.y, p.y_plane = x, x_plane, w, y, y_plane
     p.bias = p.coefficients = NULL
-    p.rectify, p.n_coefficients = False, 0
+    p.activation, p.slope = IDENTITY, 0
+    p.n_coefficients, p.assign = 0, False
     return p
 
 
-cdef inline void compute_output_tiles(
-    const output_tiles_t* g, const block_t* b, const operands_t* p
+cdef inline void activate_tile(
+    const output_tile_t* t, Py_ssize_t height, Py_ssize_t n_columns, const operands_t* p
 ) noexcept nogil:
-    """Write every output of an operation; or, if there are coefficients, add to them."""
+    """Apply the activation to the outputs of a tile, which are neighbouring columns."""
+    cdef Py_ssize_t o
+    for o in range(height):
+        activate_row(t.y + o * t.y_plane, t.y + o * t.y_plane, n_columns, p.activation, p.slope)
+
+
+cdef inline void compute_output_tiles(
+    const output_tiles_t* g, const block_t* b, const operands_t* p, range_t units
+) noexcept nogil:
+    """Write the outputs of some tiles; or, if there are coefficients, add to them."""
     cdef const Py_ssize_t* one_pass
     cdef const Py_ssize_t* row
     cdef const Py_ssize_t* sources
-    cdef Py_ssize_t n, r, o, j, k, q, width, height, n_columns, n_tiles
+    cdef Py_ssize_t n, r, o, j, k, q, width, height, n_columns, n_tiles, start = 0
+    cdef range_t tiles
     cdef Py_ssize_t n_heights = count_parts(g.n_out, g.height)
     cdef const real_t* x = <const real_t*> p.x
     cdef output_tile_t t
@@ -60,7 +77,9 @@ cdef inline void compute_output_tiles(
     t.y_plane = p.y_plane
     t.w_in = g.w_in
     t.w_out = g.w_out
-    t.rectify = p.rectify
+    t.rectify = p.activation == RELU and p.n_coefficients == 0
+    t.bias_out = g.bias_out
+    t.assign = p.assign
     t.coefficients = p.coefficients
     t.n_coefficients = p.n_coefficients
     for n in range(g.n_passes):
@@ -75,6 +94,10 @@ cdef inline void compute_output_tiles(
             t.w_tap = b.tables + g.w_taps + row[2]
             t.n_taps = row[3]
             for k in range(n_heights):
+                tiles = cut(units, start, n_tiles)
+                start += n_tiles
+                if tiles.first == tiles.end:
+                    continue
                 o = k * g.height
                 height = min(g.height, g.n_out - o)
                 sources = b.tables + g.sources + 2 * k
@@ -83,10 +106,12 @@ cdef inline void compute_output_tiles(
                 t.w = p.w + o * g.w_out
                 t.bias = p.bias
                 if p.bias != NULL:
-                    t.bias = p.bias + o
-                for q in range(n_tiles):
+                    t.bias = p.bias + o * g.bias_out + r * g.bias_row
+                for q in range(tiles.first, tiles.end):
                     j = q * n_columns // n_tiles
                     width = (q + 1) * n_columns // n_tiles - j
                     t.x = x + row[1] + j * t.x_step
                     t.y = p.y + o * p.y_plane + one_pass[3] + row[0] + j * t.y_step
                     compute(&t, <int> height, <int> width)
+                    if p.activation != IDENTITY and not t.rectify:
+                        activate_tile(&t, height, width * t.y_step, p)

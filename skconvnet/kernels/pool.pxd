@@ -4,8 +4,9 @@ Backward, the first of the pixels of a window that equals its maximum gets the g
 divides its gradient by the number of pixels that it averaged.  Windows may overlap: gradients add up.
 """
 
-from skconvnet.kernels.block cimport block_t, buffer_t, locate
+from skconvnet.kernels.block cimport block_t, buffer_t, locate, share
 from skconvnet.kernels.simd cimport lanes_t, larger, real_t, select_first_equal, splat
+from skconvnet.kernels.team cimport cut, range_t
 
 
 ctypedef struct pool_t:
@@ -54,11 +55,13 @@ cdef inline void max_pool_forward(const void* fields, const block_t* b) noexcept
     cdef const pool_t* g = <const pool_t*> fields
     cdef Py_ssize_t c, i, j, r, s
     cdef window_t w
+    cdef range_t rows, units = share(b, g.channels * g.ho)
     cdef const lanes_t* x
     cdef lanes_t best
     for c in range(g.channels):
         x = locate(b, &g.x) + c * g.x.plane
-        for i in range(g.ho):
+        rows = cut(units, c * g.ho, g.ho)
+        for i in range(rows.first, rows.end):
             for j in range(g.wo):
                 w = cut_window(g, i, j)
                 best = x[w.first_row * g.x.row + w.first_column]
@@ -100,7 +103,8 @@ cdef inline void max_pool_backward_channels(
 cdef inline void max_pool_backward(const void* fields, const block_t* b) noexcept nogil:
     """Write dx, if required."""
     cdef const pool_t* g = <const pool_t*> fields
-    max_pool_backward_channels(g, b, 0, g.channels)
+    cdef range_t channels = share(b, g.channels)
+    max_pool_backward_channels(g, b, channels.first, channels.end)
 
 
 cdef inline void avg_pool_forward(const void* fields, const block_t* b) noexcept nogil:
@@ -108,11 +112,13 @@ cdef inline void avg_pool_forward(const void* fields, const block_t* b) noexcept
     cdef const pool_t* g = <const pool_t*> fields
     cdef Py_ssize_t c, i, j, r, s
     cdef window_t w
+    cdef range_t rows, units = share(b, g.channels * g.ho)
     cdef const lanes_t* x
     cdef lanes_t total
     for c in range(g.channels):
         x = locate(b, &g.x) + c * g.x.plane
-        for i in range(g.ho):
+        rows = cut(units, c * g.ho, g.ho)
+        for i in range(rows.first, rows.end):
             for j in range(g.wo):
                 w = cut_window(g, i, j)
                 total = splat(0)
@@ -127,11 +133,12 @@ cdef inline void avg_pool_backward(const void* fields, const block_t* b) noexcep
     cdef const pool_t* g = <const pool_t*> fields
     cdef Py_ssize_t c, i, j, r, s
     cdef window_t w
+    cdef range_t channels = share(b, g.channels)
     cdef lanes_t* dx
     cdef lanes_t part
     if g.dx.offset < 0:
         return
-    for c in range(g.channels):
+    for c in range(channels.first, channels.end):
         dx = locate(b, &g.dx) + c * g.dx.plane
         clear_image(g, dx)
         for i in range(g.ho):

@@ -1,28 +1,35 @@
-"""One pass over a batch: its blocks in gradient shards, its calls in parallel regions between barriers.
+"""One pass over a batch by a team of threads: blocks in gradient shards, tasks in regions between merges.
 
-A batch is cut into blocks of LANES samples, one sample a lane.  A thread takes a block through all
-kernels, forward and backward, while its activations are in the cache.  Only batch normalisation
-synchronizes the blocks: each of its layers cuts a training step into one more parallel region forward and
-one more backward.  Every block belongs to a gradient shard; a shard sums the gradients of its blocks, and
-the shards are added in order: the result is bitwise identical whichever thread runs a shard.
+A batch is cut into blocks of LANES samples, one sample a lane.  A pass is a list of tasks, kernel calls for
+the most part.  A thread takes a block through all of them, forward and backward, while its activations
+are in the cache; blocks that do not share out evenly go through them with all threads at work on every task
+(see count_whole_shards).  Only batch normalisation needs all blocks at a time: its tasks that merge sums
+of the blocks cut the list into regions.  Every block belongs to a gradient shard; a shard sums the gradients
+of its blocks, and the shards are added in order: the result is bitwise identical whichever thread runs what.
 """
 
-from cython.parallel cimport prange
+from cython.parallel cimport parallel
+from libc.math cimport isfinite
 from libc.stdint cimport uint64_t
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
-from skconvnet.kernels.batch_norm cimport merge_gradient_sums, merge_moments
-from skconvnet.kernels.block cimport block_t, buffer_t, count_parts
-from skconvnet.kernels.loss cimport compute_loss, labels_t
-from skconvnet.kernels.op cimport op_t
-from skconvnet.kernels.optimizer_step cimport shards_t
+from skconvnet.kernels.batch_norm cimport (
+    batch_norm_t, merge_gradient_sums, merge_moments, moments_forward
+)
+from skconvnet.kernels.block cimport block_t, buffer_t, count_parts, is_first_member
+from skconvnet.kernels.loss cimport compute_loss, labels_t, sum_losses
+from skconvnet.kernels.op cimport kernel_t, op_t
+from skconvnet.kernels.optimizer cimport step_t
+from skconvnet.kernels.optimizer_step cimport shards_t, take_step
 from skconvnet.kernels.samples cimport gather_samples, samples_t, scatter_samples
-from skconvnet.kernels.simd cimport LANES, MAX_LANES, lanes_t, omp_get_thread_num, real_t, splat
+from skconvnet.kernels.simd cimport LANES, MAX_LANES, lanes_t, real_t, splat
 from skconvnet.kernels.single_image cimport gather_plane, plane_t
+from skconvnet.kernels.team cimport divide, join_team, member_t, range_t, synchronize
 from skconvnet.kernels.winograd cimport transform_weights, winograd_t
 
 cdef enum:
     MAX_PAIRS = 16          # pairs of shards in a batch; each shard has a gradient of its own
+    BARRIER_WORK = 4000     # vector multiply-adds in the time that threads take to wait for each other
 
 
 # A (channels, height, width) tensor in a block's memory, and its gradient.
@@ -31,11 +38,28 @@ ctypedef struct tensor_t:
     buffer_t value, gradient
 
 
-# What one parallel region has to do, over a batch of n samples.
+cdef enum task_kind:
+    GATHER_INPUT
+    CALL                            # of a kernel
+    FINISH_OUTPUT                   # write y, compute the loss, or gather dy
+    SCATTER_GRADIENT                # write dx
+    MERGE_MOMENTS                   # from here on: not of a block, but of the batch
+    MERGE_GRADIENT_SUMS
+
+
+cdef struct task_t:
+    int kind
+    kernel_t run                    # of a call
+    const void* fields              # of a call, or of the call whose sums are merged
+    Py_ssize_t part                 # index of its time in job_t.seconds
+
+
+# What a team has to do, over a batch of n samples.
 cdef struct job_t:
     int n_threads
-    const op_t* ops
-    Py_ssize_t n_ops
+    const task_t* tasks
+    Py_ssize_t n_tasks
+    double work                     # vector multiply-adds that these are for a block, about
     const Py_ssize_t* tables
     const tensor_t* input
     const plane_t* input_plane      # if not NULL, a block is one sample and its lanes are pixels
@@ -49,15 +73,13 @@ cdef struct job_t:
     const winograd_t* winograd_plans    # of the convolutions that use it in training
     Py_ssize_t n_winograd_plans
     real_t* transformed_weights     # for these
-    lanes_t* persistent             # persistent_vectors a block, if there are barriers
-    lanes_t* arenas                 # arena_vectors a thread
-    Py_ssize_t persistent_vectors, arena_vectors
-    const Py_ssize_t* barriers      # indices of the calls after which blocks synchronize in training
-    Py_ssize_t n_barriers
+    lanes_t* persistent             # persistent_vectors a block, if there are merges
+    lanes_t* arenas                 # arena_vectors a thread, or a block that threads share
+    lanes_t* scratch                # scratch_vectors a thread
+    Py_ssize_t persistent_vectors, arena_vectors, scratch_vectors
+    Py_ssize_t scratch_offset       # of the scratch in a block's memory
     double* moments                 # (1 + blocks, n_moments): those of the batch, then of each block
     Py_ssize_t n_moments
-    Py_ssize_t first, end           # calls that this region runs:
-    bint forward, backward          # in which directions; in both, with the loss in between
     bint training
     uint64_t key                    # of this step's random numbers
     real_t* y                       # the output, if not NULL
@@ -65,7 +87,42 @@ cdef struct job_t:
     const samples_t* dy             # the gradient to the output
     real_t* dx                      # the gradient to the input, if not NULL
     shards_t shards                 # the gradient to the parameters
+    const step_t* step              # if not NULL, the optimizer's step, if the loss is finite
+    double* squares                 # for this step
     double* seconds                 # if not NULL, gets the time of gather, n_ops, loss, n_ops
+
+
+cdef inline Py_ssize_t add_task(
+    task_t* tasks, Py_ssize_t n, int kind, kernel_t run, const void* fields, Py_ssize_t part
+) noexcept:
+    """Append a task to a list of n, and return its length."""
+    tasks[n].kind, tasks[n].run, tasks[n].fields, tasks[n].part = kind, run, fields, part
+    return n + 1
+
+
+cdef inline Py_ssize_t list_tasks(const op_t* ops, Py_ssize_t n_ops, bint training, task_t* tasks) noexcept:
+    """Write the tasks of prediction or of training, at most 5 n_ops + 3, and return their number."""
+    cdef Py_ssize_t k, n
+    cdef const void* fields
+    n = add_task(tasks, 0, GATHER_INPUT, NULL, NULL, 0)
+    for k in range(n_ops):
+        fields = &ops[k].fields
+        if ops[k].forward != NULL:
+            n = add_task(tasks, n, CALL, ops[k].forward, fields, 1 + k)
+        if training and ops[k].forward == moments_forward:
+            n = add_task(tasks, n, MERGE_MOMENTS, NULL, fields, 1 + k)
+    n = add_task(tasks, n, FINISH_OUTPUT, NULL, NULL, 1 + n_ops)
+    if not training:
+        return n
+    for k in range(n_ops - 1, -1, -1):
+        fields = &ops[k].fields
+        if ops[k].forward == moments_forward:
+            n = add_task(tasks, n, MERGE_GRADIENT_SUMS, NULL, fields, 2 + n_ops + k)
+        if ops[k].receive != NULL:
+            n = add_task(tasks, n, CALL, ops[k].receive, fields, 2 + n_ops + k)
+        if ops[k].backward != NULL:
+            n = add_task(tasks, n, CALL, ops[k].backward, fields, 2 + n_ops + k)
+    return add_task(tasks, n, SCATTER_GRADIENT, NULL, NULL, 2 + n_ops)
 
 
 cdef inline double read_clock() noexcept nogil:
@@ -134,83 +191,188 @@ cdef inline void scatter(
     )
 
 
-cdef inline void run_block(const job_t* job, const block_t* b) noexcept nogil:
-    """Take one block through the calls of this region."""
-    cdef Py_ssize_t k
-    cdef double since = 0
-    cdef bint to_output = job.forward and job.end == job.n_ops
-    if job.seconds != NULL:
-        since = read_clock()
-    if job.forward:
-        if job.first == 0:
-            gather_input(job, b)
-            record_time(job, 0, &since)
-        for k in range(job.first, job.end):
-            if job.ops[k].forward != NULL:
-                job.ops[k].forward(&job.ops[k].fields, b)
-            record_time(job, 1 + k, &since)
-    if to_output and job.y != NULL:
+cdef inline void finish_output(const job_t* job, const block_t* b) noexcept nogil:
+    """Write the output of a block, if required, and the gradient to it."""
+    if job.y != NULL:
         scatter(b, job.output, &job.output.value, job.y)
-    if to_output and (job.labels != NULL or job.dy != NULL):
-        if job.labels != NULL:
-            compute_block_loss(job, b)
-        else:
-            gather_samples(job.dy, job.rows + b.start, b.n, 1, &job.output.gradient, b)
-        record_time(job, 1 + job.n_ops, &since)
-    if job.backward:
-        for k in range(job.end - 1, job.first - 1, -1):
-            if job.ops[k].backward != NULL:
-                job.ops[k].backward(&job.ops[k].fields, b)
-            record_time(job, 2 + job.n_ops + k, &since)
-        if job.first == 0 and job.dx != NULL:
-            scatter(b, job.input, &job.input.gradient, job.dx)
+    if job.dy != NULL:
+        gather_samples(job.dy, job.rows + b.start, b.n, 1, &job.output.gradient, b)
+    elif job.labels != NULL and is_first_member(b):
+        compute_block_loss(job, b)
 
 
-cdef inline void run_shard(const job_t* job, Py_ssize_t shard) noexcept nogil:
-    """Take the blocks of a shard through the calls of this region, one after the other."""
-    cdef Py_ssize_t first = shard * job.shard_blocks
+cdef inline void run_task(const job_t* job, const task_t* task, const block_t* b) noexcept nogil:
+    """Do a thread's part of a task for a block."""
+    if task.kind == CALL:
+        task.run(task.fields, b)
+    elif task.kind == GATHER_INPUT:
+        gather_input(job, b)
+    elif task.kind == FINISH_OUTPUT:
+        finish_output(job, b)
+    elif job.dx != NULL:
+        scatter(b, job.input, &job.input.gradient, job.dx)
+
+
+cdef inline void place_block(
+    const job_t* job, const member_t* member, Py_ssize_t arena, Py_ssize_t shard, Py_ssize_t i, block_t* b
+) noexcept nogil:
+    """Fill in block i of a shard, all of it for one thread."""
     cdef Py_ssize_t size = LANES if job.input_plane == NULL else 1      # samples in a block
-    cdef Py_ssize_t end = min(first + job.shard_blocks, count_parts(job.n, size))
-    cdef Py_ssize_t i, lane
-    cdef block_t b
-    b.arena = job.arenas + omp_get_thread_num() * job.arena_vectors
-    b.persistent_vectors = job.persistent_vectors
+    cdef Py_ssize_t lane, block = shard * job.shard_blocks + i
+    b.persistent = job.persistent + block * job.persistent_vectors
+    b.arena = job.arenas + arena * job.arena_vectors
+    b.scratch = job.scratch + member.thread * job.scratch_vectors
+    b.persistent_vectors, b.scratch_offset = job.persistent_vectors, job.scratch_offset
+    b.first_part, b.end_part, b.n_parts = 0, 1, 1
     b.params = job.params
     b.winograd_plans = job.winograd_plans
     b.transformed_weights = job.transformed_weights
     b.dparams = job.shards.gradients + shard * job.shards.n_params
-    b.tables = job.tables
-    b.n_batch = job.n
+    b.first = i == 0
+    b.start = block * size
+    b.n, b.n_batch = min(size, job.n - b.start), job.n
+    b.lane_mask = splat(0)
+    for lane in range(b.n):
+        (<real_t*> &b.lane_mask)[lane] = 1
     b.training = job.training
     b.key = job.key
+    b.moments = job.moments + (1 + block) * job.n_moments
     b.batch_moments = job.moments
-    for i in range(first, end):
-        b.persistent = job.persistent + i * job.persistent_vectors
-        b.moments = job.moments + (1 + i) * job.n_moments
-        b.first = i == first
-        b.start = i * size
-        b.n = min(size, job.n - i * size)
-        b.lane_mask = splat(0)
-        for lane in range(b.n):
-            (<real_t*> &b.lane_mask)[lane] = 1
-        run_block(job, &b)
+    b.tables = job.tables
 
 
-cdef inline void run_region(const job_t* job) noexcept nogil:
-    """Take all shards through the calls of this region."""
-    cdef Py_ssize_t shard
-    for shard in prange(job.shards.n_shards, schedule="static", num_threads=job.n_threads):
-        run_shard(job, shard)
+cdef inline Py_ssize_t count_blocks(const job_t* job, Py_ssize_t shard) noexcept nogil:
+    """Return the number of blocks of a shard."""
+    cdef Py_ssize_t n_blocks = count_parts(job.n, LANES) if job.input_plane == NULL else job.n
+    return min(job.shard_blocks, n_blocks - shard * job.shard_blocks)
+
+
+cdef inline void run_shard(
+    const job_t* job, const member_t* member, Py_ssize_t shard, range_t tasks
+) noexcept nogil:
+    """Take the blocks of a shard through some tasks, one block after the other."""
+    cdef Py_ssize_t i, k
+    cdef double since = 0
+    cdef block_t b
+    for i in range(count_blocks(job, shard)):
+        place_block(job, member, member.thread, shard, i, &b)
+        if job.seconds != NULL:
+            since = read_clock()
+        for k in range(tasks.first, tasks.end):
+            run_task(job, &job.tasks[k], &b)
+            record_time(job, job.tasks[k].part, &since)
+
+
+cdef inline void share_shards(
+    const job_t* job, const member_t* member, Py_ssize_t first_shard, range_t tasks
+) noexcept nogil:
+    """Take the shards from the first one on through some tasks, task by task, with all threads at work.
+
+    There are n shards, fewer than the T threads.  Each shard is cut into T parts, and each thread takes n
+    neighbouring parts: of one shard, or of two.
+    """
+    cdef Py_ssize_t n_shards = job.shards.n_shards - first_shard, n_threads = member.n_threads
+    cdef Py_ssize_t first_part = member.thread * n_shards, end_part = first_part + n_shards
+    cdef Py_ssize_t i, k, s, first = first_part // n_threads, n_mine = (end_part - 1) // n_threads + 1 - first
+    cdef block_t[2] blocks
+    cdef block_t* b
+    for i in range(job.shard_blocks):
+        for s in range(n_mine):
+            if i >= count_blocks(job, first_shard + first + s):
+                n_mine = s
+                break
+            b = &blocks[s]
+            place_block(job, member, first + s, first_shard + first + s, i, b)
+            b.first_part = max(first_part - (first + s) * n_threads, <Py_ssize_t> 0)
+            b.end_part = min(end_part - (first + s) * n_threads, n_threads)
+            b.n_parts = n_threads
+        for k in range(tasks.first, tasks.end):
+            for s in range(n_mine):
+                run_task(job, &job.tasks[k], &blocks[s])
+            synchronize()
+
+
+cdef inline Py_ssize_t count_whole_shards(const job_t* job, Py_ssize_t n_threads) noexcept nogil:
+    """Return how many shards threads take for themselves; they share the others, if any.
+
+    Of n shards and T threads, r = n % T shards are left when every thread has had n // T.  Shared, they take
+    r / T of the time of one shard, and a barrier after each task; otherwise all of that time.
+    """
+    cdef Py_ssize_t left = job.shards.n_shards % n_threads
+    if left * job.work + n_threads * job.n_tasks * <double> BARRIER_WORK < n_threads * job.work:
+        return job.shards.n_shards - left
+    return job.shards.n_shards
+
+
+cdef inline void run_region(const job_t* job, const member_t* member, range_t tasks) noexcept nogil:
+    """Take all shards through some tasks; a thread takes its part."""
+    cdef Py_ssize_t shard, n_whole = count_whole_shards(job, member.n_threads)
+    cdef range_t whole = divide(n_whole, member)
+    for shard in range(whole.first, whole.end):
+        run_shard(job, member, shard, tasks)
+    if n_whole < job.shards.n_shards:
+        synchronize()       # the arenas are free
+        share_shards(job, member, n_whole, tasks)
+
+
+cdef inline void merge_blocks(const job_t* job, const member_t* member, const task_t* task) noexcept nogil:
+    """Merge sums of the blocks; a thread merges its part of the channels."""
+    cdef const batch_norm_t* g = <const batch_norm_t*> task.fields
+    cdef const double* blocks = job.moments + job.n_moments
+    cdef Py_ssize_t n_blocks = count_parts(job.n, LANES)
+    cdef range_t channels = divide(g.channels, member)
+    synchronize()
+    if task.kind == MERGE_MOMENTS:
+        merge_moments(g, blocks, n_blocks, job.n_moments, job.n, channels, job.moments)
+    else:
+        merge_gradient_sums(g, blocks, n_blocks, job.n_moments, channels, job.moments)
+    synchronize()
+
+
+cdef inline void transform_all_weights(const job_t* job, const member_t* member) noexcept nogil:
+    """Write the transformed weights of all Winograd plans; a thread writes its share."""
+    cdef Py_ssize_t k, o
+    cdef range_t targets
+    for k in range(job.n_winograd_plans):
+        targets = divide(job.winograd_plans[k].targets, member)
+        for o in range(targets.first, targets.end):
+            transform_weights(&job.winograd_plans[k], job.params, o, job.transformed_weights)
+    if job.n_winograd_plans:
+        synchronize()
+
+
+cdef inline void run_member(const job_t* job) noexcept nogil:
+    """Do what one thread of the team has to do."""
+    cdef member_t member = join_team()
+    cdef range_t tasks
+    if job.training:
+        transform_all_weights(job, &member)
+    tasks.first = 0
+    while tasks.first < job.n_tasks:
+        tasks.end = tasks.first
+        while tasks.end < job.n_tasks and job.tasks[tasks.end].kind < MERGE_MOMENTS:
+            tasks.end += 1
+        run_region(job, &member, tasks)
+        if tasks.end < job.n_tasks:
+            merge_blocks(job, &member, &job.tasks[tasks.end])
+        tasks.first = tasks.end + 1
+    if job.step != NULL:
+        synchronize()
+        if isfinite(sum_losses(job.labels)):
+            take_step(&job.shards, job.step, job.squares, &member)
+
+
+cdef inline void run_job(const job_t* job) noexcept nogil:
+    """Do a job, with a team of threads."""
+    with parallel(num_threads=job.n_threads):
+        run_member(job)
 
 
 cdef inline void run_prediction(job_t* job) noexcept nogil:
-    """Run a job forward, in one region."""
+    """Run a job forward."""
     job.shards.n_shards = count_parts(job.n, LANES) if job.input_plane == NULL else job.n
     job.shard_blocks = 1
-    job.n_barriers = 0
-    job.end = job.n_ops
-    job.forward = True
-    run_region(job)
+    run_job(job)
 
 
 cdef inline void cut_into_shards(job_t* job) noexcept nogil:
@@ -225,45 +387,15 @@ cdef inline void cut_into_shards(job_t* job) noexcept nogil:
     job.shard_blocks = max(count_parts(n_blocks, MAX_PAIRS), <Py_ssize_t> 2)
     n_pairs = count_parts(n_blocks, job.shard_blocks)
     job.shards.pairwise = (
-        job.shard_blocks == 2
-        and 2 * count_parts(n_pairs, job.n_threads) > count_parts(n_blocks, job.n_threads)
+        job.shard_blocks == 2 and job.n_threads > 1 and (n_pairs % job.n_threads or n_blocks % 2)
     )
     if job.shards.pairwise:
         job.shard_blocks = 1
     job.shards.n_shards = count_parts(n_blocks, job.shard_blocks)
 
 
-cdef inline void transform_all_weights(const job_t* job) noexcept nogil:
-    """Write the transformed weights of all Winograd plans."""
-    cdef Py_ssize_t k, o
-    for k in range(job.n_winograd_plans):
-        for o in prange(
-            job.winograd_plans[k].targets, schedule="static", num_threads=job.n_threads
-        ):
-            transform_weights(&job.winograd_plans[k], job.params, o, job.transformed_weights)
-
-
 cdef inline void run_training(job_t* job) noexcept nogil:
-    """Run a job forward and backward, with a region between any two barriers."""
-    cdef Py_ssize_t r, k, n_blocks = count_parts(job.n, LANES)
-    cdef const double* blocks = job.moments + job.n_moments
+    """Run a job forward and backward, and take the optimizer's step, if there is one."""
     cut_into_shards(job)
-    transform_all_weights(job)
     job.training = True
-    for r in range(2 * job.n_barriers + 1):
-        k = min(r, 2 * job.n_barriers - r)          # number of barriers before these calls
-        job.forward = r <= job.n_barriers
-        job.backward = r >= job.n_barriers
-        job.first = job.barriers[k - 1] + 1 if k > 0 else 0
-        job.end = job.barriers[k] + 1 if k < job.n_barriers else job.n_ops
-        run_region(job)
-        if r < job.n_barriers:
-            merge_moments(
-                &job.ops[job.barriers[k]].fields.batch_norm, blocks, n_blocks, job.n_moments, job.n,
-                job.moments,
-            )
-        elif k > 0:
-            merge_gradient_sums(
-                &job.ops[job.barriers[k - 1]].fields.batch_norm, blocks, n_blocks, job.n_moments,
-                job.moments,
-            )
+    run_job(job)

@@ -3,8 +3,9 @@
 The elements of a larger y around x keep the value that its memory was allocated with: zero.
 """
 
-from skconvnet.kernels.block cimport block_t, buffer_t, find_row
+from skconvnet.kernels.block cimport block_t, buffer_t, find_row, share
 from skconvnet.kernels.simd cimport lanes_t, real_t
+from skconvnet.kernels.team cimport cut, range_t
 
 
 ctypedef struct rescale_t:
@@ -18,11 +19,13 @@ cdef inline void rescale_forward(const void* fields, const block_t* b) noexcept 
     """Write y."""
     cdef const rescale_t* g = <const rescale_t*> fields
     cdef Py_ssize_t c, i, j
+    cdef range_t rows, units = share(b, g.channels * g.ho)
     cdef const lanes_t* x
     cdef lanes_t* y
     cdef real_t scale = <real_t> g.scale, offset = <real_t> g.offset
     for c in range(g.channels):
-        for i in range(g.ho):
+        rows = cut(units, c * g.ho, g.ho)
+        for i in range(rows.first, rows.end):
             x = find_row(b, &g.x, c, i)
             y = find_row(b, &g.y, c, i)
             for j in range(g.wo):
@@ -33,13 +36,15 @@ cdef inline void rescale_backward(const void* fields, const block_t* b) noexcept
     """Write dx, if required."""
     cdef const rescale_t* g = <const rescale_t*> fields
     cdef Py_ssize_t c, i, j
+    cdef range_t rows, units = share(b, g.channels * g.ho)
     cdef const lanes_t* dy
     cdef lanes_t* dx
     cdef real_t scale = <real_t> g.scale
     if g.dx.offset < 0:
         return
     for c in range(g.channels):
-        for i in range(g.ho):
+        rows = cut(units, c * g.ho, g.ho)
+        for i in range(rows.first, rows.end):
             dy = find_row(b, &g.dy, c, i)
             dx = find_row(b, &g.dx, c, i)
             for j in range(g.wo):

@@ -7,8 +7,9 @@ The backward pass of a split comes after those of all other readers of its x; th
 """
 
 from skconvnet.kernels.activation cimport activate_row, activation_backward_row
-from skconvnet.kernels.block cimport block_t, buffer_t, find_row
+from skconvnet.kernels.block cimport block_t, buffer_t, find_row, share
 from skconvnet.kernels.simd cimport lanes_t
+from skconvnet.kernels.team cimport cut, range_t
 
 
 ctypedef struct split_t:
@@ -27,10 +28,12 @@ cdef inline void split_forward(const void* fields, const block_t* b) noexcept no
     """Write y."""
     cdef const split_t* g = <const split_t*> fields
     cdef Py_ssize_t c, i, j
+    cdef range_t rows, units = share(b, g.channels * g.ho)
     cdef const lanes_t* x
     cdef lanes_t* y
     for c in range(g.channels):
-        for i in range(g.ho):
+        rows = cut(units, c * g.ho, g.ho)
+        for i in range(rows.first, rows.end):
             x = find_row(b, &g.x, c, i)
             y = find_row(b, &g.y, c, i)
             for j in range(g.wo):
@@ -41,12 +44,14 @@ cdef inline void split_backward(const void* fields, const block_t* b) noexcept n
     """Add dy to dx, if required."""
     cdef const split_t* g = <const split_t*> fields
     cdef Py_ssize_t c, i, j
+    cdef range_t rows, units = share(b, g.channels * g.ho)
     cdef const lanes_t* dy
     cdef lanes_t* dx
     if g.dx.offset < 0:
         return
     for c in range(g.channels):
-        for i in range(g.ho):
+        rows = cut(units, c * g.ho, g.ho)
+        for i in range(rows.first, rows.end):
             dy = find_row(b, &g.dy, c, i)
             dx = find_row(b, &g.dx, c, i)
             for j in range(g.wo):
@@ -57,11 +62,13 @@ cdef inline void addition_forward(const void* fields, const block_t* b) noexcept
     """Write y."""
     cdef const addition_t* g = <const addition_t*> fields
     cdef Py_ssize_t c, i, j
+    cdef range_t rows, units = share(b, g.channels * g.ho)
     cdef const lanes_t* x
     cdef const lanes_t* z
     cdef lanes_t* y
     for c in range(g.channels):
-        for i in range(g.ho):
+        rows = cut(units, c * g.ho, g.ho)
+        for i in range(rows.first, rows.end):
             x = find_row(b, &g.x, c, i)
             z = find_row(b, &g.z, c, i)
             y = find_row(b, &g.y, c, i)
@@ -74,13 +81,15 @@ cdef inline void addition_backward(const void* fields, const block_t* b) noexcep
     """Backpropagate dy, which is dx, through the activation in place, and copy it to dz, if required."""
     cdef const addition_t* g = <const addition_t*> fields
     cdef Py_ssize_t c, i, j
+    cdef range_t rows, units = share(b, g.channels * g.ho)
     cdef const lanes_t* y
     cdef lanes_t* dy
     cdef lanes_t* dz
     if g.dy.offset < 0:
         return
     for c in range(g.channels):
-        for i in range(g.ho):
+        rows = cut(units, c * g.ho, g.ho)
+        for i in range(rows.first, rows.end):
             dy = find_row(b, &g.dy, c, i)
             y = find_row(b, &g.y, c, i)
             activation_backward_row(y, y, dy, g.wo, g.activation, g.slope)

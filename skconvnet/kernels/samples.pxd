@@ -1,7 +1,8 @@
 """Between the user's rows and the lanes of a block: one gather in, one scatter out."""
 
-from skconvnet.kernels.block cimport block_t, buffer_t, locate
+from skconvnet.kernels.block cimport block_t, buffer_t, locate, share
 from skconvnet.kernels.simd cimport LANES, real_t
+from skconvnet.kernels.team cimport cut, range_t
 
 
 # The user's X: any strides, one of three element types, elements (sample, channel, row, column).
@@ -20,15 +21,17 @@ ctypedef fused pixel_t:
 
 cdef inline void gather_pixels(
     const samples_t* s, pixel_t* unused, const Py_ssize_t* rows, Py_ssize_t n, real_t* x,
-    const buffer_t* buffer, real_t fraction,
+    const buffer_t* buffer, real_t fraction, range_t units,
 ) noexcept nogil:
-    """Write n samples to the lanes of x, or mix them in if the fraction is below 1; zero the other lanes."""
+    """Write some rows of n samples to the lanes of x, or mix them in (fraction below 1); zero other lanes."""
     cdef const char* sample
     cdef real_t* x_row
     cdef Py_ssize_t lane, c, i, j
+    cdef range_t image_rows
     # row by row, so that the cache lines which all lanes write to stay in the cache
     for c in range(s.channels):
-        for i in range(s.hi):
+        image_rows = cut(units, c * s.hi, s.hi)
+        for i in range(image_rows.first, image_rows.end):
             x_row = x + (c * buffer.plane + i * buffer.row) * LANES
             for lane in range(n):
                 sample = s.data + rows[lane] * s.n_strides + c * s.c_strides + i * s.h_strides
@@ -55,12 +58,13 @@ cdef inline void gather_samples(
     With a fraction below 1, x becomes (1 - fraction) * x + fraction * sample.
     """
     cdef real_t* x = <real_t*> locate(b, buffer)
+    cdef range_t units = share(b, s.channels * s.hi)
     if s.format == b"B":
-        gather_pixels(s, <const unsigned char*> s.data, rows, n, x, buffer, <real_t> fraction)
+        gather_pixels(s, <const unsigned char*> s.data, rows, n, x, buffer, <real_t> fraction, units)
     elif s.format == b"f":
-        gather_pixels(s, <const float*> s.data, rows, n, x, buffer, <real_t> fraction)
+        gather_pixels(s, <const float*> s.data, rows, n, x, buffer, <real_t> fraction, units)
     else:
-        gather_pixels(s, <const double*> s.data, rows, n, x, buffer, <real_t> fraction)
+        gather_pixels(s, <const double*> s.data, rows, n, x, buffer, <real_t> fraction, units)
 
 
 cdef inline double read_value(const samples_t* s, Py_ssize_t row, Py_ssize_t channel) noexcept nogil:
@@ -80,7 +84,9 @@ cdef inline void scatter_samples(
     """Write the first n lanes of a buffer to out (n, channels * height * width)."""
     cdef const real_t* x = <const real_t*> locate(b, buffer)
     cdef Py_ssize_t lane, c, i, j
-    for lane in range(n):
+    cdef range_t samples = share(b, n)
+    out += samples.first * channels * height * width
+    for lane in range(samples.first, samples.end):
         for c in range(channels):
             for i in range(height):
                 for j in range(width):

@@ -11,12 +11,6 @@
 #include <stdint.h>
 #include <string.h>
 
-#ifdef _OPENMP
-#include <omp.h>
-#else
-static inline int omp_get_thread_num(void) { return 0; }
-#endif
-
 #if SKCONVNET_DOUBLE
 typedef double real_t;
 #define square_root sqrt

@@ -23,4 +23,3 @@ cdef extern from "simd.h" nogil:
     lanes_t select_first_equal(lanes_t a, lanes_t b, lanes_t yes, lanes_t* open)
     real_t sum_lanes(lanes_t v)
     lanes_t sum_each(lanes_t* v)
-    int omp_get_thread_num()

@@ -6,9 +6,10 @@ from the first row to the last, with the same kernels and the same sums as over 
 write into the gaps is cleared where it would be read.  This file has the kernels that differ.
 """
 
-from skconvnet.kernels.block cimport block_t, buffer_t, locate
+from skconvnet.kernels.block cimport block_t, buffer_t, locate, share
 from skconvnet.kernels.samples cimport pixel_t, samples_t
 from skconvnet.kernels.simd cimport LANES, inlined_t, real_t
+from skconvnet.kernels.team cimport range_t
 
 
 # Element (c, i, j) is the real_t at ((offset + c * plane) * LANES + start + i * row + j).
@@ -44,7 +45,8 @@ cdef inline void gather_values(
     cdef const char* sample
     cdef real_t* x
     cdef Py_ssize_t c, i, j
-    for c in range(g.channels):
+    cdef range_t channels = share(b, g.channels)
+    for c in range(channels.first, channels.end):
         for i in range(g.height):
             x = find_plane_row(b, g, c, i)
             sample = s.data + row * s.n_strides + c * s.c_strides + i * s.h_strides
@@ -69,7 +71,8 @@ cdef inline void clear_gaps(const void* fields, const block_t* b) noexcept nogil
     cdef const plane_t* g = <const plane_t*> fields
     cdef Py_ssize_t c, i, j, gap
     cdef real_t* x
-    for c in range(g.channels):
+    cdef range_t channels = share(b, g.channels)
+    for c in range(channels.first, channels.end):
         for i in range(g.height):
             x = find_plane_row(b, g, c, i)
             gap = g.buffer.row if i + 1 < g.height else g.width + LANES
@@ -114,8 +117,9 @@ cdef inline void pool_plane(const plane_pool_t* g, bint average, const block_t* 
     cdef Py_ssize_t c, i, j, r, s, tap, first, end, rows, columns
     cdef const real_t* x
     cdef real_t* y
+    cdef range_t channels = share(b, g.y.channels)
     cdef real_t least = 0 if average else <real_t> -1e400
-    for c in range(g.y.channels):
+    for c in range(channels.first, channels.end):
         for i in range(g.y.height):
             y = find_plane_row(b, &g.y, c, i)
             for j in range(g.y.width):
@@ -158,10 +162,12 @@ cdef inline void avg_pool_plane(const void* fields, const block_t* b) noexcept n
 cdef inline void scatter_plane(const void* fields, const block_t* b) noexcept nogil:
     """Write y."""
     cdef const scatter_t* g = <const scatter_t*> fields
-    cdef real_t* y = <real_t*> locate(b, &g.y)
+    cdef real_t* y
     cdef const real_t* x
     cdef Py_ssize_t c, i, j
-    for c in range(g.x.channels):
+    cdef range_t channels = share(b, g.x.channels)
+    y = <real_t*> locate(b, &g.y) + channels.first * g.x.height * g.x.width * LANES
+    for c in range(channels.first, channels.end):
         for i in range(g.x.height):
             x = find_plane_row(b, &g.x, c, i)
             for j in range(g.x.width):

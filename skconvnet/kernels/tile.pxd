@@ -20,7 +20,8 @@ cdef enum:
 ctypedef struct output_tile_t:
     const real_t* x             # IN   where a tap of offset 0 reads for the first column
     const real_t* w             # IN   the first output channel's weights
-    const real_t* bias          # IN   one for each output channel, or NULL
+    const real_t* bias          # IN   one for each output channel, bias_out apart; or NULL
+    Py_ssize_t bias_out
     lanes_t* y                  # OUT  rows of columns
     const Py_ssize_t* channels  # n_channels: which input channels
     const Py_ssize_t* x_tap     # n_taps: offset of a tap in x
@@ -32,6 +33,7 @@ ctypedef struct output_tile_t:
     bint rectify                # y = max(sum, 0)
     const real_t* coefficients  # n_coefficients: if any, every sum times these is added to that many columns
     Py_ssize_t n_coefficients
+    bint assign                 # it is added to the bias, which y does not have yet
 
 
 cdef inline inlined_t add_scaled(
@@ -39,12 +41,14 @@ cdef inline inlined_t add_scaled(
 ) noexcept nogil:
     """Add every sum, times the n coefficients, to n neighbouring columns."""
     cdef lanes_t* y
+    cdef lanes_t bias
     cdef int o, j, s
     for o in range(height):
+        bias = splat(t.bias[o * t.bias_out] if t.bias != NULL else 0)
         for j in range(width):
             y = t.y + o * t.y_plane + j * t.y_step
             for s in range(n):
-                y[s] = y[s] + t.coefficients[s] * acc[o * width + j]
+                y[s] = (bias if t.assign else y[s]) + t.coefficients[s] * acc[o * width + j]
 
 
 cdef inline inlined_t compute_outputs(
@@ -63,9 +67,10 @@ cdef inline inlined_t compute_outputs(
     cdef Py_ssize_t k, q
     cdef real_t weight
     cdef int o, j
+    cdef bint with_bias = t.bias != NULL and t.n_coefficients == 0
     for o in range(height):
         for j in range(width):
-            acc[o * width + j] = splat(t.bias[o] if t.bias != NULL else 0)
+            acc[o * width + j] = splat(t.bias[o * t.bias_out] if with_bias else 0)
     for k in range(t.n_channels):
         x = t.x + t.channels[k] * t.x_plane
         w = t.w + t.channels[k] * t.w_in

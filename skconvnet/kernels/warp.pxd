@@ -13,9 +13,10 @@ only RandomCrop calls it, with one choice for every parameter (the middle), so n
 from libc.math cimport cos, sin
 from libc.stdint cimport uint32_t, uint64_t
 
-from skconvnet.kernels.block cimport block_t, buffer_t, find_row, locate
+from skconvnet.kernels.block cimport block_t, buffer_t, find_row, is_first_member, locate, share
 from skconvnet.kernels.noise cimport derive_key, draw_below, draw_uniform
 from skconvnet.kernels.simd cimport LANES, lanes_t, real_t, splat
+from skconvnet.kernels.team cimport range_t
 
 
 cdef extern from "warp.h" nogil:
@@ -93,8 +94,9 @@ cdef inline void warp_forward(const void* fields, const block_t* b) noexcept nog
     cdef lanes_t* y
     cdef map_t m
     cdef source_t s
+    cdef range_t rows = share(b, g.ho)
     draw_map(g, b, &m)
-    for i in range(g.ho):
+    for i in range(rows.first, rows.end):
         for j in range(g.wo):
             find_pixels(g, &m, i, j, g.x.row, &s)
             y = find_row(b, &g.y, 0, i) + j
@@ -106,14 +108,14 @@ cdef inline void warp_forward(const void* fields, const block_t* b) noexcept nog
 
 
 cdef inline void warp_backward(const void* fields, const block_t* b) noexcept nogil:
-    """Write dx, if required."""
+    """Write dx, if required; one thread does it all, since pixels of dx get gradients from many of dy."""
     cdef const warp_t* g = <const warp_t*> fields
     cdef Py_ssize_t c, i, j
     cdef lanes_t* dx
     cdef const lanes_t* dy
     cdef map_t m
     cdef source_t s
-    if g.dx.offset < 0:
+    if g.dx.offset < 0 or not is_first_member(b):
         return
     dx = locate(b, &g.dx)
     for c in range(g.channels):

@@ -16,9 +16,13 @@ rounding errors are larger than those of plain sums, and predictions must be bat
 
 from libc.string cimport memcpy
 
-from skconvnet.kernels.block cimport block_t, buffer_t, count_parts, find_row, locate, locate_offset
-from skconvnet.kernels.output_tiles cimport bind, compute_output_tiles, operands_t, output_tiles_t
+from skconvnet.kernels.activation cimport IDENTITY
+from skconvnet.kernels.block cimport (
+    block_t, buffer_t, count_parts, find_row, locate, locate_offset, share
+)
+from skconvnet.kernels.output_tiles cimport compute_output_tiles, operands_t, output_tiles_t
 from skconvnet.kernels.simd cimport LANES, inlined_t, lanes_t, real_t, splat
+from skconvnet.kernels.team cimport range_t
 from skconvnet.kernels.weight_tiles cimport (
     SUMS_SIZE, SUMS_VECTORS, TILE_FIELDS, accumulate_weight_tile, count_vectors, sum_weight_tile,
     weight_tiles_t
@@ -111,31 +115,26 @@ cdef inline void winograd(
     const winograd_t* g,
     const block_t* b,
     const buffer_t* source,     # IN
-    const real_t* bias,         # IN   or NULL
     const buffer_t* target,     # OUT
+    operands_t p,               # with bias and activation
 ) noexcept nogil:
-    """Write every output of a convolution."""
-    cdef lanes_t* scratch = locate_offset(b, g.scratch)
-    cdef lanes_t* y
-    cdef Py_ssize_t o, i, j, size = g.targets * g.channels * g.kh
+    """Write every output of a convolution; every thread transforms the source for itself."""
+    cdef Py_ssize_t size = g.targets * g.channels * g.kh
+    cdef range_t tiles = share(b, g.output_tiles.n_tiles)
+    cdef int k, s, activation = p.activation
     cdef real_t[4] coefficients
-    cdef operands_t p
-    cdef int k, s
-    for o in range(g.targets):
-        for i in range(g.height):
-            y = find_row(b, target, o, i)
-            for j in range(g.width):
-                y[j] = splat(bias[o] if bias != NULL else 0)
+    cdef lanes_t* scratch = locate_offset(b, g.scratch)
+    p.x, p.x_plane = scratch, g.rows * g.tiles
+    p.y, p.y_plane = locate(b, target), target.plane
+    p.coefficients, p.n_coefficients = coefficients, g.n_outputs
     for k in range(N_POINTS):
         transform_rows(g, k, b, source, scratch)
         for s in range(<int> g.n_outputs):
             coefficients[s] = output_factor(k, s, <int> g.n_outputs)
-        p = bind(
-            scratch, g.rows * g.tiles, b.transformed_weights + g.transformed_weights + k * size,
-            locate(b, target), target.plane,
-        )
-        p.coefficients, p.n_coefficients = coefficients, g.n_outputs
-        compute_output_tiles(&g.output_tiles, b, &p)
+        p.w = b.transformed_weights + g.transformed_weights + k * size
+        p.assign = k == 0
+        p.activation = activation if k == N_POINTS - 1 else IDENTITY
+        compute_output_tiles(&g.output_tiles, b, &p, tiles)
 
 
 cdef inline inlined_t transform_gradients(
@@ -161,16 +160,16 @@ cdef inline inlined_t transform_gradients(
 
 
 cdef inline inlined_t accumulate_transforms(
-    const weight_tiles_t* t, const block_t* b, const lanes_t* sums, Py_ssize_t stride, const int r,
-    real_t* dweight
+    const weight_tiles_t* t, const block_t* b, range_t tiles, const lanes_t* sums, Py_ssize_t stride,
+    const int r, real_t* dweight
 ) noexcept nogil:
-    """Add G' sums to dweight; r, the weights in a kernel row, is a literal at the call."""
+    """Add G' sums of some tiles to dweight; r, the weights in a kernel row, is a literal at the call."""
     cdef lanes_t[5 * SUMS_VECTORS] parts
     cdef lanes_t total
     cdef const Py_ssize_t* tile
     cdef Py_ssize_t n, q, n_vectors
     cdef int k, v
-    for n in range(t.n_tiles):
+    for n in range(tiles.first, tiles.end):
         tile = b.tables + t.tiles + TILE_FIELDS * n
         n_vectors = count_vectors(t, tile)
         for q in range(n_vectors):
@@ -195,8 +194,12 @@ cdef inline void correlate_transforms(
     Py_ssize_t stride,
     real_t* dweight,            # IN OUT, or OUT in the first block of a shard
 ) noexcept nogil:
-    """Add the contribution of this block to the gradient of every weight."""
+    """Add the contribution of this block to the gradient of every weight.
+
+    A thread transforms x and dy for itself, and keeps the sums of its own tiles.
+    """
     cdef lanes_t[SUMS_SIZE] some
+    cdef range_t tiles = share(b, t.n_tiles)
     cdef lanes_t* sums
     cdef Py_ssize_t n, n_vectors
     cdef int k
@@ -207,11 +210,11 @@ cdef inline void correlate_transforms(
         else:
             transform_gradients(k, b, dy, t, g.tiles, 2, locate(b, &t.dy))
         sums = locate_offset(b, sums_offset) + k * stride
-        for n in range(t.n_tiles):
+        for n in range(tiles.first, tiles.end):
             n_vectors = sum_weight_tile(t, b, b.tables + t.tiles + TILE_FIELDS * n, some)
             memcpy(sums, some, n_vectors * sizeof(lanes_t))
             sums += n_vectors
     if g.kw == 3:
-        accumulate_transforms(t, b, locate_offset(b, sums_offset), stride, 3, dweight)
+        accumulate_transforms(t, b, tiles, locate_offset(b, sums_offset), stride, 3, dweight)
     else:
-        accumulate_transforms(t, b, locate_offset(b, sums_offset), stride, 5, dweight)
+        accumulate_transforms(t, b, tiles, locate_offset(b, sums_offset), stride, 5, dweight)
