@@ -1,0 +1,99 @@
+"""Measure how much faster several threads are than one, for batches of a few blocks.
+
+    python benchmarks/threads.py [--threads 2] [--batches 8 16 50] [--rounds 15]
+
+A row is a network and a batch size. Forward and backward pass, and prediction, run on one thread and on
+several threads in turn; the table has the median times and the median ratio of a round, with its quartiles.
+"""
+
+import argparse
+import statistics
+import time
+
+import numpy as np
+
+from skconvnet import architectures, kernels
+from skconvnet._losses import CROSS_ENTROPY
+from skconvnet._network import Network
+from skconvnet.layers import BatchNorm, Conv2D, GlobalAvgPool2D, MaxPool2D, ReLU
+
+
+def stack(*convolutions):
+    """Return convolutions, each with batch normalisation and ReLU, or what stands between them."""
+    layers = []
+    for layer in convolutions:
+        layers += [layer, BatchNorm(), ReLU()] if isinstance(layer, Conv2D) else [layer]
+    return [*layers, GlobalAvgPool2D()]
+
+
+def conv(filters, kernel, stride=1):
+    """Return a convolution without bias that keeps the size of the image, but for its stride."""
+    return Conv2D(filters, kernel, stride=stride, padding="same", bias=False)
+
+
+NETWORKS = {
+    name: (getattr(architectures, name)(), architectures.INPUT_SHAPES[name])
+    for name in ("annt_mnist", "annt_cifar10", "resnet", "vgg")
+}
+NETWORKS["1-D FCN"] = stack(conv(128, (1, 8)), conv(256, (1, 5)), conv(128, (1, 3))), (1, 1, 150)
+NETWORKS["224x224"] = (
+    stack(conv(32, 7, 2), MaxPool2D(), conv(64, 3), MaxPool2D(), conv(128, 3), MaxPool2D(), conv(256, 3)),
+    (3, 224, 224),
+)
+
+
+def make_calls(layers, shape, batch, threads):
+    """Return functions that train and predict on one batch."""
+    network = Network(layers, shape, 10)
+    rng = np.random.RandomState(0)
+    network.initialize(rng)
+    X = rng.standard_normal((batch, *shape)).astype(np.float32)
+    rows, y = np.arange(batch), np.empty((batch, 10), np.float32)
+    program, predicting = network.compile(training=True), network.compile()
+    data = network.wrap_data(X, rows % 10, np.ones(batch), CROSS_ENTROPY)
+    gradient = np.zeros(network.n_params, np.float32)
+    workspaces = network.make_workspace(program, threads, batch), network.make_workspace(predicting, threads)
+    return {
+        "training": lambda: program.loss(
+            data, rows, network.params, None, gradient, workspaces[0], total=float(batch)
+        ),
+        "predicting": lambda: predicting.forward(data.samples, rows, network.params, y, workspaces[1]),
+    }
+
+
+def time_in_turn(calls, rounds):
+    """Return the seconds of each call in each round."""
+    seconds = [[] for _ in calls]
+    for _ in range(1 + rounds):  # the first round does not count
+        for call, times in zip(calls, seconds):
+            start = time.perf_counter()
+            call()
+            times.append(time.perf_counter() - start)
+    return [times[1:] for times in seconds]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batches", type=int, nargs="+", default=[8, 16, 50])
+    parser.add_argument("--rounds", type=int, default=15)
+    arguments = parser.parse_args()
+    lanes = kernels.get_engine(np.float32).lanes
+    print(f"float32, {kernels.get_isa()}: a block has {lanes} samples\n")
+    print(f"| network | batch | | ms, 1 thread | ms, {arguments.threads} threads | ratio (quartiles) |")
+    print("|---|---|---|---|---|---|")
+    for name, (layers, shape) in NETWORKS.items():
+        for batch in arguments.batches:
+            one, several = (make_calls(layers, shape, batch, n) for n in (1, arguments.threads))
+            for work in one:
+                times = time_in_turn([one[work], several[work]], arguments.rounds)
+                low, ratio, high = statistics.quantiles((a / b for a, b in zip(*times)), n=4)
+                medians = " | ".join(f"{statistics.median(t) * 1e3:.2f}" for t in times)
+                print(
+                    f"| {name} | {batch} | {work} | {medians} | {ratio:.2f} ({low:.2f}, {high:.2f}) |",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
