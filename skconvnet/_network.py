@@ -607,20 +607,52 @@ class Network:
         """
         return self._lower(training=True)[2]
 
-    def time_parts(self, X: Array, target: Array) -> Array:
-        """Time a forward and backward pass over one batch, on one thread.
+    def count_operations(self) -> Array:
+        """Count the floating-point operations of a forward and backward pass for a sample.
+
+        There are two for each multiply-add of convolutions and dense layers, as plain sums with all taps.
+        Those of other layers are not counted.
+
+        Returns
+        -------
+        operations : ndarray of shape (2 + 2 * n_calls,)
+            In the order of `time_parts`.
+        """
+        calls = self._lower(training=True)[0].calls
+        counts = [2 * call.count_multiply_adds() for call in calls]
+        # backward: to the weights, and to the input if that is required
+        backward = [n * (call.y.needs_gradient + call.x.needs_gradient) for n, call in zip(counts, calls)]
+        return np.array([0, *counts, 0, *backward])
+
+    def measure_peak(self, n_threads: int = 1) -> float:
+        """Measure the highest rate of multiply-adds of this processor, for the chosen instruction set.
+
+        Parameters
+        ----------
+        n_threads : int, default=1
+
+        Returns
+        -------
+        rate : float
+            Floating-point operations per second: two for each multiply-add in registers, of all threads.
+        """
+        return 2 * self._engine.measure_peak(n_threads)
+
+    def time_parts(self, X: Array, target: Array, n_threads: int = 1) -> Array:
+        """Time a forward and backward pass over one batch.
 
         Parameters
         ----------
         X : ndarray of shape (n, channels, height, width) or (n, features)
         target : ndarray of intp of shape (n,)
             Class indices.
+        n_threads : int, default=1
 
         Returns
         -------
         seconds : ndarray of shape (2 + 2 * n_calls,)
-            Times of gathering X, of each call of `list_calls` forward, of the loss, and of each call
-            backward.
+            Times of the first thread: of gathering X, of each call of `list_calls` forward, of the loss, and
+            of each call backward.
         """
         program, weight = self.compile(training=True), np.ones(len(X))
         seconds = np.zeros(2 + 2 * len(self.list_calls()))
@@ -629,7 +661,7 @@ class Network:
             np.arange(len(X)),
             self.params,
             seconds,
-            self.make_workspace(program, 1, len(X)),
+            self.make_workspace(program, n_threads, len(X)),
         )
         return seconds
 

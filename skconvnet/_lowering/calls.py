@@ -77,9 +77,13 @@ class Call:
         """Return the number of scratch vectors that the kernel needs in training."""
         return 0
 
+    def count_multiply_adds(self) -> int:
+        """Return those of the forward pass for a sample, with all taps; 0 for kernels of another kind."""
+        return 0
+
     def count_work(self) -> int:
-        """Return the multiply-adds of the forward pass for a sample; an element of y counts as some."""
-        return ELEMENT_WORK * int(np.prod(self.y.shape))
+        """Return about how many multiply-adds take the time of the forward pass for a sample."""
+        return self.count_multiply_adds() or ELEMENT_WORK * int(np.prod(self.y.shape))
 
     def fields(self, tables: ProgramTables) -> Fields:
         """The fields of the kernel's struct, once all buffers have their offsets."""

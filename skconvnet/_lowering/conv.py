@@ -102,8 +102,8 @@ class ConvCall(LinearCall):
         if "backward" in self._winograd:
             y.gradient.need(*self._winograd["backward"].count_side_columns())
 
-    def count_work(self) -> int:
-        """Return the multiply-adds of the forward pass for a sample."""
+    def count_multiply_adds(self) -> int:
+        """Return those of the forward pass for a sample, with all taps."""
         _, ho, wo = self.y.shape
         return self.groups * ho * wo * int(self.connections.sum() * np.prod(self.window.kernel))
 
@@ -177,8 +177,8 @@ class DenseCall(LinearCall):
         """Return the number of scratch vectors, for the input, transposed."""
         return -(-self.x.shape[0] // engine.lanes) * engine.lanes
 
-    def count_work(self) -> int:
-        """Return the multiply-adds of the forward pass for a sample."""
+    def count_multiply_adds(self) -> int:
+        """Return those of the forward pass for a sample, with all taps."""
         return self.x.shape[0] * self.y.shape[0]
 
     def fields(self, tables: ProgramTables) -> Fields:

@@ -26,8 +26,8 @@ class LocallyConnectedCall(Call):
         """Return the number of scratch vectors, for a patch, transposed."""
         return -(-self._count_inputs() // engine.lanes) * engine.lanes
 
-    def count_work(self) -> int:
-        """Return the multiply-adds of the forward pass for a sample."""
+    def count_multiply_adds(self) -> int:
+        """Return those of the forward pass for a sample, with all taps."""
         return int(np.prod(self.y.shape)) * self._count_inputs()
 
     def _count_inputs(self) -> int:

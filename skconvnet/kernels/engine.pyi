@@ -113,4 +113,6 @@ class Engine(Protocol):
     Program: type[Program]
 
     @staticmethod
+    def measure_peak(n_threads: int) -> float: ...
+    @staticmethod
     def draw_random(key: int, n_elements: int, n_samples: int) -> tuple[Array, Array]: ...

@@ -9,7 +9,7 @@ from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 )
 from cpython.exc cimport PyErr_CheckSignals
-from libc.math cimport isfinite
+from libc.math cimport INFINITY, isfinite
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 
@@ -30,9 +30,10 @@ from skconvnet.kernels.optimizer cimport (
     ADADELTA, ADAM, CHUNK, LION, NESTEROV, SCALED, SGD, optimizer_t, step_t
 )
 from skconvnet.kernels.optimizer_step cimport shards_t, sum_shards, take_step_alone
+from skconvnet.kernels.peak cimport PEAK_CHAINS, PEAK_STEPS, multiply_in_registers
 from skconvnet.kernels.region cimport (
-    MAX_PAIRS, MERGE_MOMENTS, count_whole_shards, cut_into_shards, job_t, list_tasks, run_prediction,
-    run_training, task_t, tensor_t
+    MAX_PAIRS, MERGE_MOMENTS, count_whole_shards, cut_into_shards, job_t, list_tasks, read_clock,
+    run_prediction, run_training, task_t, tensor_t
 )
 from skconvnet.kernels.samples cimport samples_t
 from skconvnet.kernels.simd cimport LANES, TILE_WIDTH, lanes_t, real_t
@@ -66,6 +67,18 @@ loss_kinds = {
     "cross_entropy": CROSS_ENTROPY, "binary_cross_entropy": BINARY_CROSS_ENTROPY,
     "squared_error": SQUARED_ERROR, "absolute_error": ABSOLUTE_ERROR, "huber": HUBER,
 }
+
+
+def measure_peak(int n_threads):
+    """Return how many multiply-adds of single elements threads do in a second, at most, in registers."""
+    cdef double[::1] sums = np.zeros(n_threads)
+    cdef double start, fastest = INFINITY
+    for _ in range(5):
+        start = read_clock()
+        with nogil:
+            multiply_in_registers(&sums[0], n_threads)
+        fastest = min(fastest, read_clock() - start)
+    return n_threads * <double> PEAK_STEPS * PEAK_CHAINS * LANES / fastest
 
 
 def draw_random(uint64_t key, Py_ssize_t n_elements, Py_ssize_t n_samples):
@@ -579,9 +592,9 @@ cdef class Program:
         const Py_ssize_t[::1] rows,     # IN   indices of the samples of one batch
         const real_t[::1] params,       # IN
         double[::1] seconds,            # OUT  2 + 2 * calls: gather, forward, loss, backward
-        Workspace workspace,            # of one thread
+        Workspace workspace,
     ):
-        """Add the time of each part of a batch's forward and backward pass to seconds."""
+        """Add the first thread's time of each part of a batch's forward and backward pass to seconds."""
         cdef double[3] totals
         cdef job_t job = self.describe_job(data.samples, &rows[0], len(rows), params, workspace, True)
         job.seconds = &seconds[0]

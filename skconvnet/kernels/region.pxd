@@ -132,10 +132,12 @@ cdef inline double read_clock() noexcept nogil:
     return now.tv_sec + 1e-9 * now.tv_nsec
 
 
-cdef inline void record_time(const job_t* job, Py_ssize_t part, double* since) noexcept nogil:
-    """Add the time since the last record to a part of the work, if required."""
+cdef inline void record_time(
+    const job_t* job, const member_t* member, Py_ssize_t part, double* since
+) noexcept nogil:
+    """Add the time since the last record to a part of the work, if required, on the first thread."""
     cdef double now
-    if job.seconds != NULL:
+    if job.seconds != NULL and member.thread == 0:
         now = read_clock()
         job.seconds[part] += now - since[0]
         since[0] = now
@@ -260,7 +262,7 @@ cdef inline void run_shard(
             since = read_clock()
         for k in range(tasks.first, tasks.end):
             run_task(job, &job.tasks[k], &b)
-            record_time(job, job.tasks[k].part, &since)
+            record_time(job, member, job.tasks[k].part, &since)
 
 
 cdef inline void share_shards(
@@ -274,6 +276,7 @@ cdef inline void share_shards(
     cdef Py_ssize_t n_shards = job.shards.n_shards - first_shard, n_threads = member.n_threads
     cdef Py_ssize_t first_part = member.thread * n_shards, end_part = first_part + n_shards
     cdef Py_ssize_t i, k, s, first = first_part // n_threads, n_mine = (end_part - 1) // n_threads + 1 - first
+    cdef double since = read_clock() if job.seconds != NULL else 0
     cdef block_t[2] blocks
     cdef block_t* b
     for i in range(job.shard_blocks):
@@ -290,6 +293,7 @@ cdef inline void share_shards(
             for s in range(n_mine):
                 run_task(job, &job.tasks[k], &blocks[s])
             synchronize()
+            record_time(job, member, job.tasks[k].part, &since)
 
 
 cdef inline Py_ssize_t count_whole_shards(const job_t* job, Py_ssize_t n_threads) noexcept nogil:
