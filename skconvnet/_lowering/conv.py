@@ -9,12 +9,11 @@ from skconvnet._lowering.memory import ProgramTables, Tensor
 from skconvnet._lowering.tiling import (
     WeightStrides,
     backward_phases,
-    connectivity_fields,
     count_side_columns,
-    count_tiles,
     cut_into_bands,
     forward_phases,
     output_tile_fields,
+    schedule_fields,
     weight_tile_fields,
 )
 from skconvnet._lowering.winograd import WinogradPlan
@@ -190,19 +189,12 @@ class DenseCall(LinearCall):
             # one pass over one row and one column; the inputs are taps of one channel
             taps, passes = np.arange(n_in), [(0, 1, 1, 0, 1, engine.lanes)]
             return {
-                "n_out": n_out,
-                "height": engine.column_height,
-                "n_tiles": count_tiles(engine, passes, n_out, engine.column_height),
-                "bias_out": 1,
-                "bias_row": 0,
                 "w_in": 0,
                 "w_out": weight_out,
-                "n_passes": 1,
-                "passes": tables.add(passes),
                 "rows": tables.add((0, 0, 0, n_in)),
                 "x_taps": tables.add(taps * source_step * engine.lanes),
                 "w_taps": tables.add(taps * weight_in),
-                **connectivity_fields(tables, np.ones((n_out, 1), bool), engine.column_height),
+                **schedule_fields(tables, passes, np.ones((n_out, 1), bool), engine.column_height),
             }
 
         return {

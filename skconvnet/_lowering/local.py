@@ -6,7 +6,7 @@ import numpy as np
 
 from skconvnet._lowering.calls import NO_ACTIVATION, Call, Window
 from skconvnet._lowering.memory import Buffer, ProgramTables, Tensor
-from skconvnet._lowering.tiling import connectivity_fields, count_tiles, divide_evenly
+from skconvnet._lowering.tiling import divide_evenly, schedule_fields
 from skconvnet._types import Array, Fields, Pair
 
 if TYPE_CHECKING:
@@ -66,19 +66,12 @@ class LocallyConnectedCall(Call):
             tile_height = divide_evenly(n_out, tables.engine.column_height)
             passes = [(0, len(rows), 1, 0, 1, tables.engine.lanes)]
             return {
-                "n_out": n_out,
-                "height": tile_height,
-                "n_tiles": count_tiles(tables.engine, passes, n_out, tile_height),
-                "bias_out": len(rows),
-                "bias_row": 1,
                 "w_in": strides[0],
                 "w_out": strides[1],
-                "n_passes": 1,
-                "passes": tables.add(passes),
                 "rows": tables.add(rows),
                 "x_taps": tables.add(x_taps[order]),
                 "w_taps": tables.add(w_taps[order]),
-                **connectivity_fields(tables, np.ones((n_out, n_in), bool), tile_height),
+                **schedule_fields(tables, passes, np.ones((n_out, n_in), bool), tile_height, (len(rows), 1)),
             }
 
         strides = kh * kw, ho * wo * n_inputs

@@ -9,7 +9,7 @@ from skconvnet._lowering.conv import ConvCall
 from skconvnet._lowering.memory import FlatBuffer, ProgramTables, Tensor
 from skconvnet._lowering.norm import BatchNormCall
 from skconvnet._lowering.pool import PoolCall
-from skconvnet._lowering.tiling import connectivity_fields, count_tiles, divide_evenly
+from skconvnet._lowering.tiling import divide_evenly, schedule_fields
 from skconvnet._types import Fields, Shape
 
 if TYPE_CHECKING:
@@ -107,19 +107,12 @@ class PlaneConvCall(Call):
         height = divide_evenly(co, engine.column_height if y.n_vectors == 1 else engine.tile_height)
         passes = [(0, 1, y.n_vectors, 0, 1, engine.lanes)]
         tiles = {
-            "n_out": co,
-            "height": height,
-            "n_tiles": count_tiles(engine, passes, co, height),
-            "bias_out": 1,
-            "bias_row": 0,
             "w_in": kh * kw,
             "w_out": ci * kh * kw,
-            "n_passes": 1,
-            "passes": tables.add(passes),
             "rows": tables.add((0, 0, 0, kh * kw)),
             "x_taps": tables.add(taps),
             "w_taps": tables.add(np.arange(kh * kw)),
-            **connectivity_fields(tables, call.connections, height),
+            **schedule_fields(tables, passes, call.connections, height),
         }
         ends = {"x": x.vector_fields(), "y": y.vector_fields(), "ho": 1, "wo": y.n_vectors}
         return {**call.linear_fields(tables, ci, co * ci * kh * kw, tiles), **ends}

@@ -5,15 +5,12 @@ Rows of padding need no memory: taps that fall outside the image are left out ro
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from skconvnet._lowering.memory import Buffer, ProgramTables
 from skconvnet._types import Array, Fields, Pair
-
-if TYPE_CHECKING:
-    from skconvnet.kernels.engine import Engine
 
 # Positions of an output plane in a band of rows that the weight gradient uses for all kernel rows at a time.
 BAND_POSITIONS = 128
@@ -181,26 +178,39 @@ def output_tile_fields(
     most = tables.engine.column_height if one_column else tables.engine.tile_height
     height = divide_evenly(len(connectivity), most)
     return {
-        "n_out": len(connectivity),
-        "height": height,
-        "n_tiles": count_tiles(tables.engine, passes, len(connectivity), height),
-        "bias_out": 1,
-        "bias_row": 0,
         "w_in": strides.input,
         "w_out": strides.output,
-        "n_passes": len(passes),
-        "passes": tables.add(passes),
         "rows": tables.add(row_table),
         "x_taps": tables.add(x_taps),
         "w_taps": tables.add(w_taps),
-        **connectivity_fields(tables, connectivity, height),
+        **schedule_fields(tables, passes, connectivity, height),
     }
 
 
-def count_tiles(engine: "Engine", passes: Sequence[tuple[int, ...]], n_out: int, height: int) -> int:
-    """Return how many output tiles passes (first row, rows, columns, ...) over n_out channels are made of."""
-    rows = sum(n_rows * -(-n_columns // engine.tile_width) for _, n_rows, n_columns, *_ in passes)
-    return rows * -(-n_out // height)
+def schedule_fields(
+    tables: ProgramTables,
+    passes: Sequence[tuple[int, ...]],
+    connectivity: Array,
+    height: int,
+    bias_steps: Pair = (1, 0),
+) -> Fields:
+    """Return the fields of output_tiles_t that its passes and channels determine.
+
+    passes: (first row, rows, columns, ...) of each; height: rows of a tile; bias_steps: in the bias, from
+    output to output channel and from row to row.
+    """
+    n_out = len(connectivity)
+    n_columns = sum(rows * -(-columns // tables.engine.tile_width) for _, rows, columns, *_ in passes)
+    return {
+        "n_out": n_out,
+        "height": height,
+        "n_tiles": n_columns * -(-n_out // height),
+        "bias_out": bias_steps[0],
+        "bias_row": bias_steps[1],
+        "n_passes": len(passes),
+        "passes": tables.add(passes),
+        **connectivity_fields(tables, connectivity, height),
+    }
 
 
 def divide_evenly(total: int, most: int) -> int:
