@@ -5,12 +5,13 @@
 Every contender runs in a process of its own, in turn, for several rounds. The figures are medians over
 rounds; the ratio is that to the fastest peer of a row. PyTorch runs in eager mode, contiguous and channels
 last, with fused Adam, on modules made from the same lists of layers. It predicts in batches of 1,000 (500 for
-VGG); separate rows have batches of 50, which suit the caches better. In training it gets its mini-batches as
-slices of a tensor, at no cost; skconvnet's time is that of a whole epoch of `fit`, including shuffling,
-gathering and the running score. A peer that is not installed is skipped, and the table says so. The peak is
-measured in the same run by a loop that works in registers only (it needs a C compiler). The fraction of the
-peak counts a network's arithmetic as plain sums, including the zeros of the padding: work that is left out,
-or reduced by Winograd's algorithm, counts in full.
+VGG); separate rows have batches of 50, which suit the caches better. On the networks that networks.py makes
+itself, and on ResNet-20, it predicts in batches of 64. In training it gets its mini-batches as slices of a
+tensor, at no cost; skconvnet's time is that of a whole epoch of `fit`, including shuffling, gathering and the
+running score. A peer that is not installed is skipped, and the table says so. The peak is measured in the
+same run by a loop that works in registers only (it needs a C compiler). The fraction of the peak counts a
+network's arithmetic as plain sums, including the zeros of the padding: work that is left out, or reduced by
+Winograd's algorithm, counts in full.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from networks import make_network, make_torch_module
 
 HERE = Path(__file__).resolve().parent
 SECONDS = 0.4  # the least time that a contender repeats its calls for
@@ -87,6 +89,32 @@ ROWS = {
     "vgg predict small": Row(
         "the same, PyTorch in batches of 50", "vgg", "predict", SMALL_BATCHES, samples=500
     ),
+    "resnet train": Row("ResNet-20, batch 128, training", "resnet", "train", TORCH, 1.9, 2.5, 512, 128, 3),
+    "resnet predict": Row("the same, predicting", "resnet", "predict", TORCH, 2.2, 2.8, 512, 64),
+    "fcn train": Row("1-D FCN, 150 values, batch 16, training", "fcn", "train", TORCH, 1.5, 2.2, 128, 16, 3),
+    "fcn predict": Row("the same, predicting", "fcn", "predict", TORCH, 1.6, 2.2, 512, 64),
+    "large train": Row("224x224x3, batch 16, training", "large", "train", TORCH, 1.2, 1.8, 32, 16, 3),
+    "large predict": Row("the same, predicting", "large", "predict", TORCH, 1.6, 2.2, 64, 64),
+    "wide train": Row(
+        "wide, up to 256 channels, batch 500, training", "wide", "train", TORCH, 1.25, 1.6, 500, 500, 3
+    ),
+    "wide predict": Row("the same, predicting", "wide", "predict", TORCH, 1.5, 2, 500, 64),
+    "separable train": Row(
+        "depthwise-separable 32-64-128-256, batch 64, training",
+        "separable",
+        "train",
+        TORCH,
+        2.7,
+        3.5,
+        512,
+        64,
+        3,
+    ),
+    "separable predict": Row("the same, predicting", "separable", "predict", TORCH, 2.9, 4, 1024, 64),
+    "stages train": Row(
+        "four 3x3 stages on 128x128, batch 32, training", "stages", "train", TORCH, 2.5, 3.2, 64, 32, 3
+    ),
+    "stages predict": Row("the same, predicting", "stages", "predict", TORCH, 2.8, 3.5, 128, 64),
     "dense fit": Row(
         "dense 784-128-10, batch 50, a `fit` of 5 epochs", "dense", "fit", SKLEARN, 3, 5, epochs=5
     ),
@@ -108,81 +136,12 @@ ROWS = {
 }
 
 
-def make_network(name):
-    """Return the layers of a row's network, without the output layer, and the network with these layers."""
-    from skconvnet import architectures
-    from skconvnet._network import Network
-    from skconvnet.layers import Dense
-
-    if name == "dense":
-        layers, shape = [Dense(128, activation="relu")], (784,)
-    else:
-        options = {"full": True} if name == "annt_mnist" else {}
-        layers, shape = getattr(architectures, name)(**options), architectures.INPUT_SHAPES[name]
-    return layers, Network(layers, shape, 10)
-
-
-def make_torch_module(network):
-    """Return the same network in PyTorch."""
-    from torch import nn
-
-    stages = network.stages
-    module = nn.Sequential(*(m for stage in stages for m in translate(stage.layer, stage.input_shape)))
-    n_parameters = sum(p.numel() for p in module.parameters())
-    if n_parameters != network.n_parameters:
-        raise ValueError(f"PyTorch has {n_parameters} parameters, skconvnet {network.n_parameters}.")
-    return module
-
-
-def translate(layer, shape):
-    """Return PyTorch's modules for a layer whose input has this shape."""
-    from torch import nn
-
-    from skconvnet import layers as ours
-    from skconvnet.layers.activation import resolve_activation
-    from skconvnet.layers.window import pad_image
-
-    if isinstance(layer, (ours.Conv2D, ours.Dense)):
-        after = translate(resolve_activation("", layer.activation), shape)
-    match layer:
-        case ours.Conv2D():
-            kernel, stride, dilation = layer._pairs()
-            (top, bottom), (left, right) = pad_image(shape, layer._span(), stride, layer.padding)
-            even = (top, left) == (bottom, right)
-            before = [] if even else [nn.ZeroPad2d((left, right, top, bottom))]
-            padding = (top, left) if even else 0
-            channels = shape[0], layer.filters
-            conv = nn.Conv2d(*channels, kernel, stride, padding, dilation, bias=layer.bias)
-            return [*before, conv, *after]
-        case ours.Dense():
-            linear = nn.Linear(int(np.prod(shape)), layer.units, bias=layer.bias)
-            return [*translate(ours.Flatten(), shape), linear, *after]
-        case ours.BatchNorm():
-            kind = nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
-            return [kind(shape[0], layer.epsilon, 1 - layer.momentum, affine=layer.scale)]
-        case ours.MaxPool2D(padding="valid"):
-            return [nn.MaxPool2d(layer.pool_size, layer.stride)]
-        case ours.AvgPool2D(padding="valid"):
-            return [nn.AvgPool2d(layer.pool_size, layer.stride)]
-        case ours.Flatten():
-            return [nn.Flatten()] if len(shape) == 3 else []
-        case ours.ReLU():
-            return [nn.ReLU()]
-        case ours.LeakyReLU():
-            return [nn.LeakyReLU(layer.slope)]
-        case ours.Identity():
-            return []
-    raise NotImplementedError(f"translate cannot write {layer!r} in PyTorch yet.")
-
-
 def count_flops(row):
-    """Return the operations per sample: two per multiply-add; the first layer has no input gradient."""
-    forward = [
-        2 * (s.n_parameters - np.prod(s.shapes.get("bias", 0))) * np.prod(s.output_shape[1:])
-        for s in make_network(row.network)[1].stages
-        if len(s.shapes.get("weight", ())) > 1
-    ]
-    return int(3 * sum(forward) - forward[0] if row.work in ("train", "fit") else sum(forward))
+    """Return the operations per sample: two per multiply-add of plain sums."""
+    network = make_network(row.network)[1]
+    counts = network.count_operations()
+    n_forward = len(counts) // 2  # the loss included, which counts as none
+    return int(sum(counts) if row.work in ("train", "fit") else sum(counts[:n_forward]))
 
 
 def make_data(network, samples):

@@ -11,43 +11,20 @@ import statistics
 import time
 
 import numpy as np
+from networks import make_network
 
-from skconvnet import architectures, kernels
+from skconvnet import kernels
 from skconvnet._losses import CROSS_ENTROPY
-from skconvnet._network import Network
-from skconvnet.layers import BatchNorm, Conv2D, GlobalAvgPool2D, MaxPool2D, ReLU
+
+NETWORKS = "annt_mnist", "annt_cifar10", "resnet", "vgg", "fcn", "large"
 
 
-def stack(*convolutions):
-    """Return convolutions, each with batch normalisation and ReLU, or what stands between them."""
-    layers = []
-    for layer in convolutions:
-        layers += [layer, BatchNorm(), ReLU()] if isinstance(layer, Conv2D) else [layer]
-    return [*layers, GlobalAvgPool2D()]
-
-
-def conv(filters, kernel, stride=1):
-    """Return a convolution without bias that keeps the size of the image, but for its stride."""
-    return Conv2D(filters, kernel, stride=stride, padding="same", bias=False)
-
-
-NETWORKS = {
-    name: (getattr(architectures, name)(), architectures.INPUT_SHAPES[name])
-    for name in ("annt_mnist", "annt_cifar10", "resnet", "vgg")
-}
-NETWORKS["1-D FCN"] = stack(conv(128, (1, 8)), conv(256, (1, 5)), conv(128, (1, 3))), (1, 1, 150)
-NETWORKS["224x224"] = (
-    stack(conv(32, 7, 2), MaxPool2D(), conv(64, 3), MaxPool2D(), conv(128, 3), MaxPool2D(), conv(256, 3)),
-    (3, 224, 224),
-)
-
-
-def make_calls(layers, shape, batch, threads):
+def make_calls(name, batch, threads):
     """Return functions that train and predict on one batch."""
-    network = Network(layers, shape, 10)
+    network = make_network(name)[1]
     rng = np.random.RandomState(0)
     network.initialize(rng)
-    X = rng.standard_normal((batch, *shape)).astype(np.float32)
+    X = rng.standard_normal((batch, *network.input_shape)).astype(np.float32)
     rows, y = np.arange(batch), np.empty((batch, 10), np.float32)
     program, predicting = network.compile(training=True), network.compile()
     data = network.wrap_data(X, rows % 10, np.ones(batch), CROSS_ENTROPY)
@@ -82,9 +59,9 @@ def main():
     print(f"float32, {kernels.get_isa()}: a block has {lanes} samples\n")
     print(f"| network | batch | | ms, 1 thread | ms, {arguments.threads} threads | ratio (quartiles) |")
     print("|---|---|---|---|---|---|")
-    for name, (layers, shape) in NETWORKS.items():
+    for name in NETWORKS:
         for batch in arguments.batches:
-            one, several = (make_calls(layers, shape, batch, n) for n in (1, arguments.threads))
+            one, several = (make_calls(name, batch, n) for n in (1, arguments.threads))
             for work in one:
                 times = time_in_turn([one[work], several[work]], arguments.rounds)
                 low, ratio, high = statistics.quantiles((a / b for a, b in zip(*times)), n=4)
