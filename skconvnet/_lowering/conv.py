@@ -17,7 +17,7 @@ from skconvnet._lowering.tiling import (
     weight_tile_fields,
 )
 from skconvnet._lowering.winograd import WinogradPlan
-from skconvnet._types import Array, Fields
+from skconvnet._types import Array, Fields, Pair
 
 if TYPE_CHECKING:
     from skconvnet.kernels.engine import Engine
@@ -88,18 +88,19 @@ class ConvCall(LinearCall):
 
     def _plan_winograd(self) -> None:
         """Plan Winograd's algorithm for forward pass, input gradient and weight gradient, where it pays."""
-        x, y, (_, kw) = self.x, self.y, self.window.kernel
-        left = self.window.before[1]
-        plans = {}
-        if self.connections.all() and self.groups == self.window.stride[1] == self.window.dilation[1] == 1:
-            plans["forward"] = WinogradPlan(self.window.kernel, x, y, left, flip=False)
+        x, y, window = self.x, self.y, self.window
+        self._winograd: dict[str, WinogradPlan] = {}
+        if self.connections.all() and self.groups == 1 and window.stride == window.dilation == (1, 1):
+            plans = {"forward": WinogradPlan(window, x, y, flip=False)}
             if x.needs_gradient:
-                plans["backward"] = WinogradPlan(self.window.kernel, y, x, kw - 1 - left, flip=True)
-        self._winograd = {side: plan for side, plan in plans.items() if plan.pays()}
+                plans["backward"] = WinogradPlan(window, y, x, flip=True)
+            self._winograd = {side: plan for side, plan in plans.items() if plan.pays()}
         forward = self._winograd.get("forward")
-        self._winograd_weights = forward if forward and forward.is_exact_for_weights() else None
-        if "backward" in self._winograd:
-            y.gradient.need(*self._winograd["backward"].count_side_columns())
+        trains = forward and y.needs_gradient and forward.is_exact_for_weights()
+        self._winograd_weights = forward if trains else None
+        for side, buffer in (("forward", x.value), ("backward", y.gradient)):
+            if side in self._winograd:
+                buffer.need(*self._winograd[side].count_side_columns())
 
     def count_multiply_adds(self) -> int:
         """Return those of the forward pass for a sample, with all taps."""
@@ -111,29 +112,39 @@ class ConvCall(LinearCall):
         self.name, self._pool = "pooled_conv", pool
 
     def count_scratch(self, engine: "Engine") -> int:
-        """Return the number of scratch vectors, for transformed tensors and sums of Winograd's algorithm."""
-        counts = [plan.count_scratch() for plan in self._winograd.values()]
+        """Return the number of scratch vectors, for transforms and sums of Winograd's algorithm."""
+        counts = [plan.count_scratch(engine) for plan in self._winograd.values()]
         if self._winograd_weights:
-            counts.append(self._winograd_weights.allocate_terms(engine, 0)[-1])
+            counts.append(self._winograd_weights.allocate_terms(engine, counts[0])[-1])
         return max(counts, default=0)
 
-    def _add_winograd(self, tables: ProgramTables) -> dict[str, int]:
-        """Add the Winograd plans to a program and return their indices, -1 where there is none."""
+    def add_winograd(self, tables: ProgramTables, side: str, pixels: bool = False) -> int:
+        """Add the Winograd plan of a side, forward or backward, and return its index; -1 if there is none.
+
+        pixels: whether lanes are neighbouring pixels instead of samples.
+        """
+        if side not in self._winograd:
+            return -1
         kh, kw = self.window.kernel
         strides = kh * kw, self.x.shape[0] * kh * kw
-        sides = {"forward": (self._forward[0], strides), "backward": (self._backward[0], strides[::-1])}
-        return {
-            f"winograd_{side}": self._winograd[side].add_to(tables, self.weight, *arguments)
-            if side in self._winograd
-            else -1
-            for side, arguments in sides.items()
-        }
+        if side == "backward":
+            strides = strides[::-1]
+        return self._winograd[side].add_to(tables, self.weight, strides, pixels)
+
+    def count_plane_scratch(self, engine: "Engine") -> int:
+        """Return the number of scratch vectors in the program for a single image."""
+        forward = self._winograd.get("forward")
+        return forward.count_scratch(engine, pixels=True) if forward else 0
+
+    def count_winograd_columns(self) -> Pair:
+        """Return the columns that Winograd's algorithm reads left and right of x."""
+        forward = self._winograd.get("forward")
+        return forward.count_side_columns() if forward else (0, 0)
 
     def fields(self, tables: ProgramTables) -> Fields:
         """The fields of conv_t, or of pooled_conv_t."""
         (co, ci), (kh, kw) = self.connections.shape, self.window.kernel
         x, y = self.x, self.y
-        plans = self._add_winograd(tables)
         forward = output_tile_fields(
             tables,
             *self._forward,
@@ -151,18 +162,26 @@ class ConvCall(LinearCall):
             self.connections.T,
         )
         if self._winograd_weights:
-            weight_tiles, sums = self._winograd_weights.weight_fields(tables, self._rows)
+            weight_tiles, sums = self._winograd_weights.weight_fields(tables)
         else:
             weight_tiles = weight_tile_fields(
-                tables, self._rows, self._columns, (kh, kw), x.value, y.gradient, self.connections
+                tables,
+                self._rows,
+                self._columns,
+                (kh, kw),
+                x.value,
+                y.gradient,
+                WeightStrides(kw, kh * kw, ci * kh * kw),
+                self.connections,
             )
-            sums = {"winograd_sums": -1, "winograd_stride": 0}
+            sums = {"sums": -1, "stride": 0, "left": 0}
         fields = {
             "linear": self.linear_fields(tables, ci, co * ci * kh * kw, forward),
             "gradients": self.gradient_fields(backward),
             "weight_tiles": weight_tiles,
-            **plans,
-            **sums,
+            "winograd_forward": self.add_winograd(tables, "forward"),
+            "winograd_backward": self.add_winograd(tables, "backward"),
+            "winograd_weights": sums,
         }
         return {"conv": fields, "pool": self._pool.fields(tables)} if self._pool else fields
 

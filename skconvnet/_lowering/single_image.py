@@ -54,7 +54,7 @@ class Plane:
         rows, columns = self.after
         after = -(-(rows * self.rows.pitch + columns) // self.lanes)
         n_read = self.reader.n_vectors if self.reader else 0
-        return self.start // self.lanes + max(self.n_vectors, n_read) + after + 1
+        return self.start // self.lanes + max(self.n_vectors, n_read) + after + 2
 
     def allocate(self, offset: int) -> int:
         """Set the plane's offset and return the offset after it."""
@@ -73,8 +73,8 @@ class Plane:
         }
 
     def vector_fields(self) -> Fields:
-        """The fields of buffer_t, for kernels that run over all vectors as one row."""
-        return {"offset": self.offset + self.start // self.lanes, "plane": self.plane, "row": 0}
+        """The fields of buffer_t, for kernels that run over vectors; rows are elements apart."""
+        return {"offset": self.offset + self.start // self.lanes, "plane": self.plane, "row": self.rows.pitch}
 
 
 class PlaneConvCall(Call):
@@ -94,11 +94,12 @@ class PlaneConvCall(Call):
         x.reader = y
         # how far the last output reads beyond the image
         over = [n_out - n_in + n for n_out, n_in, n in zip(y.shape[1:], x.shape[1:], x.after)]
+        over[1] = max(over[1], call.count_winograd_columns()[1])
         x.rows.need(x.shape[2] + max(x.before[1], over[1]))
         self.reads_gaps = any(n > 0 for n in (*x.before, *over))
 
     def fields(self, tables: ProgramTables) -> Fields:
-        """The fields of linear_t."""
+        """The fields of plane_conv_t."""
         call, x, y, engine = self._call, self.x, self.y, tables.engine
         (kh, kw), (top, left), dilation = call.window.kernel, call.window.before, call.window.dilation
         u, v = (grid.ravel() for grid in np.indices((kh, kw)))
@@ -115,7 +116,14 @@ class PlaneConvCall(Call):
             **schedule_fields(tables, passes, call.connections, height),
         }
         ends = {"x": x.vector_fields(), "y": y.vector_fields(), "ho": 1, "wo": y.n_vectors}
-        return {**call.linear_fields(tables, ci, co * ci * kh * kw, tiles), **ends}
+        return {
+            "linear": {**call.linear_fields(tables, ci, co * ci * kh * kw, tiles), **ends},
+            "winograd_forward": call.add_winograd(tables, "forward", pixels=True),
+        }
+
+    def count_scratch(self, engine: "Engine") -> int:
+        """Return the number of scratch vectors, for transforms and sums of Winograd's algorithm."""
+        return self._call.count_plane_scratch(engine)
 
 
 class PlaneMapCall(Call):
@@ -231,19 +239,27 @@ def compile_single_image(
                 assert end.fields()["offset"] >= 0, "the program does not compute this vector"
             elif end.offset < 0:
                 prediction_vectors = end.allocate(prediction_vectors)
-    tables = ProgramTables(engine)
+    tables = ProgramTables(engine, prediction_vectors)
     fields = [(call.name, call.fields(tables)) for call in lowered + calls]
     sizes = {
         "n_params": n_params,
-        "n_transformed_weights": 0,
+        "n_transformed_weights": tables.n_transformed_weights,
         "n_moments": 0,
         "persistent_vectors": 0,
         "prediction_vectors": prediction_vectors,
         "training_vectors": prediction_vectors,
-        "scratch_vectors": 0,
+        "scratch_vectors": max(call.count_scratch(engine) for call in lowered),
         "work": work,
     }
-    return engine.Program(fields, [], tables.join(), vector.fields(), output.fields(), sizes, first.fields())
+    return engine.Program(
+        fields,
+        tables.winograd_plans,
+        tables.join(),
+        vector.fields(),
+        output.fields(),
+        sizes,
+        first.fields(),
+    )
 
 
 def _is_vector(tensor: Tensor, calls: list[Any]) -> bool:

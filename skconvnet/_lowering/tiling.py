@@ -23,11 +23,12 @@ Runs: TypeAlias = list[tuple[list[Any], Pair]]
 
 
 class WeightStrides(NamedTuple):
-    """Distances in the weights: between kernel rows, input channels and output channels."""
+    """Distances in the weights: between kernel rows, input channels, output channels and kernel columns."""
 
     row: int
     input: int
     output: int
+    column: int = 1
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def output_tile_fields(
             for u, down in row.taps:
                 for v, right in column.taps:
                     x_taps.append((down * source.row + right) * lanes)
-                    w_taps.append(u * strides.row + v)
+                    w_taps.append(u * strides.row + v * strides.column)
             # consecutive rows without a gap that read the same taps are one long row
             seamless = (
                 source.row * row.in_step == column.count * column.in_step
@@ -237,6 +238,7 @@ def weight_tile_fields(
     kernel: Pair,
     x: Buffer,
     dy: Buffer,
+    strides: WeightStrides,
     connectivity: Array,
 ) -> Fields:
     """Cut the gradient to a convolution's weight into tiles: return the fields of weight_tiles_t.
@@ -261,7 +263,8 @@ def weight_tile_fields(
             for members, span in cheapest:
                 known[seen].append((len(weights), len(members), *span))
                 weights.extend(
-                    (c * x.plane + columns.taps[v][1], c * kernel[0] * kernel[1] + v, c) for c, v in members
+                    (c * x.plane + columns.taps[v][1], c * strides.input + v * strides.column, c)
+                    for c, v in members
                 )
         tiles += [(start, u, *tile) for tile in known[seen] for u in range(0, kernel[0], engine.kernel_rows)]
     kernel_rows = []
@@ -275,7 +278,8 @@ def weight_tile_fields(
         "co": connectivity.shape[0],
         "ho": dy.shape[1],
         "kh": kernel[0],
-        "kw": kernel[1],
+        "w_out": strides.output,
+        "w_row": strides.row,
         "x_row_step": rows.in_step * x.row,
         "x_step": columns.in_step,
         "kernel_rows": tables.add(kernel_rows),

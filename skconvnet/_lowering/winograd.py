@@ -1,123 +1,285 @@
 """The plans of convolutions by Winograd's algorithm (winograd.pxd)."""
 
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from skconvnet._lowering.calls import Window
 from skconvnet._lowering.memory import Buffer, ProgramTables, Tensor
-from skconvnet._lowering.tiling import Phase, WeightStrides, output_tile_fields, weight_tile_fields
+from skconvnet._lowering.tiling import (
+    Phase,
+    WeightStrides,
+    backward_phases,
+    cut_into_bands,
+    divide_evenly,
+    forward_phases,
+    schedule_fields,
+    weight_tile_fields,
+)
 from skconvnet._types import Fields, Pair
 
 if TYPE_CHECKING:
     from skconvnet.kernels.engine import Engine
 
-# It pays for sums over at least 48 channels and kernel rows, and for at least 8 output channels.
-LEAST_SUM, LEAST_TARGETS = 48, 8
+# It pays for sums over at least 48 channels and taps across the axis, and for at least 8 output channels; and
+# if it saves at least a fifth of the multiplications.
+LEAST_SUM, LEAST_TARGETS, LEAST_SAVING = 48, 8, 1.25
 
-# The gradient to a kernel row of this length sums over a sample's outputs. For at least these numbers of
-# outputs, and of columns, its rounding errors are as small, relative to it, as those of plain sums, even in
-# a batch of one.
+# The gradient to this many weights along the axis sums over a sample's outputs. For at least these numbers of
+# outputs, and of outputs along the axis, its rounding errors are as small, relative to it, as those of plain
+# sums, even in a batch of one.
 LEAST_OUTPUTS = {3: (48, 4), 5: (128, 8)}
+
+N_POINTS = 6
+
+# Vectors of a band, at most; those of transformed source, and of sums, that are in scratch at a time, about.
+MAX_BAND, SCRATCH_VECTORS = 12, 5000
+
+
+@dataclass
+class Band:
+    """Neighbouring positions of a line: vectors from `first` on, with taps (k, offset) across the axis."""
+
+    first: int
+    count: int
+    taps: list[Pair]
+
+    @property
+    def left(self) -> int:
+        """The position that the first tap of the first vector reads, relative to that vector."""
+        return min((tap for _, tap in self.taps), default=0)
+
+    def count_source(self, lanes: int, grain: int) -> int:
+        """Return the number of source vectors that the band reads."""
+        reach = max((tap for _, tap in self.taps), default=0) - self.left
+        return self.count + -(-reach * grain // lanes)
+
+
+def cut_band(band: Band) -> list[Band]:
+    """Cut a band into equal parts of at most MAX_BAND vectors."""
+    n_parts = -(-band.count // MAX_BAND)
+    starts = [k * band.count // n_parts for k in range(n_parts + 1)]
+    return [Band(band.first + a, b - a, band.taps) for a, b in pairwise(starts)]
 
 
 class WinogradPlan:
     """How a convolution, or the gradient to its input, uses Winograd's algorithm: see winograd.pxd.
 
-    kernel: pair; source, target: tensors, of which the gradients count if flip, which also says that kernel
-    columns run backwards; before: columns of the source left of the first output's first tap.
+    window: with strides and dilations of 1; source, target: tensors, of which the gradients count if flip,
+    which also says that the kernel runs backwards.
     """
 
-    def __init__(self, kernel: Pair, source: Tensor, target: Tensor, before: int, flip: bool) -> None:
-        self.kernel, self.before, self.flip = kernel, before, flip
+    def __init__(self, window: Window, source: Tensor, target: Tensor, flip: bool) -> None:
+        self.kernel, self.flip = window.kernel, flip
         self.source, self.target = source.shape, target.shape
-        self._buffer = target.gradient if flip else target.value
-        self.n_outputs = 7 - kernel[1]
-        self.tiles = self.target[2] // self.n_outputs if self.n_outputs > 0 else 0
+        self.down = self.kernel[0] > 1
+        self.axis = 0 if self.down else 1
+        self.n_weights = self.kernel[self.axis]
+        self.n_outputs = 7 - self.n_weights
+        find_phases = backward_phases if flip else forward_phases
+        phases = [
+            find_phases(n, k, 1, 1, before)
+            for n, k, before in zip(self.target[1:], self.kernel, window.before)
+        ]
+        (self._along,) = phases[self.axis]
+        (self._across,) = phases[1]
+        self.before = -min(tap for _, tap in self._along.taps)
+
+    @property
+    def n_taps(self) -> int:
+        """Weights across the axis."""
+        return self.kernel[1] if self.down else 1
+
+    @property
+    def n_groups(self) -> int:
+        """Groups of n_outputs along the axis, the last of which may be incomplete."""
+        return -(-self.target[1 + self.axis] // self.n_outputs)
+
+    @property
+    def lines(self) -> int:
+        return self.n_groups if self.down else self.target[1]
+
+    @property
+    def length(self) -> int:
+        """Positions in a line."""
+        return self.target[2] if self.down else self.n_groups
 
     def pays(self) -> bool:
         """Whether it is possible, as exact as plain sums, and faster.
 
         Adjacent outputs share intermediate sums and so rounding errors. An output with few taps inside the
         source is much smaller than its neighbours, so more than half of the taps have to be inside, at both
-        ends of a row.
+        ends of the axis.
         """
-        kw = self.kernel[1]
-        after = self.target[2] - 1 + kw - self.source[2] - self.before
+        n_source, along = self.source[1 + self.axis], self._along
+        taps = [along.find_taps(m, n_source) for m in range(along.count)]
+        n_inside = [end - first for first, end in taps]
         return (
-            kw in (3, 5)
-            and self.target[2] % self.n_outputs == 0
-            and max(self.before, after) <= kw // 2
-            and self.source[0] * self.kernel[0] >= LEAST_SUM
+            self.n_weights in (3, 5)
+            and min(n_inside) > self.n_weights // 2
+            and self.source[0] * self.n_taps >= LEAST_SUM
             and self.target[0] >= LEAST_TARGETS
+            and sum(n_inside) >= LEAST_SAVING * N_POINTS * self.n_groups
         )
 
     def is_exact_for_weights(self) -> bool:
         """Whether the gradient to the weight is as exact by Winograd's algorithm as by plain sums."""
-        (_, height, width), (kh, kw) = self.target, self.kernel
-        outputs, columns = LEAST_OUTPUTS[kw]
-        return (height - kh // 2) * width >= outputs and width >= columns
+        n_outputs, n_along = LEAST_OUTPUTS[self.n_weights]
+        along, across = self.target[1 + self.axis], self.target[2 - self.axis]
+        return along >= n_along and (along - self.n_weights // 2) * across >= n_outputs
 
     def count_side_columns(self) -> Pair:
         """Return the columns that it reads left and right of the source."""
-        last = self.target[2] - self.n_outputs + 5 - self.before
+        if self.down:
+            reach = [tap for _, tap in self._across.taps]
+            last = self.target[2] - 1 + max(reach)
+            return max(-min(reach), 0), max(last - (self.source[2] - 1), 0)
+        last = (self.n_groups - 1) * self.n_outputs + N_POINTS - 1 - self.before
         return max(self.before, 0), max(last - (self.source[2] - 1), 0)
 
-    def count_scratch(self) -> int:
-        """Return the number of vectors for one term of the transformed source."""
-        return self.source[0] * self.source[1] * self.tiles
+    def _list_bands(self) -> list[Band]:
+        """Return the bands of a line of samples."""
+        if not self.down:
+            return cut_band(Band(0, self.length, [(0, 0)]))
+        phases = cut_into_bands(self._across, self.source[2])
+        return [band for phase in phases for band in cut_band(Band(phase.first, phase.count, shift(phase)))]
+
+    def _list_plane_bands(self, lanes: int) -> list[Band]:
+        """Return the bands of a line of pixels."""
+        taps = self._across.taps if self.down else [(0, 0)]
+        return cut_band(Band(0, -(-self.length // lanes), taps))
+
+    def _divide_scratch(self, bands: list[Band], engine: "Engine", grain: int) -> Pair:
+        """Return how many input and output channels are in scratch at a time."""
+        widest = max(band.count for band in bands)
+        widest_source = max(band.count_source(engine.lanes, grain) for band in bands)
+        height = self._find_height(bands, engine)
+        n_channels = max(SCRATCH_VECTORS // (N_POINTS * widest_source), 1)
+        n_targets = max(SCRATCH_VECTORS // (N_POINTS * widest) // height, 1) * height
+        return min(n_channels, self.source[0]), min(n_targets, self.target[0])
+
+    def _find_height(self, bands: list[Band], engine: "Engine") -> int:
+        """Return the height of output tiles."""
+        one_column = all(band.count == 1 for band in bands)
+        return divide_evenly(self.target[0], engine.column_height if one_column else engine.tile_height)
+
+    def count_scratch(self, engine: "Engine", pixels: bool = False) -> int:
+        """Return the number of scratch vectors; pixels: in the program for a single image."""
+        bands = self._list_plane_bands(engine.lanes) if pixels else self._list_bands()
+        grain = 1 if pixels else engine.lanes
+        n_channels, n_targets = self._divide_scratch(bands, engine, grain)
+        widest = max(band.count for band in bands)
+        widest_source = max(band.count_source(engine.lanes, grain) for band in bands)
+        n_zeros = self._count_zeros(bands, engine, grain)
+        return N_POINTS * (n_channels * widest_source + n_targets * widest) + n_zeros
+
+    def _count_zeros(self, bands: list[Band], engine: "Engine", grain: int) -> int:
+        """Return the number of vectors of a line, or of its source, at most."""
+        n_read = sum(self.count_side_columns()) + self.source[2]
+        return max(*(band.count_source(engine.lanes, grain) for band in bands), n_read, self.length)
 
     def allocate_terms(self, engine: "Engine", start: int) -> tuple[Buffer, Buffer, int, int]:
         """Return the memory for the gradient to the weight: of B x, A' dy, the sums; and its end."""
-        term = Buffer((*self.source[:2], self.tiles))
-        gradient = Buffer((*self.target[:2], self.tiles))
+        columns, sides = (self.source[2], self.count_side_columns()) if self.down else (self.length, (0, 0))
+        term = Buffer((self.source[0], self.lines, columns), *sides)
+        gradient = Buffer((self.target[0], self.lines, self.length))
         sums = gradient.allocate(term.allocate(start))
-        return term, gradient, sums, sums + 6 * self.count_sums(engine)
+        return term, gradient, sums, sums + N_POINTS * self.count_sums(engine)
 
     def count_sums(self, engine: "Engine") -> int:
         """Return the number of vectors for the sums of one term, at most: every tile begins a new one."""
-        (channels, *_), (filters, *_), kh = self.source, self.target, self.kernel[0]
-        largest = engine.tile_height, engine.tile_width, engine.kernel_rows
-        n_tiles = np.prod([-(-n // most) for n, most in zip((filters, channels, kh), largest)])
-        return filters * channels * kh // engine.lanes + int(n_tiles)
+        (channels, *_), (filters, *_) = self.source, self.target
+        n_tiles = -(-filters // engine.tile_height) * self.n_taps * -(-channels // engine.tile_width)
+        return filters * channels * self.n_taps // engine.lanes + n_tiles
 
-    def weight_fields(self, tables: ProgramTables, rows: Phase) -> tuple[Fields, Fields]:
-        """Return the fields of weight_tiles_t, and those of conv_t for the sums; rows: the forward phase."""
-        term, gradient, sums, _ = self.allocate_terms(tables.engine, tables.scratch)
-        column = Phase(0, 1, 1, self.tiles, [(0, 0)])
+    def weight_fields(self, tables: ProgramTables) -> tuple[Fields, Fields]:
+        """Return the fields of weight_tiles_t and of weight_sums_t."""
+        start = tables.scratch + self.count_scratch(tables.engine)
+        term, gradient, sums, _ = self.allocate_terms(tables.engine, start)
+        lines = Phase(0, 1, 1, self.lines, [(0, 0)])
+        across = self._across if self.down else Phase(0, 1, 1, self.length, [(0, 0)])
         connectivity = np.ones((self.target[0], self.source[0]), bool)
-        kernel = self.kernel[0], 1
-        tiles = weight_tile_fields(tables, rows, column, kernel, term, gradient, connectivity)
-        return tiles, {"winograd_sums": sums, "winograd_stride": self.count_sums(tables.engine)}
+        size = self.kernel[0] * self.kernel[1]
+        tiles = weight_tile_fields(
+            tables,
+            lines,
+            across,
+            (1, self.n_taps),
+            term,
+            gradient,
+            WeightStrides(0, size, self.source[0] * size),
+            connectivity,
+        )
+        return tiles, {"sums": sums, "stride": self.count_sums(tables.engine), "left": term.left}
 
-    def add_to(self, tables: ProgramTables, weight: int, rows: list[Phase], strides: Pair) -> int:
+    def add_to(self, tables: ProgramTables, weight: int, strides: Pair, pixels: bool = False) -> int:
         """Add the plan to a program and return its index.
 
-        weight: offset in the parameter vector; rows: the phases; strides: from input to input and from output
-        to output channel there.
+        weight: offset in the parameter vector; strides: from input to input and from output to output channel
+        there; pixels: whether lanes are neighbouring pixels instead of samples.
         """
-        (channels, n_rows, _), (kh, kw) = self.source, self.kernel
-        term = Buffer((channels, n_rows, self.tiles))
-        column = Phase(0, self.n_outputs, 1, self.tiles, [(0, 0)])
-        connectivity = np.ones((self.target[0], channels), bool)
-        tiles = output_tile_fields(
-            tables, rows, [column], term, self._buffer, WeightStrides(1, kh, channels * kh), connectivity
-        )
+        engine = tables.engine
+        (channels, *source_size), (targets, *target_size) = self.source, self.target
+        grain = 1 if pixels else engine.lanes
+        bands = self._list_plane_bands(engine.lanes) if pixels else self._list_bands()
+        step = engine.lanes if self.down else engine.lanes * self.n_outputs
+        rows, passes, x_taps, w_taps, band_table = [], [], [], [], []
+        for band in bands:
+            rows.append((0, 0, len(x_taps), len(band.taps)))
+            passes.append((len(passes), 1, band.count, 0, 1, engine.lanes))
+            x_taps += [(tap - band.left) * grain for _, tap in band.taps]
+            w_taps += [k for k, _ in band.taps]
+            first = band.first * step + band.left * grain
+            band_table.append((band.first, band.count, first, band.count_source(engine.lanes, grain)))
+        some_channels, some_targets = self._divide_scratch(bands, engine, grain)
+        widest_source = max(n for *_, n in band_table)
+        height = self._find_height(bands, engine)
+        n_heights = -(-targets // height)
+        sums = tables.scratch + N_POINTS * some_channels * widest_source
+        n_last = channels - (-(-channels // some_channels) - 1) * some_channels
         fields = {
+            "down": self.down,
+            "grain": grain,
             "n_outputs": self.n_outputs,
+            "n_weights": self.n_weights,
             "before": self.before,
+            "x_size": source_size[self.axis],
+            "y_size": target_size[self.axis],
+            "lines": self.lines,
+            "length": self.length,
             "channels": channels,
-            "rows": n_rows,
-            "tiles": self.tiles,
-            "targets": self.target[0],
-            "kh": kh,
-            "kw": kw,
+            "targets": targets,
+            "n_taps": self.n_taps,
             "weight": weight,
             "w_in": strides[0],
             "w_out": strides[1],
+            "w_along": self.kernel[1] if self.down else 1,
+            "w_across": 1,
             "flip": self.flip,
+            "n_bands": len(bands),
+            "bands": tables.add(band_table),
+            "some_channels": some_channels,
+            "some_targets": some_targets,
+            "n_units": self.lines * len(bands) * n_heights,
             "scratch": tables.scratch,
-            "height": self.target[1],
-            "width": self.target[2],
-            "output_tiles": tiles,
+            "scratch_sums": sums,
+            "zeros": sums + N_POINTS * some_targets * max(band.count for band in bands),
+            "n_zeros": self._count_zeros(bands, engine, grain),
+            "output_tiles": {
+                "w_in": self.n_taps,
+                "w_out": channels * self.n_taps,
+                "rows": tables.add(rows),
+                "x_taps": tables.add(x_taps),
+                "w_taps": tables.add(w_taps),
+                **schedule_fields(tables, passes, np.ones((some_targets, some_channels), bool), height),
+            },
+            "last_sources": tables.add([(0, n_last)] * -(-some_targets // height)),
         }
-        return tables.add_winograd_plan(fields, 6 * channels * self.target[0] * kh)
+        return tables.add_winograd_plan(fields, N_POINTS * channels * targets * self.n_taps)
+
+
+def shift(phase: Phase) -> list[Pair]:
+    """Return the taps of a phase relative to a position, not to the phase's first one."""
+    return [(k, tap - phase.first) for k, tap in phase.taps]

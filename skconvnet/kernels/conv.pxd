@@ -16,16 +16,21 @@ from skconvnet.kernels.simd cimport real_t
 from skconvnet.kernels.team cimport cut, range_t
 from skconvnet.kernels.tile cimport TILE_HEIGHT
 from skconvnet.kernels.weight_tiles cimport TILE_FIELDS, correlate_weight_tile, weight_tiles_t
-from skconvnet.kernels.winograd cimport correlate_transforms, winograd, winograd_t
+from skconvnet.kernels.winograd cimport correlate_transforms, weight_sums_t, winograd, winograd_t
 
 
 ctypedef struct conv_t:
     linear_t linear
     gradients_t gradients
     weight_tiles_t weight_tiles         # of x and dy or, with winograd_sums, of their transforms
-    Py_ssize_t winograd_forward, winograd_backward  # indices of the plans for training; < 0: plain sums
-    Py_ssize_t winograd_sums            # offset of the sums for the gradient to the weight; < 0: plain sums
-    Py_ssize_t winograd_stride          # vectors for the sums of one term
+    Py_ssize_t winograd_forward, winograd_backward  # indices of the plans; < 0: plain sums
+    weight_sums_t winograd_weights      # of the gradient to the weight; sums < 0: plain sums
+
+
+# In the program for a single image.
+ctypedef struct plane_conv_t:
+    linear_t linear
+    Py_ssize_t winograd_forward
 
 
 # With the maximum pooling after it: both backward passes run channel by channel, so that each is read once.
@@ -39,17 +44,28 @@ cdef inline const winograd_t* find_plan(const block_t* b, Py_ssize_t index) noex
     return <const winograd_t*> b.winograd_plans + index
 
 
+cdef inline void convolve(const linear_t* linear, Py_ssize_t plan, const block_t* b) noexcept nogil:
+    """Write y by the plan with this index, or by plain sums."""
+    cdef operands_t p
+    if plan < 0:
+        linear_forward(linear, b)
+        return
+    p = bind(NULL, 0, NULL, NULL, 0)
+    p.bias = find_bias(linear, b)
+    p.activation, p.slope = linear.activation, linear.slope
+    winograd(find_plan(b, plan), b, &linear.x, &linear.y, &p)
+
+
 cdef inline void conv_forward(const void* fields, const block_t* b) noexcept nogil:
     """Write y."""
     cdef const conv_t* g = <const conv_t*> fields
-    cdef operands_t p
-    if not b.training or g.winograd_forward < 0:
-        linear_forward(&g.linear, b)
-        return
-    p = bind(NULL, 0, NULL, NULL, 0)
-    p.bias = find_bias(&g.linear, b)
-    p.activation, p.slope = g.linear.activation, g.linear.slope
-    winograd(find_plan(b, g.winograd_forward), b, &g.linear.x, &g.linear.y, p)
+    convolve(&g.linear, g.winograd_forward, b)
+
+
+cdef inline void plane_conv_forward(const void* fields, const block_t* b) noexcept nogil:
+    """Write y."""
+    cdef const plane_conv_t* g = <const plane_conv_t*> fields
+    convolve(&g.linear, g.winograd_forward, b)
 
 
 cdef inline void receive_dy(
@@ -103,21 +119,23 @@ cdef inline void propagate_back(const conv_t* g, const pool_t* pool, const block
     """Accumulate dweight and dbias; write dx, if required; do nothing if dy is not required."""
     cdef const gradients_t* d = &g.gradients
     cdef real_t* dweight = b.dparams + g.linear.weight
+    cdef operands_t p
     if d.dy.offset < 0:
         return
-    if g.winograd_sums >= 0:
+    if g.winograd_weights.sums >= 0:
         if not is_shared(b):
             receive_dy(g, pool, b, 0, g.linear.co)
         correlate_transforms(
             find_plan(b, g.winograd_forward), &g.weight_tiles, b, &g.linear.x, &d.dy,
-            g.winograd_sums, g.winograd_stride, dweight,
+            &g.winograd_weights, dweight,
         )
     else:
         correlate_groups(g, pool, b, dweight)
     if d.dx.offset < 0:
         return
     if g.winograd_backward >= 0:
-        winograd(find_plan(b, g.winograd_backward), b, &d.dy, &d.dx, bind(NULL, 0, NULL, NULL, 0))
+        p = bind(NULL, 0, NULL, NULL, 0)
+        winograd(find_plan(b, g.winograd_backward), b, &d.dy, &d.dx, &p)
     else:
         linear_input_gradient(&g.linear, d, b)
 

@@ -295,7 +295,7 @@ ctypedef struct sizes_t:
     Py_ssize_t n_transformed_weights    # of all Winograd plans
     Py_ssize_t n_moments                # that batch normalisation keeps of a block
     # a block's memory in vectors: what it keeps from region to region, which comes first; all of it, for
-    # prediction and for training; a thread's scratch in training, whose offset comes after these
+    # prediction and for training; a thread's scratch, whose offset comes after these
     Py_ssize_t persistent_vectors, prediction_vectors, training_vectors, scratch_vectors
     double work                         # vector multiply-adds of a block's forward pass, about
 
@@ -335,7 +335,7 @@ cdef class Workspace:
         self.persistent_vectors = sizes.persistent_vectors if batch_size else 0
         self.arena_vectors = sizes.training_vectors if batch_size else sizes.prediction_vectors
         self.arena_vectors -= self.persistent_vectors
-        self.scratch_vectors = sizes.scratch_vectors if batch_size else 0
+        self.scratch_vectors = sizes.scratch_vectors
         n_vectors = n_threads * (self.arena_vectors + self.scratch_vectors)
         n_vectors += n_blocks * self.persistent_vectors
         self.memory = np.zeros((n_vectors + 1) * sizeof(lanes_t), np.uint8)
@@ -346,7 +346,7 @@ cdef class Workspace:
         self.scratch = self.arenas + n_threads * self.arena_vectors
         self.persistent = self.scratch + n_threads * self.scratch_vectors
         dtype = np.dtype(f"f{sizeof(real_t)}")
-        self.transformed_weights = np.zeros(sizes.n_transformed_weights if batch_size else 1, dtype)
+        self.transformed_weights = np.zeros(max(sizes.n_transformed_weights, 1), dtype)
         self.gradients = np.zeros((max(n_shards, 1), max(sizes.n_params, 1)), dtype)
         self.batch = np.zeros((2, max(batch_size, 1)))
         self.moments = np.zeros((1 + n_blocks, max(sizes.n_moments, 1)))
@@ -454,8 +454,7 @@ cdef class Program:
         job.arena_vectors = workspace.arena_vectors
         job.scratch = workspace.scratch
         job.scratch_vectors, job.scratch_offset = workspace.scratch_vectors, self.sizes.training_vectors
-        if len(workspace.transformed_weights):
-            job.transformed_weights = &workspace.transformed_weights[0]
+        job.transformed_weights = &workspace.transformed_weights[0]
         job.shards.gradients = &workspace.gradients[0, 0]
         job.shards.n_params = self.sizes.n_params
         job.moments = &workspace.moments[0, 0]

@@ -9,8 +9,8 @@ from skconvnet.kernels.batch_norm cimport (
 )
 from skconvnet.kernels.block cimport block_t
 from skconvnet.kernels.conv cimport (
-    conv_backward, conv_forward, conv_receive, conv_t, pooled_conv_backward, pooled_conv_forward,
-    pooled_conv_receive, pooled_conv_t
+    conv_backward, conv_forward, conv_receive, conv_t, plane_conv_forward, plane_conv_t,
+    pooled_conv_backward, pooled_conv_forward, pooled_conv_receive, pooled_conv_t
 )
 from skconvnet.kernels.dense cimport dense_backward, dense_forward, dense_receive, dense_t
 from skconvnet.kernels.dropout cimport dropout_backward, dropout_forward, dropout_t
@@ -18,7 +18,6 @@ from skconvnet.kernels.erasing cimport erasing_backward, erasing_forward, erasin
 from skconvnet.kernels.flatten cimport flatten_backward, flatten_t
 from skconvnet.kernels.gaussian cimport gaussian_forward, gaussian_t
 from skconvnet.kernels.layer_norm cimport layer_norm_backward, layer_norm_forward, layer_norm_t
-from skconvnet.kernels.linear cimport linear_forward, linear_t
 from skconvnet.kernels.local cimport local_backward, local_forward, local_receive, local_t
 from skconvnet.kernels.pool cimport (
     avg_pool_backward, avg_pool_forward, max_pool_backward, max_pool_forward, pool_t
@@ -48,9 +47,9 @@ ctypedef union fields_t:
     flatten_t flatten
     gaussian_t gaussian
     layer_norm_t layer_norm
-    linear_t linear
     local_t local
     plane_t plane
+    plane_conv_t plane_conv
     plane_pool_t plane_pool
     pool_t pool
     pooled_conv_t pooled_conv
@@ -108,7 +107,7 @@ cdef inline int set_op(op_t* op, str name, dict fields) except -1:
     elif name == "plane_avg_pool":
         op.fields.plane_pool, op.forward, op.backward = fields, avg_pool_plane, NULL
     elif name == "plane_conv":
-        op.fields.linear, op.forward, op.backward = fields, linear_forward, NULL
+        op.fields.plane_conv, op.forward, op.backward = fields, plane_conv_forward, NULL
     elif name == "plane_max_pool":
         op.fields.plane_pool, op.forward, op.backward = fields, max_pool_plane, NULL
     elif name == "pooled_conv":

@@ -33,11 +33,9 @@ ctypedef struct operands_t:
     const real_t* bias          # IN   or NULL
     lanes_t* y                  # OUT
     Py_ssize_t y_plane
+    bint resume                 # begin with the sums that y holds, instead of the bias
     int activation              # applied to y, for a y_step of 1
     double slope
-    const real_t* coefficients  # IN   (n_coefficients,): see output_tile_t
-    Py_ssize_t n_coefficients
-    bint assign
 
 
 cdef inline operands_t bind(
@@ -46,9 +44,8 @@ cdef inline operands_t bind(
     """Return operands for plain sums, without a bias."""
     cdef operands_t p
     p.x, p.x_plane, p.w, p.y, p.y_plane = x, x_plane, w, y, y_plane
-    p.bias = p.coefficients = NULL
-    p.activation, p.slope = IDENTITY, 0
-    p.n_coefficients, p.assign = 0, False
+    p.bias = NULL
+    p.resume, p.activation, p.slope = False, IDENTITY, 0
     return p
 
 
@@ -64,7 +61,7 @@ cdef inline void activate_tile(
 cdef inline void compute_output_tiles(
     const output_tiles_t* g, const block_t* b, const operands_t* p, range_t units
 ) noexcept nogil:
-    """Write the outputs of some tiles; or, if there are coefficients, add to them."""
+    """Write the outputs of some tiles."""
     cdef const Py_ssize_t* one_pass
     cdef const Py_ssize_t* row
     cdef const Py_ssize_t* sources
@@ -77,11 +74,9 @@ cdef inline void compute_output_tiles(
     t.y_plane = p.y_plane
     t.w_in = g.w_in
     t.w_out = g.w_out
-    t.rectify = p.activation == RELU and p.n_coefficients == 0
+    t.resume = p.resume
+    t.rectify = p.activation == RELU
     t.bias_out = g.bias_out
-    t.assign = p.assign
-    t.coefficients = p.coefficients
-    t.n_coefficients = p.n_coefficients
     for n in range(g.n_passes):
         one_pass = b.tables + g.passes + 6 * n
         n_columns = one_pass[2]
@@ -114,4 +109,4 @@ cdef inline void compute_output_tiles(
                     t.y = p.y + o * p.y_plane + one_pass[3] + row[0] + j * t.y_step
                     compute(&t, <int> height, <int> width)
                     if p.activation != IDENTITY and not t.rectify:
-                        activate_tile(&t, height, width * t.y_step, p)
+                        activate_tile(&t, height, width, p)

@@ -70,7 +70,7 @@ cdef struct job_t:
     Py_ssize_t partner_offset       # of the batch's samples, to the one that each is mixed with
     double fraction                 # of the sample itself in the mixture; 1: not mixed
     const real_t* params
-    const winograd_t* winograd_plans    # of the convolutions that use it in training
+    const winograd_t* winograd_plans    # of the convolutions that use it
     Py_ssize_t n_winograd_plans
     real_t* transformed_weights     # for these
     lanes_t* persistent             # persistent_vectors a block, if there are merges
@@ -334,7 +334,7 @@ cdef inline void merge_blocks(const job_t* job, const member_t* member, const ta
 
 
 cdef inline void transform_all_weights(const job_t* job, const member_t* member) noexcept nogil:
-    """Write the transformed weights of all Winograd plans; a thread writes its share."""
+    """Write the transformed weights of all Winograd plans; a thread writes its part."""
     cdef Py_ssize_t k, o
     cdef range_t targets
     for k in range(job.n_winograd_plans):
@@ -349,8 +349,7 @@ cdef inline void run_member(const job_t* job) noexcept nogil:
     """Do what one thread of the team has to do."""
     cdef member_t member = join_team()
     cdef range_t tasks
-    if job.training:
-        transform_all_weights(job, &member)
+    transform_all_weights(job, &member)
     tasks.first = 0
     while tasks.first < job.n_tasks:
         tasks.end = tasks.first

@@ -30,25 +30,8 @@ ctypedef struct output_tile_t:
     Py_ssize_t x_plane, x_step  # from channel to channel, from column to column
     Py_ssize_t w_in, w_out      # from input to input and from output to output channel
     Py_ssize_t y_plane, y_step
+    bint resume                 # begin with the sums that y holds, instead of the bias
     bint rectify                # y = max(sum, 0)
-    const real_t* coefficients  # n_coefficients: if any, every sum times these is added to that many columns
-    Py_ssize_t n_coefficients
-    bint assign                 # it is added to the bias, which y does not have yet
-
-
-cdef inline inlined_t add_scaled(
-    const output_tile_t* t, const lanes_t* acc, const int height, const int width, const int n
-) noexcept nogil:
-    """Add every sum, times the n coefficients, to n neighbouring columns."""
-    cdef lanes_t* y
-    cdef lanes_t bias
-    cdef int o, j, s
-    for o in range(height):
-        bias = splat(t.bias[o * t.bias_out] if t.bias != NULL else 0)
-        for j in range(width):
-            y = t.y + o * t.y_plane + j * t.y_step
-            for s in range(n):
-                y[s] = (bias if t.assign else y[s]) + t.coefficients[s] * acc[o * width + j]
 
 
 cdef inline inlined_t compute_outputs(
@@ -67,10 +50,12 @@ cdef inline inlined_t compute_outputs(
     cdef Py_ssize_t k, q
     cdef real_t weight
     cdef int o, j
-    cdef bint with_bias = t.bias != NULL and t.n_coefficients == 0
     for o in range(height):
         for j in range(width):
-            acc[o * width + j] = splat(t.bias[o * t.bias_out] if with_bias else 0)
+            if t.resume:
+                acc[o * width + j] = t.y[o * t.y_plane + j * t.y_step]
+            else:
+                acc[o * width + j] = splat(t.bias[o * t.bias_out] if t.bias != NULL else 0)
     for k in range(t.n_channels):
         x = t.x + t.channels[k] * t.x_plane
         w = t.w + t.channels[k] * t.w_in
@@ -83,12 +68,6 @@ cdef inline inlined_t compute_outputs(
                 weight = w_q[o * w_out]
                 for j in range(width):
                     acc[o * width + j] = acc[o * width + j] + weight * pixel[j]
-    if t.n_coefficients == 4:
-        add_scaled(t, acc, height, width, 4)
-        return 0
-    if t.n_coefficients == 2:
-        add_scaled(t, acc, height, width, 2)
-        return 0
     if t.rectify:
         for o in range(height * width):
             acc[o] = larger(acc[o], splat(0))

@@ -18,10 +18,11 @@ cdef enum:
 # row.  In the tables:
 #   a kernel row  (first i that it reads for, number of i, offset in x of the row of the first i)
 #   a tile        (first filter, first kernel row, first of its weights, their number, first j, number of j)
-#   a weight      (offset in x for j = 0, offset in the weights of one filter, input channel)
+#   a weight      (offset in x for j = 0, offset in the weights of one filter and kernel row, input channel)
 ctypedef struct weight_tiles_t:
     buffer_t x, dy
-    Py_ssize_t ci, co, ho, kh, kw
+    Py_ssize_t ci, co, ho, kh
+    Py_ssize_t w_out, w_row             # in the weights, from filter to filter and from row to row
     Py_ssize_t x_row_step, x_step       # from output row to row and column to column in x
     Py_ssize_t kernel_rows, n_tiles, tiles, weights
     Py_ssize_t band_rows                # output rows that the first cache holds
@@ -93,6 +94,7 @@ cdef inline inlined_t accumulate_weight_tile(
     const real_t* sums,         # IN   (n, stride): the n gradients that stand for each weight
     Py_ssize_t stride,
     const int n,                # a literal at the call
+    Py_ssize_t step,            # from each of these n weights to the next
     real_t* dweight,            # IN OUT, or OUT in the first block of a shard
 ) noexcept nogil:
     """Add sums to the gradient of every connected weight of a tile."""
@@ -106,13 +108,13 @@ cdef inline inlined_t accumulate_weight_tile(
     cdef int v
     for u in range(n_rows):
         for o in range(height):
-            out = dweight + ((tile[0] + o) * g.ci * g.kh + tile[1] + u) * g.kw * n
+            out = dweight + (tile[0] + o) * g.w_out + (tile[1] + u) * g.w_row
             connected = b.tables + g.connections + (tile[0] + o) * g.ci
             for q in range(tile[3]):
                 if connected[weights[3 * q + 2]]:
-                    at = out + weights[3 * q + 1] * n
+                    at = out + weights[3 * q + 1]
                     for v in range(n):
-                        at[v] = sums[v * stride] if b.first else at[v] + sums[v * stride]
+                        at[v * step] = sums[v * stride] if b.first else at[v * step] + sums[v * stride]
                 sums += 1
 
 
@@ -123,4 +125,4 @@ cdef inline void correlate_weight_tile(
     cdef lanes_t[SUMS_SIZE] sums
     cdef const Py_ssize_t* tile = b.tables + g.tiles + TILE_FIELDS * n
     sum_weight_tile(g, b, tile, sums)
-    accumulate_weight_tile(g, b, tile, <const real_t*> &sums[0], 0, 1, dweight)
+    accumulate_weight_tile(g, b, tile, <const real_t*> &sums[0], 0, 1, 0, dweight)

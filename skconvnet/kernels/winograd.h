@@ -1,8 +1,8 @@
 /* The constants of Winograd's convolution with 6 points: F(m, r) for m + r = 7.
 
    The points are 0, 3/4, -3/4, 3/2, -3/2 and infinity: with the usual 0, 1, -1, 2, -2 rounding errors
-   are twice as large.  Row k of INPUT_TERMS has the offsets and factors of the inputs of
-   term k, at most four. */
+   are twice as large.  Points 1 and 2, and 3 and 4, differ in their sign alone, so their terms share an even
+   and an odd part. */
 
 #ifndef SKCONVNET_WINOGRAD_H
 #define SKCONVNET_WINOGRAD_H
@@ -11,14 +11,20 @@
 
 static const double FINITE_POINTS[5] = {0, 3. / 4, -3. / 4, 3. / 2, -3. / 2};
 
-static const struct { int offset[4]; real_t factor[4]; } INPUT_TERMS[N_POINTS] = {
-    {{0, 2, 4, 4}, {81. / 64, -45. / 16, 1, 0}},
-    {{1, 2, 3, 4}, {-27. / 16, -9. / 4, 3. / 4, 1}},
-    {{1, 2, 3, 4}, {27. / 16, -9. / 4, -3. / 4, 1}},
-    {{1, 2, 3, 4}, {-27. / 32, -9. / 16, 3. / 2, 1}},
-    {{1, 2, 3, 4}, {27. / 32, -9. / 16, -3. / 2, 1}},
-    {{1, 3, 5, 5}, {81. / 64, -45. / 16, 1, 0}},
-};
+#define EVEN_PART(a) (d[4] - (real_t)(a) * d[2])
+#define ODD_PART(a, b) ((real_t)(a) * d[3] - (real_t)(b) * d[1])
+
+/* Term k of B d. */
+static inline lanes_t transform_point(const lanes_t d[N_POINTS], int k) {
+    switch (k) {
+    case 0: return (d[4] - (real_t)(45. / 16) * d[2]) + (real_t)(81. / 64) * d[0];
+    case 1: return EVEN_PART(9. / 4) + ODD_PART(3. / 4, 27. / 16);
+    case 2: return EVEN_PART(9. / 4) - ODD_PART(3. / 4, 27. / 16);
+    case 3: return EVEN_PART(9. / 16) + ODD_PART(3. / 2, 27. / 32);
+    case 4: return EVEN_PART(9. / 16) - ODD_PART(3. / 2, 27. / 32);
+    default: return (d[5] - (real_t)(45. / 16) * d[3]) + (real_t)(81. / 64) * d[1];
+    }
+}
 
 /* Element (k, v) of G for r weights: a power of point k over a factor. */
 static inline real_t weight_factor(int k, int v, int r) {
@@ -35,6 +41,20 @@ static inline real_t output_factor(int k, int s, int m) {
     double f = 1;
     for (int i = 0; i < s; i++) f *= FINITE_POINTS[k];
     return (real_t)f;
+}
+
+/* A s for the six sums s[0], s[stride], ...: output number `s` of m, a literal at the call. */
+static inline lanes_t transform_sums(const lanes_t *sums, Py_ssize_t stride, int s, int m) {
+    const lanes_t *a = sums + stride, *b = sums + 3 * stride;
+    lanes_t total;
+    if (s % 2 == 0) {
+        total = output_factor(1, s, m) * (a[0] + a[stride]) + output_factor(3, s, m) * (b[0] + b[stride]);
+    } else {
+        total = output_factor(1, s, m) * (a[0] - a[stride]) + output_factor(3, s, m) * (b[0] - b[stride]);
+    }
+    if (s == 0) total = total + sums[0];
+    if (s == m - 1) total = total + sums[5 * stride];
+    return total;
 }
 
 #endif

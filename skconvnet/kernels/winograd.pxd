@@ -1,28 +1,32 @@
-"""Winograd's convolution along the rows: Winograd 1980; Lavin and Gray 2016, section 4.
+"""Winograd's convolution along one axis: Winograd 1980; Lavin and Gray 2016, section 4.
 
-For m neighbouring outputs of a kernel row of r weights, m + r = 7, six multiplications suffice instead of
+For m neighbouring outputs along the axis and r weights, m + r = 7, six multiplications suffice instead of
 m r: F(4, 3) needs half of them, F(2, 5) six tenths.
 
-    y = A [(G w) * (B x)]           terms k = 0 .. 5, each summed over channels and kernel rows
+    y = A [(G w) * (B x)]           terms k = 0 .. 5, each summed over channels and the taps across the axis
 
-For each k in turn, B x of the whole image goes to scratch; then the output tiles of a convolution with one
-kernel column run over it, and every sum enters m outputs.  The gradient to the weight is
+The axis runs down the image, so that a line of outputs is m of its rows; or, if the kernel has one row,
+along the rows, so that a line is a row of the image and a position in it stands for m outputs.  For some
+positions of a line and some channels at a time, B x goes to scratch; there, the output tiles of a convolution
+with r = 1 make the sums of the six terms; then A turns sums into outputs.  Sums and outputs are computed in
+the same order wherever they lie, so that a prediction depends on its sample alone.
+
+The gradient to the weight is
 
     dw = G' [sum of (A' dy) * (B x)]        primes: transposed; summed over lanes and positions
 
-whose sums are the weight tiles of a convolution with one kernel column.  It is used in training alone: its
-rounding errors are larger than those of plain sums, and predictions must be batch-invariant.
+whose sums are the weight tiles of a convolution with r = 1.
 """
 
-from libc.string cimport memcpy
+from libc.string cimport memset
 
-from skconvnet.kernels.activation cimport IDENTITY
+from skconvnet.kernels.activation cimport activate_row
 from skconvnet.kernels.block cimport (
-    block_t, buffer_t, count_parts, find_row, locate, locate_offset, share
+    block_t, buffer_t, count_parts, locate, locate_offset, share
 )
-from skconvnet.kernels.output_tiles cimport compute_output_tiles, operands_t, output_tiles_t
-from skconvnet.kernels.simd cimport LANES, inlined_t, lanes_t, real_t, splat
-from skconvnet.kernels.team cimport range_t
+from skconvnet.kernels.output_tiles cimport bind, compute_output_tiles, operands_t, output_tiles_t
+from skconvnet.kernels.simd cimport LANES, inlined_t, lanes_t, load_lanes, real_t, splat
+from skconvnet.kernels.team cimport cut, range_t
 from skconvnet.kernels.weight_tiles cimport (
     SUMS_SIZE, SUMS_VECTORS, TILE_FIELDS, accumulate_weight_tile, count_vectors, sum_weight_tile,
     weight_tiles_t
@@ -31,48 +35,112 @@ from skconvnet.kernels.weight_tiles cimport (
 
 cdef extern from "winograd.h" nogil:
     enum: N_POINTS
-    ctypedef struct input_term_t "typeof(INPUT_TERMS[0])":
-        int[4] offset
-        real_t[4] factor
-    const input_term_t[6] INPUT_TERMS
+    lanes_t transform_point(const lanes_t* points, int k)
+    lanes_t transform_sums(const lanes_t* sums, Py_ssize_t stride, int s, int m)
     real_t weight_factor(int k, int v, int r)
     real_t output_factor(int k, int s, int m)
 
 
-# The plan of one convolution, or of the gradient to its input.
+cdef enum:
+    MAX_OUTPUTS = 4         # m, at most
+    MAX_BAND = 12           # vectors of a band, at most
+    BAND_FIELDS = 4         # table entries for a band
+
+
+# The plan of one convolution, or of the gradient to its input.  The positions of a line come in bands; in the
+# tables:
+#   a band   (first vector, number of vectors, offset in the source of its first one in elements, number of
+#            source vectors)
 ctypedef struct winograd_t:
-    Py_ssize_t n_outputs                # m: columns that a term enters
-    Py_ssize_t before                   # columns of the source left of the first output's first tap
-    Py_ssize_t channels, rows           # of the source
-    Py_ssize_t tiles                    # of m columns in a row
-    Py_ssize_t targets, kh, kw          # output channels, kernel rows and columns
+    bint down                           # the axis runs down the image
+    Py_ssize_t grain                    # elements from pixel to pixel: LANES, or 1 if lanes are pixels
+    Py_ssize_t n_outputs, n_weights     # m and r
+    Py_ssize_t before                   # points of the source before the first output's first tap
+    Py_ssize_t x_size, y_size           # pixels along the axis, in the source and in the target
+    Py_ssize_t lines, length            # lines; positions in a line
+    Py_ssize_t channels, targets        # input and output channels
+    Py_ssize_t n_taps                   # weights across the axis
     Py_ssize_t weight                   # offset in the parameter vector
-    Py_ssize_t w_in, w_out              # from input to input and from output to output channel there
-    bint flip                           # kernel columns run backwards
-    Py_ssize_t transformed_weights      # offset of the transformed weights (6, targets, channels, kh)
-    Py_ssize_t scratch                  # offset in the arena for channels * rows * tiles vectors
-    Py_ssize_t height, width            # of the target
-    output_tiles_t output_tiles
+    # there: from input to input and from output to output channel, along and across the axis
+    Py_ssize_t w_in, w_out, w_along, w_across
+    bint flip                           # the kernel runs backwards along the axis
+    Py_ssize_t transformed_weights      # offset of the transformed weights (6, targets, channels, n_taps)
+    Py_ssize_t n_bands, bands
+    Py_ssize_t some_channels, some_targets      # that are in scratch at a time
+    Py_ssize_t n_units                  # that threads share: lines x bands x heights of output tiles
+    # offsets of memory for B x of these channels, the sums of these outputs, and n_zeros vectors of zeros
+    Py_ssize_t scratch, scratch_sums, zeros, n_zeros
+    output_tiles_t output_tiles         # of some_channels and some_targets; a pass is a band
+    Py_ssize_t last_sources             # its sources, for the last channels
+
+
+# How a line lies in a buffer, in elements.
+ctypedef struct line_t:
+    Py_ssize_t line, point, vector      # from line to line, point to point of a position, vector to vector
+
+
+# Some output channels of a band of a line.
+ctypedef struct section_t:
+    Py_ssize_t line
+    const Py_ssize_t* band
+    Py_ssize_t k_band                   # its index
+    range_t targets
+
+
+# For the gradient to the weight: where the sums of the terms lie, (6, stride) vectors, tile by tile; and the
+# positions of B x before the first pixel's.
+ctypedef struct weight_sums_t:
+    Py_ssize_t sums, stride, left
+
+
+cdef inline line_t find_lines(const winograd_t* g, const buffer_t* buffer) noexcept nogil:
+    """Return how lines lie in a buffer."""
+    cdef line_t steps
+    cdef Py_ssize_t row = buffer.row * g.grain
+    if g.down:
+        steps.line, steps.point, steps.vector = g.n_outputs * row, row, LANES
+    else:
+        steps.line, steps.point, steps.vector = row, g.grain, g.n_outputs * LANES
+    return steps
+
+
+cdef inline const real_t* find_channel(
+    const block_t* b, const buffer_t* buffer, Py_ssize_t c
+) noexcept nogil:
+    """Point at the first element of a channel."""
+    return <const real_t*> (locate(b, buffer) + c * buffer.plane)
+
+
+cdef inline bint has_point(const winograd_t* g, Py_ssize_t line, Py_ssize_t point) noexcept nogil:
+    """Return whether a point of a line lies in the source; beside it, there are zeros."""
+    return not g.down or 0 <= line * g.n_outputs + point - g.before < g.x_size
+
+
+cdef inline Py_ssize_t count_outputs(const winograd_t* g, Py_ssize_t line, Py_ssize_t s) noexcept nogil:
+    """Return for how many positions of a line the target has output s of m."""
+    if g.down:
+        return g.length if line * g.n_outputs + s < g.y_size else 0
+    return count_parts(g.y_size - s, g.n_outputs)
 
 
 cdef inline inlined_t transform_filter(
     const winograd_t* g, const real_t* w, const int r, real_t* out
 ) noexcept nogil:
-    """Write G w of one output channel; r, the weights in a kernel row, is a literal at the call."""
-    cdef Py_ssize_t q, i, n, size = g.channels * g.kh
+    """Write G w of one output channel; r is a literal at the call."""
+    cdef Py_ssize_t q, i, n, size = g.channels * g.n_taps
     cdef lanes_t[5] taps
     cdef lanes_t total
     cdef real_t* tap = <real_t*> &taps[0]
-    cdef const real_t* row
+    cdef const real_t* at
     cdef int k, v
     for v in range(5):
         taps[v] = splat(0)
     for q in range(count_parts(size, LANES)):
         n = min(LANES, size - q * LANES)
         for i in range(n):
-            row = w + (q * LANES + i) // g.kh * g.w_in + (q * LANES + i) % g.kh * r
+            at = w + (q * LANES + i) // g.n_taps * g.w_in + (q * LANES + i) % g.n_taps * g.w_across
             for v in range(r):
-                tap[(r - 1 - v if g.flip else v) * LANES + i] = row[v]
+                tap[(r - 1 - v if g.flip else v) * LANES + i] = at[v * g.w_along]
         for k in range(N_POINTS):
             total = splat(0)
             for v in range(r):
@@ -86,29 +154,154 @@ cdef inline void transform_weights(
 ) noexcept nogil:
     """Write G w of one output channel."""
     cdef const real_t* w = params + g.weight + o * g.w_out
-    cdef real_t* out = transformed_weights + g.transformed_weights + o * g.channels * g.kh
-    if g.kw == 3:
+    cdef real_t* out = transformed_weights + g.transformed_weights + o * g.channels * g.n_taps
+    if g.n_weights == 3:
         transform_filter(g, w, 3, out)
     else:
         transform_filter(g, w, 5, out)
 
 
-cdef inline void transform_rows(
-    const winograd_t* g, int k, const block_t* b, const buffer_t* source, lanes_t* out
+cdef inline lanes_t gather_lanes(const real_t* x, Py_ssize_t step, Py_ssize_t n) noexcept nogil:
+    """Return n values that lie `step` apart, at most LANES, and zeros."""
+    cdef lanes_t v = splat(0)
+    cdef Py_ssize_t lane
+    for lane in range(min(n, LANES)):
+        (<real_t*> &v)[lane] = x[lane * step]
+    return v
+
+
+cdef inline void clear_zeros(const winograd_t* g, const block_t* b) noexcept nogil:
+    """Write the zeros that stand for points beside the image."""
+    memset(locate_offset(b, g.zeros), 0, g.n_zeros * sizeof(lanes_t))
+
+
+cdef inline void find_points(
+    const winograd_t* g, const block_t* b, const real_t* source, Py_ssize_t line, Py_ssize_t step,
+    const real_t** points
 ) noexcept nogil:
-    """Write term k of B x for every row and tile: out (channels, rows, tiles)."""
-    cdef Py_ssize_t c, i, _t
-    cdef const input_term_t* term = &INPUT_TERMS[k]
-    cdef const lanes_t* row
-    cdef Py_ssize_t p0 = term.offset[0], p1 = term.offset[1], p2 = term.offset[2], p3 = term.offset[3]
-    cdef real_t f0 = term.factor[0], f1 = term.factor[1], f2 = term.factor[2], f3 = term.factor[3]
-    for c in range(g.channels):
-        for i in range(g.rows):
-            row = find_row(b, source, c, i) - g.before
-            for _t in range(g.tiles):
-                out[0] = f0 * row[p0] + f1 * row[p1] + f2 * row[p2] + f3 * row[p3]
-                out += 1
-                row += g.n_outputs
+    """Point at the six points of a line's first position, `step` apart; beside the image, at zeros."""
+    cdef int p
+    for p in range(N_POINTS):
+        if has_point(g, line, p):
+            points[p] = source + (p - g.before) * step
+        else:
+            points[p] = <const real_t*> locate_offset(b, g.zeros)
+
+
+cdef inline inlined_t transform_points(
+    const winograd_t* g, const real_t** x, Py_ssize_t step, Py_ssize_t n, Py_ssize_t n_values,
+    const bint is_strided, lanes_t* out, Py_ssize_t stride
+) noexcept nogil:
+    """Write all terms of n vectors, `step` apart; is_strided, a literal: their n_values lanes are m apart."""
+    cdef lanes_t[N_POINTS] points
+    cdef Py_ssize_t i
+    cdef int p
+    for i in range(n):
+        for p in range(N_POINTS):
+            if is_strided:
+                points[p] = gather_lanes(x[p] + i * step, g.n_outputs, n_values - i * LANES)
+            else:
+                points[p] = load_lanes(x[p] + i * step)
+        for p in range(N_POINTS):
+            out[p * stride + i] = transform_point(points, p)
+
+
+cdef inline void transform_source(
+    const winograd_t* g, const block_t* b, const buffer_t* source, const section_t* section,
+    range_t channels, lanes_t* out
+) noexcept nogil:
+    """Write B x of some channels for a band: out (6, channels, vectors of the source)."""
+    cdef line_t steps = find_lines(g, source)
+    cdef const real_t* x[N_POINTS]
+    cdef const Py_ssize_t* band = section.band
+    cdef Py_ssize_t c, line = section.line, n = band[3], stride = (channels.end - channels.first) * n
+    for c in range(channels.first, channels.end):
+        find_points(
+            g, b, find_channel(b, source, c) + line * steps.line + band[2], line, steps.point, x
+        )
+        if not g.down and g.grain == 1:
+            transform_points(g, x, steps.vector, n, g.length - band[0] * LANES, True, out, stride)
+        else:
+            transform_points(g, x, steps.vector, n, 0, False, out, stride)
+        out += n
+
+
+cdef inline void store_outputs(
+    const winograd_t* g, real_t* y, Py_ssize_t step, const lanes_t* values, Py_ssize_t n
+) noexcept nogil:
+    """Write n values to a line, of which the vectors lie `step` apart."""
+    cdef Py_ssize_t i, lane, n_lanes, lane_step = 1 if g.down else g.n_outputs
+    for i in range(count_parts(n, LANES)):
+        n_lanes = min(n - i * LANES, LANES)
+        if g.grain == LANES:
+            (<lanes_t*> (y + i * step))[0] = values[i]
+        else:
+            for lane in range(n_lanes):
+                y[i * step + lane * lane_step] = (<real_t*> &values[i])[lane]
+
+
+cdef inline inlined_t finish_outputs(
+    const winograd_t* g, const block_t* b, const lanes_t* sums, const section_t* section,
+    const operands_t* p, const buffer_t* target, const int m
+) noexcept nogil:
+    """Write the outputs from their sums, with bias and activation; m is a literal at the call."""
+    cdef line_t steps = find_lines(g, target)
+    cdef lanes_t[MAX_OUTPUTS * MAX_BAND] values
+    cdef lanes_t bias
+    cdef const Py_ssize_t* band = section.band
+    cdef Py_ssize_t o, j, n, n_vectors = band[1], stride = g.some_targets * n_vectors
+    cdef real_t* y
+    cdef int s
+    for o in range(section.targets.first, section.targets.end):
+        bias = splat(p.bias[o] if p.bias != NULL else 0)
+        for j in range(n_vectors):
+            for s in range(m):
+                values[s * n_vectors + j] = transform_sums(sums + j, stride, s, m) + bias
+        sums += n_vectors
+        activate_row(values, values, m * n_vectors, p.activation, p.slope)
+        y = <real_t*> find_channel(b, target, o) + section.line * steps.line + band[0] * steps.vector
+        for s in range(m):
+            n = min(count_outputs(g, section.line, s) * g.grain - band[0] * LANES, n_vectors * LANES)
+            store_outputs(g, y + s * steps.point, steps.vector, &values[s * n_vectors], n)
+
+
+cdef inline void compute_targets(
+    const winograd_t* g, const block_t* b, const buffer_t* source, const buffer_t* target,
+    const section_t* section, bint is_transformed, const operands_t* p
+) noexcept nogil:
+    """Write a section of at most some_targets output channels; is_transformed: B x is in scratch."""
+    cdef const Py_ssize_t* band = section.band
+    cdef lanes_t* terms = locate_offset(b, g.scratch)
+    cdef lanes_t* sums = locate_offset(b, g.scratch_sums)
+    cdef output_tiles_t tiles = g.output_tiles
+    cdef operands_t q
+    cdef range_t channels, units
+    cdef Py_ssize_t part
+    cdef int k
+    tiles.n_out = section.targets.end - section.targets.first
+    tiles.passes += 6 * section.k_band
+    tiles.n_passes = 1
+    units.first, units.end = 0, g.n_units * MAX_BAND
+    for part in range(count_parts(g.channels, g.some_channels)):
+        channels.first = part * g.some_channels
+        channels.end = min(channels.first + g.some_channels, g.channels)
+        if not is_transformed or channels.first > 0 or channels.end < g.channels:
+            transform_source(g, b, source, section, channels, terms)
+        if channels.end == g.channels:
+            tiles.sources = g.last_sources
+        for k in range(N_POINTS):
+            q = bind(
+                terms + k * (channels.end - channels.first) * band[3], band[3],
+                b.transformed_weights + g.transformed_weights
+                + ((k * g.targets + section.targets.first) * g.channels + channels.first) * g.n_taps,
+                sums + k * g.some_targets * band[1], band[1],
+            )
+            q.resume = channels.first > 0
+            compute_output_tiles(&tiles, b, &q, units)
+    if g.n_outputs == 4:
+        finish_outputs(g, b, sums, section, p, target, 4)
+    else:
+        finish_outputs(g, b, sums, section, p, target, 2)
 
 
 cdef inline void winograd(
@@ -116,54 +309,110 @@ cdef inline void winograd(
     const block_t* b,
     const buffer_t* source,     # IN
     const buffer_t* target,     # OUT
-    operands_t p,               # with bias and activation
+    const operands_t* p,        # bias and activation
 ) noexcept nogil:
-    """Write every output of a convolution; every thread transforms the source for itself."""
-    cdef Py_ssize_t size = g.targets * g.channels * g.kh
-    cdef range_t tiles = share(b, g.output_tiles.n_tiles)
-    cdef int k, s, activation = p.activation
-    cdef real_t[4] coefficients
-    cdef lanes_t* scratch = locate_offset(b, g.scratch)
-    p.x, p.x_plane = scratch, g.rows * g.tiles
-    p.y, p.y_plane = locate(b, target), target.plane
-    p.coefficients, p.n_coefficients = coefficients, g.n_outputs
-    for k in range(N_POINTS):
-        transform_rows(g, k, b, source, scratch)
-        for s in range(<int> g.n_outputs):
-            coefficients[s] = output_factor(k, s, <int> g.n_outputs)
-        p.w = b.transformed_weights + g.transformed_weights + k * size
-        p.assign = k == 0
-        p.activation = activation if k == N_POINTS - 1 else IDENTITY
-        compute_output_tiles(&g.output_tiles, b, &p, tiles)
+    """Write every output of a convolution."""
+    cdef range_t heights, units = share(b, g.n_units)
+    cdef Py_ssize_t line, k, part, start, end, height = g.output_tiles.height
+    cdef Py_ssize_t n_heights = count_parts(g.targets, height), unit = 0
+    cdef section_t section
+    clear_zeros(g, b)
+    for line in range(g.lines):
+        for k in range(g.n_bands):
+            section.line, section.k_band, section.band = line, k, b.tables + g.bands + BAND_FIELDS * k
+            heights = cut(units, unit, n_heights)
+            unit += n_heights
+            start, end = heights.first * height, min(heights.end * height, g.targets)
+            for part in range(count_parts(end - start, g.some_targets)):
+                section.targets.first = start + part * g.some_targets
+                section.targets.end = min(section.targets.first + g.some_targets, end)
+                compute_targets(g, b, source, target, &section, part > 0, p)
+
+
+cdef inline inlined_t transform_lines(
+    const winograd_t* g, const block_t* b, const buffer_t* source, Py_ssize_t first, Py_ssize_t n,
+    const int k, lanes_t* out
+) noexcept nogil:
+    """Write term k of B x for n positions of every line: out (channels, lines, n).
+
+    k is a literal at the call.
+    """
+    cdef line_t steps = find_lines(g, source)
+    cdef lanes_t[N_POINTS] points
+    cdef const real_t* x[N_POINTS]
+    cdef Py_ssize_t c, line, j
+    cdef int p
+    for c in range(g.channels):
+        for line in range(g.lines):
+            find_points(
+                g, b, find_channel(b, source, c) + first + line * steps.line, line, steps.point, x
+            )
+            for j in range(n):
+                for p in range(N_POINTS):
+                    points[p] = load_lanes(x[p] + j * steps.vector)
+                out[j] = transform_point(points, k)
+            out += n
+
+
+cdef inline void transform_term(
+    const winograd_t* g, const block_t* b, const buffer_t* source, Py_ssize_t first, Py_ssize_t n, int k,
+    lanes_t* out
+) noexcept nogil:
+    """Call transform_lines with the term as a literal."""
+    if k == 0:
+        transform_lines(g, b, source, first, n, 0, out)
+    elif k == 1:
+        transform_lines(g, b, source, first, n, 1, out)
+    elif k == 2:
+        transform_lines(g, b, source, first, n, 2, out)
+    elif k == 3:
+        transform_lines(g, b, source, first, n, 3, out)
+    elif k == 4:
+        transform_lines(g, b, source, first, n, 4, out)
+    else:
+        transform_lines(g, b, source, first, n, 5, out)
 
 
 cdef inline inlined_t transform_gradients(
-    int k, const block_t* b, const buffer_t* dy, const weight_tiles_t* t, Py_ssize_t tiles,
-    const int m, lanes_t* out
+    const winograd_t* g, int k, const block_t* b, const buffer_t* dy, const int m, lanes_t* out
 ) noexcept nogil:
-    """Write term k of A' dy for every row and tile; m is a literal at the call."""
-    cdef Py_ssize_t o, i, _t
-    cdef const lanes_t* row
-    cdef real_t[4] factor
+    """Write term k of A' dy for all positions of every line: out (targets, lines, length).
+
+    m is a literal at the call.
+    """
+    cdef line_t steps = find_lines(g, dy)
+    cdef const real_t* rows[MAX_OUTPUTS]
+    cdef real_t[MAX_OUTPUTS] factors
+    cdef Py_ssize_t o, line, j, n_whole
+    cdef lanes_t total
     cdef int s
     for s in range(m):
-        factor[s] = output_factor(k, s, m)
-    for o in range(t.co):
-        for i in range(t.ho):
-            row = find_row(b, dy, o, i)
-            for _t in range(tiles):
-                out[0] = factor[0] * row[0] + factor[1] * row[1]
-                if m == 4:
-                    out[0] = out[0] + (factor[2] * row[2] + factor[3] * row[3])
-                out += 1
-                row += m
+        factors[s] = output_factor(k, s, m)
+    for o in range(g.targets):
+        for line in range(g.lines):
+            n_whole = g.length if g.down else count_outputs(g, line, m - 1)
+            for s in range(m):
+                rows[s] = find_channel(b, dy, o) + line * steps.line + s * steps.point
+                if count_outputs(g, line, s) == 0:
+                    rows[s] = <const real_t*> locate_offset(b, g.zeros)
+            for j in range(n_whole):
+                total = factors[0] * load_lanes(rows[0] + j * steps.vector)
+                for s in range(1, m):
+                    total = total + factors[s] * load_lanes(rows[s] + j * steps.vector)
+                out[j] = total
+            for j in range(n_whole, g.length):
+                out[j] = splat(0)
+                for s in range(m):
+                    if j < count_outputs(g, line, s):
+                        out[j] = out[j] + factors[s] * load_lanes(rows[s] + j * steps.vector)
+            out += g.length
 
 
 cdef inline inlined_t accumulate_transforms(
     const weight_tiles_t* t, const block_t* b, range_t tiles, const lanes_t* sums, Py_ssize_t stride,
-    const int r, real_t* dweight
+    const int r, Py_ssize_t w_along, real_t* dweight
 ) noexcept nogil:
-    """Add G' sums of some tiles to dweight; r, the weights in a kernel row, is a literal at the call."""
+    """Add G' sums of some tiles to dweight; r is a literal at the call."""
     cdef lanes_t[5 * SUMS_VECTORS] parts
     cdef lanes_t total
     cdef const Py_ssize_t* tile
@@ -179,19 +428,18 @@ cdef inline inlined_t accumulate_transforms(
                     total = total + weight_factor(k, v, r) * sums[k * stride + q]
                 parts[v * SUMS_VECTORS + q] = total
         accumulate_weight_tile(
-            t, b, tile, <const real_t*> &parts[0], SUMS_VECTORS * LANES, r, dweight
+            t, b, tile, <const real_t*> &parts[0], SUMS_VECTORS * LANES, r, w_along, dweight
         )
         sums += n_vectors
 
 
 cdef inline void correlate_transforms(
     const winograd_t* g,        # the plan of the forward pass
-    const weight_tiles_t* t,    # of A' dy (co, ho, tiles) and B x (ci, rows, tiles)
+    const weight_tiles_t* t,    # of A' dy (co, lines, length) and B x (ci, lines, row)
     const block_t* b,
     const buffer_t* x,          # IN
     const buffer_t* dy,         # IN
-    Py_ssize_t sums_offset,     # in the arena, for (6, stride) vectors: tile by tile
-    Py_ssize_t stride,
+    const weight_sums_t* w,
     real_t* dweight,            # IN OUT, or OUT in the first block of a shard
 ) noexcept nogil:
     """Add the contribution of this block to the gradient of every weight.
@@ -201,20 +449,23 @@ cdef inline void correlate_transforms(
     cdef lanes_t[SUMS_SIZE] some
     cdef range_t tiles = share(b, t.n_tiles)
     cdef lanes_t* sums
-    cdef Py_ssize_t n, n_vectors
+    cdef Py_ssize_t n, q, n_vectors
     cdef int k
+    clear_zeros(g, b)
     for k in range(N_POINTS):
-        transform_rows(g, k, b, x, locate(b, &t.x))
-        if g.kw == 3:
-            transform_gradients(k, b, dy, t, g.tiles, 4, locate(b, &t.dy))
+        transform_term(g, b, x, -w.left * LANES, t.x.row, k, locate(b, &t.x) - w.left)
+        if g.n_outputs == 4:
+            transform_gradients(g, k, b, dy, 4, locate(b, &t.dy))
         else:
-            transform_gradients(k, b, dy, t, g.tiles, 2, locate(b, &t.dy))
-        sums = locate_offset(b, sums_offset) + k * stride
+            transform_gradients(g, k, b, dy, 2, locate(b, &t.dy))
+        sums = locate_offset(b, w.sums) + k * w.stride
         for n in range(tiles.first, tiles.end):
             n_vectors = sum_weight_tile(t, b, b.tables + t.tiles + TILE_FIELDS * n, some)
-            memcpy(sums, some, n_vectors * sizeof(lanes_t))
+            for q in range(n_vectors):
+                sums[q] = some[q]
             sums += n_vectors
-    if g.kw == 3:
-        accumulate_transforms(t, b, tiles, locate_offset(b, sums_offset), stride, 3, dweight)
+    sums = locate_offset(b, w.sums)
+    if g.n_weights == 3:
+        accumulate_transforms(t, b, tiles, sums, w.stride, 3, g.w_along, dweight)
     else:
-        accumulate_transforms(t, b, tiles, locate_offset(b, sums_offset), stride, 5, dweight)
+        accumulate_transforms(t, b, tiles, sums, w.stride, 5, g.w_along, dweight)

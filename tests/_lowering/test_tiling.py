@@ -118,7 +118,9 @@ def test_weight_tiles_hold_every_weight_once(channels, filters, kernel):
     (rows,), (columns,) = (forward_phases(n, kernel, 1, 1, kernel // 2) for _ in range(2))
     x, dy = Buffer((channels, n, n), 2, 2, 0), Buffer((filters, n, n), 0, 0, 9000)
     connectivity = np.ones((filters, channels), bool)
-    fields = weight_tile_fields(program, rows, columns, (kernel, kernel), x, dy, connectivity)
+    strides = WeightStrides(kernel, kernel * kernel, channels * kernel * kernel)
+    fields = weight_tile_fields(program, rows, columns, (kernel, kernel), x, dy, strides, connectivity)
+    assert (fields["w_out"], fields["w_row"]) == (strides.output, strides.row)
     tables, engine = program.join(), program.engine
     held = np.zeros((filters, channels * kernel * kernel), int)
     for k in range(fields["n_tiles"]):

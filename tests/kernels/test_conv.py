@@ -20,7 +20,7 @@ CONVOLUTIONS = [
     (3, 1, 5, 5, 1, 5, 1, 1, "valid"),
     (17, 17, 6, 6, 17, 6, 1, 1, "valid"),
     (2, 4, 7, 9, 5, (7, 9), 1, 1, 1),
-    (5, 17, 6, 5, 13, 3, 1, 1, "same"),
+    (5, 15, 6, 5, 13, 3, 1, 1, "same"),
     (4, 3, 9, 7, 6, (2, 4), (2, 3), 1, ((0, 1), (3, 2))),
     (4, 2, 11, 11, 4, 2, 3, 1, "valid"),
     (3, 2, 10, 9, 3, 1, 4, 1, "same"),
@@ -35,15 +35,18 @@ CONVOLUTIONS = [
 ]
 
 
-# convolutions, in the same form, that training computes by Winograd
+# convolutions, in the same form, that are computed by Winograd's algorithm: down the image, then along its rows
 WINOGRAD_CONVOLUTIONS = [
     (17, 16, 8, 8, 24, 3, 1, 1, "same"),
-    (5, 16, 5, 10, 9, 3, 1, 1, "valid"),
-    (3, 10, 9, 10, 17, 5, 1, 1, "same"),
-    (20, 24, 9, 32, 10, (2, 5), (2, 1), 1, ((1, 0), (2, 2))),
-    (9, 24, 9, 4, 12, (3, 3), 1, (3, 1), "same"),
-    (2, 50, 1, 53, 40, (1, 3), 1, 1, ((0, 0), (0, 1))),
+    (5, 16, 10, 5, 9, 3, 1, 1, "valid"),
+    (9, 24, 7, 4, 12, 3, 1, 1, "same"),
+    (3, 10, 10, 9, 17, 5, 1, 1, "same"),
+    (2, 24, 13, 7, 10, (5, 2), 1, 1, ((2, 2), (1, 0))),
+    (4, 48, 9, 1, 8, (3, 1), 1, 1, ((0, 1), (0, 0))),
     (18, 32, 16, 16, 32, 5, 1, 1, 2),
+    (1, 130, 8, 40, 90, 3, 1, 1, "same"),  # more channels and columns than are in scratch at a time
+    (2, 50, 1, 53, 40, (1, 3), 1, 1, ((0, 0), (0, 1))),
+    (4, 60, 3, 21, 9, (1, 5), 1, 1, "same"),
 ]
 
 
@@ -96,23 +99,32 @@ def test_conv2d(isa, dtype, case, connected, integers):
 
 @pytest.mark.parametrize("case", WINOGRAD_CONVOLUTIONS, ids=str)
 def test_conv2d_by_winograd(isa, dtype, case):
-    _, *shape, filters, kernel, stride, dilation, padding = case
-    layer = Conv2D(filters, kernel, stride=stride, dilation=dilation, padding=padding, bias=False)
-    compare_conv2d(dtype, case, False, False)  # the gradient to x is computed by Winograd
-    # so are the outputs in training; they are read as the gradient to the weight of a dense layer after them
+    n, *shape, filters, kernel, _, _, padding = case
+    compare_conv2d(dtype, case, False, False)
+    # training computes the same outputs: they are the gradient to the weight of a dense layer after them
+    layer = Conv2D(filters, kernel, padding=padding, bias=False)
     network = Network([layer, Dense(1, bias=False)], shape, dtype=dtype)
     network.initialize(np.random.RandomState(0))
-    assert network.compile(training=True).sizes["n_transformed_weights"] > 0
+    for training in (False, True):
+        assert network.compile(training=training).sizes["n_transformed_weights"] > 0
     x = np.random.default_rng(1).standard_normal((1, *shape)).astype(dtype)
     _, dparams = network.backward(x, np.ones((1, 1), dtype))
-    weight = network.weights["0.weight"].astype(np.float64)
-    sides = pad_image(
-        shape, np.multiply(np.subtract(weight.shape[2:], 1), dilation) + 1, as_pair(stride), padding
-    )
-    geometry = as_pair(stride), as_pair(dilation), sides, np.ones(weight.shape[:2], bool)
-    y = reference.conv2d(x.astype(np.float64), weight, np.zeros(filters), *geometry)
-    scale = reference.conv2d(np.abs(x), np.abs(weight), np.zeros(filters), *geometry)
-    check_sums([network.split(dparams)["1.weight"].reshape(y.shape)], [y], [scale], dtype, False)
+    y = functional.conv2d(x, network.weights["0.weight"], padding=padding)
+    np.testing.assert_array_equal(network.split(dparams)["1.weight"], y.reshape(1, -1))
+
+
+@pytest.mark.parametrize("case", WINOGRAD_CONVOLUTIONS, ids=str)
+def test_a_single_image_by_winograd(isa, dtype, case):
+    _, *shape, filters, kernel, _, _, padding = case
+    layers = [Conv2D(filters, kernel, padding=padding, activation="relu"), Conv2D(8, kernel, padding="same")]
+    network = Network(layers, shape, dtype=dtype)
+    network.initialize(np.random.RandomState(0))
+    assert network.compile_single_image().sizes["n_transformed_weights"] > 0
+    X = np.random.default_rng(1).standard_normal((40, *shape)).astype(dtype)
+    one = network.forward(X[:1], 1)
+    for n_threads in (1, 2, 3):
+        np.testing.assert_array_equal(network.forward(X, n_threads)[:1], one)
+        np.testing.assert_array_equal(network.forward(X[:1], n_threads), one)
 
 
 # n, channels, height, width, filters, groups, kernel, stride, dilation, padding
