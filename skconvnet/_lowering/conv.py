@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from skconvnet._lowering import channel_weights
 from skconvnet._lowering.calls import NO_ACTIVATION, Call, Window
 from skconvnet._lowering.memory import ProgramTables, Tensor
 from skconvnet._lowering.tiling import (
@@ -16,7 +17,7 @@ from skconvnet._lowering.tiling import (
     schedule_fields,
     weight_tile_fields,
 )
-from skconvnet._lowering.winograd import WinogradPlan
+from skconvnet._lowering.winograd import WEIGHT_SUMS, WinogradPlan
 from skconvnet._types import Array, Fields, Pair
 
 if TYPE_CHECKING:
@@ -95,9 +96,6 @@ class ConvCall(LinearCall):
             if x.needs_gradient:
                 plans["backward"] = WinogradPlan(window, y, x, flip=True)
             self._winograd = {side: plan for side, plan in plans.items() if plan.pays()}
-        forward = self._winograd.get("forward")
-        trains = forward and y.needs_gradient and forward.is_exact_for_weights()
-        self._winograd_weights = forward if trains else None
         for side, buffer in (("forward", x.value), ("backward", y.gradient)):
             if side in self._winograd:
                 buffer.need(*self._winograd[side].count_side_columns())
@@ -114,9 +112,51 @@ class ConvCall(LinearCall):
     def count_scratch(self, engine: "Engine") -> int:
         """Return the number of scratch vectors, for transforms and sums of Winograd's algorithm."""
         counts = [plan.count_scratch(engine) for plan in self._winograd.values()]
-        if self._winograd_weights:
-            counts.append(self._winograd_weights.allocate_terms(engine, counts[0])[-1])
+        if self._sums_weights_by_winograd(engine):
+            forward = self._winograd["forward"]
+            counts.append(forward.count_scratch(engine) + forward.count_weight_scratch(engine))
+        elif self._sums_weights_by_channels(engine):
+            counts.append(channel_weights.count_scratch(self.x.value, self._n_taps, engine))
         return max(counts, default=0)
+
+    @property
+    def _n_taps(self) -> int:
+        return self.window.kernel[0] * self.window.kernel[1]
+
+    def _sums_weights_by_winograd(self, engine: "Engine") -> bool:
+        """Whether the gradient to the weight uses Winograd's algorithm."""
+        forward = self._winograd.get("forward")
+        return forward is not None and self.y.needs_gradient and forward.pays_for_weights(engine)
+
+    def _sums_weights_by_channels(self, engine: "Engine") -> bool:
+        """Whether the lanes of the gradient to the weight are channels, without Winograd's algorithm."""
+        return (
+            self.y.needs_gradient
+            and self.groups == 1
+            and bool(self.connections.all())
+            and channel_weights.pays(self.x.shape[0], self.y.shape[1:], engine)
+        )
+
+    def _weight_fields(self, tables: ProgramTables) -> Fields:
+        """The fields of conv_t for the gradient to the weight."""
+        ci, (kh, kw) = self.connections.shape[1], self.window.kernel
+        x, dy = self.x.value, self.y.gradient
+        strides = WeightStrides(kw, kh * kw, ci * kh * kw)
+        fields = {
+            "weight_tiles": weight_tile_fields(
+                tables, self._rows, self._columns, (kh, kw), x, dy, strides, self.connections
+            ),
+            "channel_weights": channel_weights.channel_weight_fields(
+                tables, self._rows, self._columns, x, self.y.shape
+            ),
+            "winograd_weights": dict.fromkeys(WEIGHT_SUMS, -1),
+        }
+        if self._sums_weights_by_winograd(tables.engine):
+            fields["winograd_weights"] = self._winograd["forward"].weight_fields(tables)
+            fields["channel_weights"]["x_lanes"] = -1
+        elif not self._sums_weights_by_channels(tables.engine):
+            fields["channel_weights"]["x_lanes"] = -1
+        return fields
 
     def add_winograd(self, tables: ProgramTables, side: str, pixels: bool = False) -> int:
         """Add the Winograd plan of a side, forward or backward, and return its index; -1 if there is none.
@@ -161,27 +201,12 @@ class ConvCall(LinearCall):
             WeightStrides(kw, ci * kh * kw, kh * kw),
             self.connections.T,
         )
-        if self._winograd_weights:
-            weight_tiles, sums = self._winograd_weights.weight_fields(tables)
-        else:
-            weight_tiles = weight_tile_fields(
-                tables,
-                self._rows,
-                self._columns,
-                (kh, kw),
-                x.value,
-                y.gradient,
-                WeightStrides(kw, kh * kw, ci * kh * kw),
-                self.connections,
-            )
-            sums = {"sums": -1, "stride": 0, "left": 0}
         fields = {
             "linear": self.linear_fields(tables, ci, co * ci * kh * kw, forward),
             "gradients": self.gradient_fields(backward),
-            "weight_tiles": weight_tiles,
+            **self._weight_fields(tables),
             "winograd_forward": self.add_winograd(tables, "forward"),
             "winograd_backward": self.add_winograd(tables, "backward"),
-            "winograd_weights": sums,
         }
         return {"conv": fields, "pool": self._pool.fields(tables)} if self._pool else fields
 

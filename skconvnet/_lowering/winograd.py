@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skconvnet._lowering.calls import Window
-from skconvnet._lowering.memory import Buffer, ProgramTables, Tensor
+from skconvnet._lowering.channel_weights import fill_lanes, group_channels
+from skconvnet._lowering.memory import ProgramTables, Tensor
 from skconvnet._lowering.tiling import (
     Phase,
-    WeightStrides,
     backward_phases,
     cut_into_bands,
     divide_evenly,
     forward_phases,
     schedule_fields,
-    weight_tile_fields,
 )
 from skconvnet._types import Fields, Pair
 
@@ -36,6 +35,13 @@ N_POINTS = 6
 
 # Vectors of a band, at most; those of transformed source, and of sums, that are in scratch at a time, about.
 MAX_BAND, SCRATCH_VECTORS = 12, 5000
+
+
+# The fields of weight_sums_t.
+WEIGHT_SUMS = "n_groups", "chunk", "left", "taps", "n_source", "terms", "gradients", "sums"
+
+# Positions times vectors of channels that the gradient to the weight keeps in the first cache.
+CHUNK = 24
 
 
 @dataclass
@@ -124,11 +130,12 @@ class WinogradPlan:
             and sum(n_inside) >= LEAST_SAVING * N_POINTS * self.n_groups
         )
 
-    def is_exact_for_weights(self) -> bool:
-        """Whether the gradient to the weight is as exact by Winograd's algorithm as by plain sums."""
+    def pays_for_weights(self, engine: "Engine") -> bool:
+        """Whether its gradient to the weight is as exact as by plain sums, and faster."""
         n_outputs, n_along = LEAST_OUTPUTS[self.n_weights]
         along, across = self.target[1 + self.axis], self.target[2 - self.axis]
-        return along >= n_along and (along - self.n_weights // 2) * across >= n_outputs
+        is_exact = along >= n_along and (along - self.n_weights // 2) * across >= n_outputs
+        return is_exact and fill_lanes(self.source[0], engine)
 
     def count_side_columns(self) -> Pair:
         """Return the columns that it reads left and right of the source."""
@@ -180,39 +187,37 @@ class WinogradPlan:
         n_read = sum(self.count_side_columns()) + self.source[2]
         return max(*(band.count_source(engine.lanes, grain) for band in bands), n_read, self.length)
 
-    def allocate_terms(self, engine: "Engine", start: int) -> tuple[Buffer, Buffer, int, int]:
-        """Return the memory for the gradient to the weight: of B x, A' dy, the sums; and its end."""
-        columns, sides = (self.source[2], self.count_side_columns()) if self.down else (self.length, (0, 0))
-        term = Buffer((self.source[0], self.lines, columns), *sides)
-        gradient = Buffer((self.target[0], self.lines, self.length))
-        sums = gradient.allocate(term.allocate(start))
-        return term, gradient, sums, sums + N_POINTS * self.count_sums(engine)
+    def count_weight_scratch(self, engine: "Engine") -> int:
+        """Return the number of scratch vectors for the gradient to the weight."""
+        return self._lay_out_weights(engine, 0)[1]
 
-    def count_sums(self, engine: "Engine") -> int:
-        """Return the number of vectors for the sums of one term, at most: every tile begins a new one."""
-        (channels, *_), (filters, *_) = self.source, self.target
-        n_tiles = -(-filters // engine.tile_height) * self.n_taps * -(-channels // engine.tile_width)
-        return filters * channels * self.n_taps // engine.lanes + n_tiles
+    def _lay_out_weights(self, engine: "Engine", start: int) -> tuple[Fields, int]:
+        """Return the fields of weight_sums_t but for its table, and the end of its memory."""
+        taps = [tap for _, tap in self._across.taps] if self.down else [0]
+        n_groups, width = group_channels(self.source[0], engine)
+        chunk = divide_evenly(self.length, max(CHUNK // width, 1))
+        n_source = chunk + max(taps) - min(taps)
+        height = engine.channel_tile_height
+        n_tiles = self.target[0] // height + 2
+        gradients = start + N_POINTS * n_source * engine.lanes * width
+        sums = gradients + N_POINTS * self.target[0] * chunk
+        fields = {
+            "n_groups": n_groups,
+            "chunk": chunk,
+            "left": min(taps),
+            "n_source": n_source,
+            "terms": start,
+            "gradients": gradients,
+            "sums": sums,
+        }
+        return fields, sums + n_tiles * self.n_taps * N_POINTS * height * width
 
-    def weight_fields(self, tables: ProgramTables) -> tuple[Fields, Fields]:
-        """Return the fields of weight_tiles_t and of weight_sums_t."""
+    def weight_fields(self, tables: ProgramTables) -> Fields:
+        """Return the fields of weight_sums_t."""
         start = tables.scratch + self.count_scratch(tables.engine)
-        term, gradient, sums, _ = self.allocate_terms(tables.engine, start)
-        lines = Phase(0, 1, 1, self.lines, [(0, 0)])
-        across = self._across if self.down else Phase(0, 1, 1, self.length, [(0, 0)])
-        connectivity = np.ones((self.target[0], self.source[0]), bool)
-        size = self.kernel[0] * self.kernel[1]
-        tiles = weight_tile_fields(
-            tables,
-            lines,
-            across,
-            (1, self.n_taps),
-            term,
-            gradient,
-            WeightStrides(0, size, self.source[0] * size),
-            connectivity,
-        )
-        return tiles, {"sums": sums, "stride": self.count_sums(tables.engine), "left": term.left}
+        fields, _ = self._lay_out_weights(tables.engine, start)
+        taps = [tap for _, tap in self._across.taps] if self.down else [0]
+        return {**fields, "taps": tables.add([tap - fields["left"] for tap in taps])}
 
     def add_to(self, tables: ProgramTables, weight: int, strides: Pair, pixels: bool = False) -> int:
         """Add the plan to a program and return its index.

@@ -78,9 +78,14 @@ cdef inline range_t share(const block_t* b, Py_ssize_t n) noexcept nogil:
     return units
 
 
+cdef inline void accumulate_at(const block_t* b, real_t* gradient, real_t value) noexcept nogil:
+    """Add the contribution of this block to a gradient."""
+    gradient[0] = value if b.first else gradient[0] + value
+
+
 cdef inline void accumulate(const block_t* b, Py_ssize_t index, real_t value) noexcept nogil:
     """Add the contribution of this block to the gradient of a parameter."""
-    b.dparams[index] = value if b.first else b.dparams[index] + value
+    accumulate_at(b, b.dparams + index, value)
 
 
 cdef inline void accumulate_sums(

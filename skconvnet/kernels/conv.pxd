@@ -7,6 +7,7 @@ input are made of output tiles, the gradient to the weight of weight tiles; each
 """
 
 from skconvnet.kernels.block cimport block_t, is_shared, share
+from skconvnet.kernels.channel_weights cimport channel_weights_t, correlate_by_channels
 from skconvnet.kernels.linear cimport (
     find_bias, gradients_t, linear_activation_backward, linear_forward, linear_input_gradient, linear_t
 )
@@ -16,15 +17,17 @@ from skconvnet.kernels.simd cimport real_t
 from skconvnet.kernels.team cimport cut, range_t
 from skconvnet.kernels.tile cimport TILE_HEIGHT
 from skconvnet.kernels.weight_tiles cimport TILE_FIELDS, correlate_weight_tile, weight_tiles_t
-from skconvnet.kernels.winograd cimport correlate_transforms, weight_sums_t, winograd, winograd_t
+from skconvnet.kernels.winograd cimport correlate_by_winograd, weight_sums_t, winograd, winograd_t
 
 
 ctypedef struct conv_t:
     linear_t linear
     gradients_t gradients
-    weight_tiles_t weight_tiles         # of x and dy or, with winograd_sums, of their transforms
+    # the gradient to the weight: one of these
+    weight_tiles_t weight_tiles
+    channel_weights_t channel_weights   # x_lanes < 0: not this one
+    weight_sums_t winograd_weights      # terms < 0: not this one
     Py_ssize_t winograd_forward, winograd_backward  # indices of the plans; < 0: plain sums
-    weight_sums_t winograd_weights      # of the gradient to the weight; sums < 0: plain sums
 
 
 # In the program for a single image.
@@ -122,15 +125,17 @@ cdef inline void propagate_back(const conv_t* g, const pool_t* pool, const block
     cdef operands_t p
     if d.dy.offset < 0:
         return
-    if g.winograd_weights.sums >= 0:
+    if g.winograd_weights.terms < 0 and g.channel_weights.x_lanes < 0:
+        correlate_groups(g, pool, b, dweight)
+    else:
         if not is_shared(b):
             receive_dy(g, pool, b, 0, g.linear.co)
-        correlate_transforms(
-            find_plan(b, g.winograd_forward), &g.weight_tiles, b, &g.linear.x, &d.dy,
-            &g.winograd_weights, dweight,
-        )
-    else:
-        correlate_groups(g, pool, b, dweight)
+        if g.channel_weights.x_lanes >= 0:
+            correlate_by_channels(&g.channel_weights, b, &g.linear.x, &d.dy, dweight)
+        else:
+            correlate_by_winograd(
+                find_plan(b, g.winograd_forward), &g.winograd_weights, b, &g.linear.x, &d.dy, dweight
+            )
     if d.dx.offset < 0:
         return
     if g.winograd_backward >= 0:

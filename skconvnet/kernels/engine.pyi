@@ -100,6 +100,8 @@ class Engine(Protocol):
     tile_width: int
     tile_height: int
     column_height: int
+    channel_tile_height: int
+    channel_tile_width: int
     kernel_rows: int
     activation_kinds: dict[str, int]
     optimizer_kinds: dict[str, int]

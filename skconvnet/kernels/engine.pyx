@@ -36,9 +36,9 @@ from skconvnet.kernels.region cimport (
     run_prediction, run_training, task_t, tensor_t
 )
 from skconvnet.kernels.samples cimport samples_t
-from skconvnet.kernels.simd cimport LANES, TILE_WIDTH, lanes_t, real_t
+from skconvnet.kernels.simd cimport CHANNEL_TILE_HEIGHT, LANES, TILE_WIDTH, lanes_t, real_t
 from skconvnet.kernels.single_image cimport plane_t
-from skconvnet.kernels.tile cimport COLUMN_HEIGHT, TILE_HEIGHT
+from skconvnet.kernels.tile cimport CHANNEL_TILE_WIDTH, COLUMN_HEIGHT, TILE_HEIGHT
 from skconvnet.kernels.weight_tiles cimport KERNEL_ROWS
 from skconvnet.kernels.winograd cimport winograd_t
 
@@ -52,6 +52,8 @@ lanes = LANES
 tile_width = TILE_WIDTH
 tile_height = TILE_HEIGHT
 column_height = COLUMN_HEIGHT
+channel_tile_height = CHANNEL_TILE_HEIGHT
+channel_tile_width = CHANNEL_TILE_WIDTH
 kernel_rows = KERNEL_ROWS
 
 # The values of the kernels' enums.

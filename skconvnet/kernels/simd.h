@@ -20,17 +20,21 @@ typedef float real_t;
 #endif
 
 #if defined(__AVX512F__)
-#define LANE_BYTES 64 /* 32 registers: 4 x 6 accumulators */
+#define LANE_BYTES 64 /* 32 registers: 4 x 6 or 8 x 3 accumulators */
 #define TILE_WIDTH 6
+#define CHANNEL_TILE_HEIGHT 8
 #elif defined(__AVX2__)
 #define LANE_BYTES 32 /* 16 registers: 4 x 3 accumulators */
 #define TILE_WIDTH 3
+#define CHANNEL_TILE_HEIGHT 4
 #elif defined(__aarch64__)
 #define LANE_BYTES 16
 #define TILE_WIDTH 6
+#define CHANNEL_TILE_HEIGHT 8
 #else
 #define LANE_BYTES 16
 #define TILE_WIDTH 3
+#define CHANNEL_TILE_HEIGHT 4
 #endif
 #define LANES ((Py_ssize_t)(LANE_BYTES / sizeof(real_t)))
 #define MAX_LANES 16
@@ -139,6 +143,32 @@ static inline lanes_t sum_each(lanes_t v[LANE_BYTES / sizeof(real_t)]) {
 #endif
     FOLD(1)
     return v[0];
+}
+
+/* Transpose a square of LANES vectors.  Each of log2(LANES) steps interleaves the lanes of vectors that are
+   half of them apart: ZIP_LIST has the lanes from `d` on of two vectors, in turn. */
+#define ZIP(i, d) (d) + (i), LANES_OF_REAL + (d) + (i)
+#define LANES_OF_REAL (LANE_BYTES / (4 << SKCONVNET_DOUBLE))
+#if SKCONVNET_DOUBLE + LANE_BYTES == 64
+#define ZIP_LIST(d) ZIP(0, d), ZIP(1, d), ZIP(2, d), ZIP(3, d), ZIP(4, d), ZIP(5, d), ZIP(6, d), ZIP(7, d)
+#elif LANE_BYTES == 64 || SKCONVNET_DOUBLE + LANE_BYTES == 32
+#define ZIP_LIST(d) ZIP(0, d), ZIP(1, d), ZIP(2, d), ZIP(3, d)
+#elif LANE_BYTES == 32 || SKCONVNET_DOUBLE + LANE_BYTES == 16
+#define ZIP_LIST(d) ZIP(0, d), ZIP(1, d)
+#else
+#define ZIP_LIST(d) ZIP(0, d)
+#endif
+
+static inline void transpose_lanes(lanes_t v[LANES_OF_REAL]) {
+    enum { HALF = LANES_OF_REAL / 2 };
+    for (int step = 1; step < LANES_OF_REAL; step *= 2) {
+        lanes_t mixed[LANES_OF_REAL];
+        for (int k = 0; k < HALF; k++) {
+            mixed[2 * k] = SHUFFLE(v[k], v[k + HALF], ZIP_LIST(0));
+            mixed[2 * k + 1] = SHUFFLE(v[k], v[k + HALF], ZIP_LIST(HALF));
+        }
+        for (int k = 0; k < LANES_OF_REAL; k++) v[k] = mixed[k];
+    }
 }
 
 #endif

@@ -12,6 +12,7 @@ cdef extern from "simd.h" nogil:
     ctypedef int inlined_t              # int; marks a function that must be inlined
     const Py_ssize_t LANES
     enum: TILE_WIDTH                    # columns of a tile, at most
+    enum: CHANNEL_TILE_HEIGHT           # filters of a tile whose lanes are channels, at most
     enum: MAX_LANES                     # LANES at its largest
     real_t square_root(real_t x)
     lanes_t inverse_root(lanes_t x)
@@ -23,3 +24,4 @@ cdef extern from "simd.h" nogil:
     lanes_t select_first_equal(lanes_t a, lanes_t b, lanes_t yes, lanes_t* open)
     real_t sum_lanes(lanes_t v)
     lanes_t sum_each(lanes_t* v)
+    void transpose_lanes(lanes_t* v)

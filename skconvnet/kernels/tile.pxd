@@ -1,20 +1,25 @@
-"""The three register tiles that convolutions and dense layers are made of.
+"""The four register tiles that convolutions and dense layers are made of.
 
 Each keeps height x width sums in registers, so that there are far fewer loads than multiply-adds:
 
     output_tile_t   outputs:  sum over channels and taps   of w * x     forward and input gradient
     weight_tile_t   weights:  sum over positions and lanes of dy * x    a convolution's weights
     dense_tile_t    weights:  sum over lanes               of dy * x    a dense layer's weights
+    channel_tile_t  weights:  sum over positions and lanes of dy * x    a convolution's weights, whose input
+                                                                        channels are lanes
 
 A sum always runs in the same order, whatever the shape of the tile, so that a sample's outputs depend
 neither on the tile nor on its neighbours in the batch.
 """
 
-from skconvnet.kernels.simd cimport LANES, TILE_WIDTH, inlined_t, lanes_t, larger, load_lanes, real_t, splat
+from skconvnet.kernels.simd cimport (
+    CHANNEL_TILE_HEIGHT, LANES, TILE_WIDTH, inlined_t, lanes_t, larger, load_lanes, real_t, splat
+)
 
 cdef enum:
     TILE_HEIGHT = 4         # rows of a tile, at most
     COLUMN_HEIGHT = 12      # rows of an output tile of one column, at most
+    CHANNEL_TILE_WIDTH = 3  # vectors of a channel tile, at most
 
 
 ctypedef struct output_tile_t:
@@ -140,6 +145,79 @@ cdef inline inlined_t multiply(dense_tile_t* t, const int height, const int widt
                 acc[o * width + q] = acc[o * width + q] + gradient * inputs[q]
     for o in range(height * width):
         t.sums[o] = acc[o]
+
+
+# A few filters by a few vectors of input channels, for one tap; x is transposed.
+ctypedef struct channel_tile_t:
+    const lanes_t* x                    # IN   (positions, LANES, width)
+    const real_t* dy                    # IN   (height, positions, LANES)
+    Py_ssize_t n_rows, n_columns
+    Py_ssize_t x_row, x_step, dy_row, dy_plane      # in positions
+    bint resume                         # begin with the sums, instead of 0
+    lanes_t* sums                       # IN OUT  (height, width)
+
+
+cdef inline inlined_t correlate_channels(
+    const channel_tile_t* t, const int height, const int width
+) noexcept nogil:
+    """Sum dy x over positions and lanes; height and width are literals at the call."""
+    cdef lanes_t[CHANNEL_TILE_HEIGHT * CHANNEL_TILE_WIDTH] acc
+    cdef lanes_t[CHANNEL_TILE_WIDTH] inputs
+    cdef const lanes_t* x
+    cdef const real_t* dy
+    cdef real_t gradient
+    cdef Py_ssize_t i, _j, lane, plane = t.dy_plane * LANES
+    cdef int o, q
+    for o in range(height * width):
+        acc[o] = t.sums[o] if t.resume else splat(0)
+    for i in range(t.n_rows):
+        x = t.x + i * t.x_row * LANES * width
+        dy = t.dy + i * t.dy_row * LANES
+        for _j in range(t.n_columns):
+            for lane in range(LANES):
+                for q in range(width):
+                    inputs[q] = x[lane * width + q]
+                for o in range(height):
+                    gradient = dy[o * plane + lane]
+                    for q in range(width):
+                        acc[o * width + q] = acc[o * width + q] + gradient * inputs[q]
+            x = x + t.x_step * LANES * width
+            dy = dy + LANES
+    for o in range(height * width):
+        t.sums[o] = acc[o]
+
+
+cdef inline inlined_t compute_channels_wide(
+    const channel_tile_t* t, int height, const int width
+) noexcept nogil:
+    """Call correlate_channels with the height as a literal; width is one already."""
+    if CHANNEL_TILE_HEIGHT == 8 and height == 8:
+        correlate_channels(t, CHANNEL_TILE_HEIGHT, width)
+    elif height == 4:
+        correlate_channels(t, 4, width)
+    elif height == 3:
+        correlate_channels(t, 3, width)
+    elif height == 2:
+        correlate_channels(t, 2, width)
+    else:
+        correlate_channels(t, 1, width)
+
+
+cdef inline void compute_channels(const channel_tile_t* t, int height, int width) noexcept nogil:
+    """Compute height x width sums: height as choose_height gives it, width at most CHANNEL_TILE_WIDTH."""
+    if width == 3:
+        compute_channels_wide(t, height, 3)
+    elif width == 2:
+        compute_channels_wide(t, height, 2)
+    else:
+        compute_channels_wide(t, height, 1)
+
+
+cdef inline Py_ssize_t choose_height(Py_ssize_t n_filters) noexcept nogil:
+    """Return how many of the filters that are left the next channel tile has."""
+    if n_filters >= CHANNEL_TILE_HEIGHT:
+        return CHANNEL_TILE_HEIGHT
+    return min(n_filters, <Py_ssize_t> 4)
 
 
 ctypedef fused any_tile_t:

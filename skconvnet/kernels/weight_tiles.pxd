@@ -3,7 +3,7 @@
     dweight[o, c, u, v] = sum_{lanes, i, j} dy[o, i, j] * x[c, i * sh + u - top, j * sw + v - left]
 """
 
-from skconvnet.kernels.block cimport block_t, buffer_t, count_parts, locate
+from skconvnet.kernels.block cimport accumulate_at, block_t, buffer_t, count_parts, locate
 from skconvnet.kernels.simd cimport LANES, MAX_LANES, inlined_t, lanes_t, real_t, splat, sum_each
 from skconvnet.kernels.tile cimport TILE_HEIGHT, TILE_WIDTH, compute, weight_tile_t
 
@@ -11,7 +11,6 @@ cdef enum:
     TILE_FIELDS = 6         # table entries for a tile
     KERNEL_ROWS = 8         # of a tile, at most
     SUMS_SIZE = KERNEL_ROWS * TILE_HEIGHT * TILE_WIDTH + MAX_LANES      # weights of a tile, in whole vectors
-    SUMS_VECTORS = KERNEL_ROWS * TILE_HEIGHT * TILE_WIDTH // 2          # these vectors, of 2 lanes at least
 
 
 # The gradient is cut into tiles of TILE_HEIGHT filters by KERNEL_ROWS kernel rows by a few weights of a
@@ -87,14 +86,11 @@ cdef inline Py_ssize_t sum_weight_tile(
     return n_vectors
 
 
-cdef inline inlined_t accumulate_weight_tile(
+cdef inline void accumulate_weight_tile(
     const weight_tiles_t* g,
     const block_t* b,
     const Py_ssize_t* tile,
-    const real_t* sums,         # IN   (n, stride): the n gradients that stand for each weight
-    Py_ssize_t stride,
-    const int n,                # a literal at the call
-    Py_ssize_t step,            # from each of these n weights to the next
+    const real_t* sums,         # IN
     real_t* dweight,            # IN OUT, or OUT in the first block of a shard
 ) noexcept nogil:
     """Add sums to the gradient of every connected weight of a tile."""
@@ -104,17 +100,13 @@ cdef inline inlined_t accumulate_weight_tile(
     cdef Py_ssize_t n_rows = min(<Py_ssize_t> KERNEL_ROWS, g.kh - tile[1])
     cdef Py_ssize_t o, u, q
     cdef real_t* out
-    cdef real_t* at
-    cdef int v
     for u in range(n_rows):
         for o in range(height):
             out = dweight + (tile[0] + o) * g.w_out + (tile[1] + u) * g.w_row
             connected = b.tables + g.connections + (tile[0] + o) * g.ci
             for q in range(tile[3]):
                 if connected[weights[3 * q + 2]]:
-                    at = out + weights[3 * q + 1]
-                    for v in range(n):
-                        at[v * step] = sums[v * stride] if b.first else at[v * step] + sums[v * stride]
+                    accumulate_at(b, out + weights[3 * q + 1], sums[0])
                 sums += 1
 
 
@@ -125,4 +117,4 @@ cdef inline void correlate_weight_tile(
     cdef lanes_t[SUMS_SIZE] sums
     cdef const Py_ssize_t* tile = b.tables + g.tiles + TILE_FIELDS * n
     sum_weight_tile(g, b, tile, sums)
-    accumulate_weight_tile(g, b, tile, <const real_t*> &sums[0], 0, 1, 0, dweight)
+    accumulate_weight_tile(g, b, tile, <const real_t*> &sums[0], dweight)

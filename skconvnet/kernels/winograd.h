@@ -35,6 +35,19 @@ static inline real_t weight_factor(int k, int v, int r) {
     return (real_t)f;
 }
 
+/* Element k of A' d for m outputs d[0], d[1] ... */
+static inline lanes_t transform_gradient(const lanes_t *d, int k, int m) {
+    if (k == 0) return d[0];
+    if (k == 5) return d[m - 1];
+    const real_t a = (real_t)(k < 3 ? FINITE_POINTS[1] : FINITE_POINTS[3]);
+    lanes_t even = d[0], odd = a * d[1];
+    if (m == 4) {
+        even = even + a * a * d[2];
+        odd = odd + a * a * a * d[3];
+    }
+    return k % 2 ? even + odd : even - odd;
+}
+
 /* Element (s, k) of A for m outputs: a power of point k. */
 static inline real_t output_factor(int k, int s, int m) {
     if (k == 5) return s == m - 1;

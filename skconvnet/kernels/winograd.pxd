@@ -15,30 +15,31 @@ The gradient to the weight is
 
     dw = G' [sum of (A' dy) * (B x)]        primes: transposed; summed over lanes and positions
 
-whose sums are the weight tiles of a convolution with r = 1.
+B x is transposed, so that its lanes are input channels: then no sum runs over the lanes of a vector, however
+few the positions are.
 """
 
 from libc.string cimport memset
 
 from skconvnet.kernels.activation cimport activate_row
 from skconvnet.kernels.block cimport (
-    block_t, buffer_t, count_parts, locate, locate_offset, share
+    accumulate_at, block_t, buffer_t, count_parts, locate, locate_offset, share
 )
+from skconvnet.kernels.channel_weights cimport find_group, store_transposed
 from skconvnet.kernels.output_tiles cimport bind, compute_output_tiles, operands_t, output_tiles_t
-from skconvnet.kernels.simd cimport LANES, inlined_t, lanes_t, load_lanes, real_t, splat
-from skconvnet.kernels.team cimport cut, range_t
-from skconvnet.kernels.weight_tiles cimport (
-    SUMS_SIZE, SUMS_VECTORS, TILE_FIELDS, accumulate_weight_tile, count_vectors, sum_weight_tile,
-    weight_tiles_t
+from skconvnet.kernels.simd cimport (
+    CHANNEL_TILE_HEIGHT, LANES, MAX_LANES, inlined_t, lanes_t, load_lanes, real_t, splat
 )
+from skconvnet.kernels.team cimport cut, range_t
+from skconvnet.kernels.tile cimport channel_tile_t, choose_height, compute_channels
 
 
 cdef extern from "winograd.h" nogil:
     enum: N_POINTS
     lanes_t transform_point(const lanes_t* points, int k)
     lanes_t transform_sums(const lanes_t* sums, Py_ssize_t stride, int s, int m)
+    lanes_t transform_gradient(const lanes_t* gradients, int k, int m)
     real_t weight_factor(int k, int v, int r)
-    real_t output_factor(int k, int s, int m)
 
 
 cdef enum:
@@ -87,10 +88,20 @@ ctypedef struct section_t:
     range_t targets
 
 
-# For the gradient to the weight: where the sums of the terms lie, (6, stride) vectors, tile by tile; and the
-# positions of B x before the first pixel's.
+# Some positions of a line.
+ctypedef struct stretch_t:
+    Py_ssize_t line, first, n
+
+
+# The gradient to the weight.  The input channels come in groups of `width` vectors, whose lanes they are.
 ctypedef struct weight_sums_t:
-    Py_ssize_t sums, stride, left
+    Py_ssize_t n_groups
+    Py_ssize_t chunk                    # positions of a line at a time
+    Py_ssize_t left, taps               # position of the source of the first output's first tap; those of all
+    Py_ssize_t n_source                 # positions of the source of a chunk, at most
+    # offsets of memory for B x of a group (6, n_source, LANES, width), A' dy of a chunk (6, targets, chunk),
+    # and the sums (tiles, taps, 6, height, width); terms < 0: plain sums
+    Py_ssize_t terms, gradients, sums
 
 
 cdef inline line_t find_lines(const winograd_t* g, const buffer_t* buffer) noexcept nogil:
@@ -329,143 +340,165 @@ cdef inline void winograd(
                 compute_targets(g, b, source, target, &section, part > 0, p)
 
 
-cdef inline inlined_t transform_lines(
-    const winograd_t* g, const block_t* b, const buffer_t* source, Py_ssize_t first, Py_ssize_t n,
-    const int k, lanes_t* out
+cdef inline void transpose_source(
+    const winograd_t* g, const block_t* b, const buffer_t* source, const stretch_t* stretch,
+    range_t channels, lanes_t* out
 ) noexcept nogil:
-    """Write term k of B x for n positions of every line: out (channels, lines, n).
-
-    k is a literal at the call.
-    """
+    """Write B x of a group's channels, which become lanes, for n positions: out (6, n, LANES, width)."""
     cdef line_t steps = find_lines(g, source)
-    cdef lanes_t[N_POINTS] points
+    cdef Py_ssize_t line = stretch.line, n = stretch.n
+    cdef Py_ssize_t n_channels = channels.end - channels.first, width = count_parts(n_channels, LANES)
+    cdef Py_ssize_t i, q, c, n_some
     cdef const real_t* x[N_POINTS]
-    cdef Py_ssize_t c, line, j
-    cdef int p
-    for c in range(g.channels):
-        for line in range(g.lines):
-            find_points(
-                g, b, find_channel(b, source, c) + first + line * steps.line, line, steps.point, x
-            )
-            for j in range(n):
+    cdef Py_ssize_t[N_POINTS] planes    # from channel to channel
+    cdef lanes_t[N_POINTS] points
+    cdef lanes_t[N_POINTS * MAX_LANES] terms
+    cdef int k, p
+    for p in range(N_POINTS):
+        planes[p] = source.plane * LANES if has_point(g, line, p) else 0
+    for q in range(width):
+        n_some = min(n_channels - q * LANES, LANES)
+        find_points(
+            g, b, find_channel(b, source, channels.first + q * LANES) + line * steps.line
+            + stretch.first * steps.vector, line, steps.point, x
+        )
+        for k in range(N_POINTS):
+            for c in range(n_some, LANES):
+                terms[k * LANES + c] = splat(0)
+        for i in range(n):
+            for c in range(n_some):
                 for p in range(N_POINTS):
-                    points[p] = load_lanes(x[p] + j * steps.vector)
-                out[j] = transform_point(points, k)
-            out += n
-
-
-cdef inline void transform_term(
-    const winograd_t* g, const block_t* b, const buffer_t* source, Py_ssize_t first, Py_ssize_t n, int k,
-    lanes_t* out
-) noexcept nogil:
-    """Call transform_lines with the term as a literal."""
-    if k == 0:
-        transform_lines(g, b, source, first, n, 0, out)
-    elif k == 1:
-        transform_lines(g, b, source, first, n, 1, out)
-    elif k == 2:
-        transform_lines(g, b, source, first, n, 2, out)
-    elif k == 3:
-        transform_lines(g, b, source, first, n, 3, out)
-    elif k == 4:
-        transform_lines(g, b, source, first, n, 4, out)
-    else:
-        transform_lines(g, b, source, first, n, 5, out)
+                    points[p] = load_lanes(x[p] + c * planes[p] + i * steps.vector)
+                for k in range(N_POINTS):
+                    terms[k * LANES + c] = transform_point(points, k)
+            for k in range(N_POINTS):
+                store_transposed(&terms[k * LANES], out + (k * n + i) * LANES * width + q, width)
+            for k in range(N_POINTS):
+                for c in range(n_some, LANES):
+                    terms[k * LANES + c] = splat(0)
 
 
 cdef inline inlined_t transform_gradients(
-    const winograd_t* g, int k, const block_t* b, const buffer_t* dy, const int m, lanes_t* out
+    const winograd_t* g, const block_t* b, const buffer_t* dy, const stretch_t* stretch, range_t targets,
+    const int m, lanes_t* out
 ) noexcept nogil:
-    """Write term k of A' dy for all positions of every line: out (targets, lines, length).
+    """Write A' dy of some output channels for n positions: out (6, targets, n).
 
     m is a literal at the call.
     """
+    cdef Py_ssize_t n = stretch.n
     cdef line_t steps = find_lines(g, dy)
-    cdef const real_t* rows[MAX_OUTPUTS]
-    cdef real_t[MAX_OUTPUTS] factors
-    cdef Py_ssize_t o, line, j, n_whole
-    cdef lanes_t total
-    cdef int s
+    cdef const real_t* row
+    cdef lanes_t[MAX_OUTPUTS] d
+    cdef Py_ssize_t[MAX_OUTPUTS] n_valid
+    cdef Py_ssize_t o, j, stride = (targets.end - targets.first) * n
+    cdef int k, s
     for s in range(m):
-        factors[s] = output_factor(k, s, m)
-    for o in range(g.targets):
-        for line in range(g.lines):
-            n_whole = g.length if g.down else count_outputs(g, line, m - 1)
+        n_valid[s] = count_outputs(g, stretch.line, s) - stretch.first
+    for o in range(targets.first, targets.end):
+        row = find_channel(b, dy, o) + stretch.line * steps.line + stretch.first * steps.vector
+        for j in range(n):
             for s in range(m):
-                rows[s] = find_channel(b, dy, o) + line * steps.line + s * steps.point
-                if count_outputs(g, line, s) == 0:
-                    rows[s] = <const real_t*> locate_offset(b, g.zeros)
-            for j in range(n_whole):
-                total = factors[0] * load_lanes(rows[0] + j * steps.vector)
-                for s in range(1, m):
-                    total = total + factors[s] * load_lanes(rows[s] + j * steps.vector)
-                out[j] = total
-            for j in range(n_whole, g.length):
-                out[j] = splat(0)
-                for s in range(m):
-                    if j < count_outputs(g, line, s):
-                        out[j] = out[j] + factors[s] * load_lanes(rows[s] + j * steps.vector)
-            out += g.length
+                d[s] = splat(0)
+                if j < n_valid[s]:
+                    d[s] = load_lanes(row + s * steps.point + j * steps.vector)
+            for k in range(N_POINTS):
+                out[k * stride + j] = transform_gradient(d, k, m)
+        out += n
 
 
-cdef inline inlined_t accumulate_transforms(
-    const weight_tiles_t* t, const block_t* b, range_t tiles, const lanes_t* sums, Py_ssize_t stride,
-    const int r, Py_ssize_t w_along, real_t* dweight
+cdef inline void correlate_chunk(
+    const winograd_t* g, const weight_sums_t* w, const block_t* b, Py_ssize_t n, Py_ssize_t n_targets,
+    Py_ssize_t width, bint resume
 ) noexcept nogil:
-    """Add G' sums of some tiles to dweight; r is a literal at the call."""
-    cdef lanes_t[5 * SUMS_VECTORS] parts
-    cdef lanes_t total
-    cdef const Py_ssize_t* tile
-    cdef Py_ssize_t n, q, n_vectors
-    cdef int k, v
-    for n in range(tiles.first, tiles.end):
-        tile = b.tables + t.tiles + TILE_FIELDS * n
-        n_vectors = count_vectors(t, tile)
-        for q in range(n_vectors):
-            for v in range(r):
-                total = splat(0)
-                for k in range(N_POINTS):
-                    total = total + weight_factor(k, v, r) * sums[k * stride + q]
-                parts[v * SUMS_VECTORS + q] = total
-        accumulate_weight_tile(
-            t, b, tile, <const real_t*> &parts[0], SUMS_VECTORS * LANES, r, w_along, dweight
-        )
-        sums += n_vectors
+    """Add dy x of n positions to the sums of all terms, taps and some targets."""
+    cdef const Py_ssize_t* taps = b.tables + w.taps
+    cdef const lanes_t* terms = locate_offset(b, w.terms)
+    cdef const lanes_t* gradients = locate_offset(b, w.gradients)
+    cdef Py_ssize_t n_source = n + w.n_source - w.chunk, o, height, v
+    cdef channel_tile_t t
+    cdef int k
+    t.n_rows, t.n_columns, t.x_row, t.x_step, t.dy_row, t.dy_plane = 1, n, 0, 1, 0, n
+    t.resume = resume
+    for k in range(N_POINTS):
+        t.sums = locate_offset(b, w.sums) + k * CHANNEL_TILE_HEIGHT * width
+        o = 0
+        while o < n_targets:
+            height = choose_height(n_targets - o)
+            t.dy = <const real_t*> (gradients + (k * n_targets + o) * n)
+            for v in range(g.n_taps):
+                t.x = terms + (k * n_source + taps[v]) * LANES * width
+                compute_channels(&t, <int> height, <int> width)
+                t.sums += N_POINTS * CHANNEL_TILE_HEIGHT * width
+            o += height
 
 
-cdef inline void correlate_transforms(
+cdef inline inlined_t accumulate_weights(
+    const winograd_t* g, const weight_sums_t* w, const block_t* b, range_t targets, range_t channels,
+    const int r, real_t* dweight
+) noexcept nogil:
+    """Add G' sums to dweight for some output and input channels; r is a literal at the call."""
+    cdef Py_ssize_t n_channels = channels.end - channels.first, width = count_parts(n_channels, LANES)
+    cdef Py_ssize_t first = targets.first, o, q, v, c, height, stride = CHANNEL_TILE_HEIGHT * width
+    cdef const lanes_t* sums = locate_offset(b, w.sums)
+    cdef lanes_t[5] parts
+    cdef real_t* at
+    cdef int u, k
+    while first < targets.end:
+        height = choose_height(targets.end - first)
+        for v in range(g.n_taps):
+            for o in range(height):
+                for q in range(width):
+                    for u in range(r):
+                        parts[u] = splat(0)
+                        for k in range(N_POINTS):
+                            parts[u] += weight_factor(k, u, r) * sums[k * stride + o * width + q]
+                    at = dweight + (first + o) * g.w_out + (channels.first + q * LANES) * g.w_in
+                    at += v * g.w_across
+                    for c in range(min(LANES, n_channels - q * LANES)):
+                        for u in range(r):
+                            accumulate_at(b, at + u * g.w_along, (<real_t*> &parts[u])[c])
+                        at += g.w_in
+            sums += N_POINTS * stride
+        first += height
+
+
+cdef inline void correlate_by_winograd(
     const winograd_t* g,        # the plan of the forward pass
-    const weight_tiles_t* t,    # of A' dy (co, lines, length) and B x (ci, lines, row)
+    const weight_sums_t* w,
     const block_t* b,
     const buffer_t* x,          # IN
     const buffer_t* dy,         # IN
-    const weight_sums_t* w,
     real_t* dweight,            # IN OUT, or OUT in the first block of a shard
 ) noexcept nogil:
     """Add the contribution of this block to the gradient of every weight.
 
-    A thread transforms x and dy for itself, and keeps the sums of its own tiles.
+    A thread has some output channels; it transforms all of x for itself.
     """
-    cdef lanes_t[SUMS_SIZE] some
-    cdef range_t tiles = share(b, t.n_tiles)
-    cdef lanes_t* sums
-    cdef Py_ssize_t n, q, n_vectors
-    cdef int k
+    cdef range_t channels, targets = share(b, g.targets)
+    cdef Py_ssize_t k, line, part
+    cdef stretch_t stretch, source
+    if targets.first == targets.end:
+        return
     clear_zeros(g, b)
-    for k in range(N_POINTS):
-        transform_term(g, b, x, -w.left * LANES, t.x.row, k, locate(b, &t.x) - w.left)
-        if g.n_outputs == 4:
-            transform_gradients(g, k, b, dy, 4, locate(b, &t.dy))
+    for k in range(w.n_groups):
+        channels = find_group(g.channels, w.n_groups, k)
+        for line in range(g.lines):
+            for part in range(count_parts(g.length, w.chunk)):
+                stretch.line, stretch.first = line, part * w.chunk
+                stretch.n = min(w.chunk, g.length - stretch.first)
+                source.line, source.first = line, stretch.first + w.left
+                source.n = stretch.n + w.n_source - w.chunk
+                transpose_source(g, b, x, &source, channels, locate_offset(b, w.terms))
+                if g.n_outputs == 4:
+                    transform_gradients(g, b, dy, &stretch, targets, 4, locate_offset(b, w.gradients))
+                else:
+                    transform_gradients(g, b, dy, &stretch, targets, 2, locate_offset(b, w.gradients))
+                correlate_chunk(
+                    g, w, b, stretch.n, targets.end - targets.first,
+                    count_parts(channels.end - channels.first, LANES), line > 0 or part > 0
+                )
+        if g.n_weights == 3:
+            accumulate_weights(g, w, b, targets, channels, 3, dweight)
         else:
-            transform_gradients(g, k, b, dy, 2, locate(b, &t.dy))
-        sums = locate_offset(b, w.sums) + k * w.stride
-        for n in range(tiles.first, tiles.end):
-            n_vectors = sum_weight_tile(t, b, b.tables + t.tiles + TILE_FIELDS * n, some)
-            for q in range(n_vectors):
-                sums[q] = some[q]
-            sums += n_vectors
-    sums = locate_offset(b, w.sums)
-    if g.n_weights == 3:
-        accumulate_transforms(t, b, tiles, sums, w.stride, 3, g.w_along, dweight)
-    else:
-        accumulate_transforms(t, b, tiles, sums, w.stride, 5, g.w_along, dweight)
+            accumulate_weights(g, w, b, targets, channels, 5, dweight)

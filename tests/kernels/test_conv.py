@@ -5,7 +5,8 @@ import pytest
 import reference
 from checks import as_pair, check_sums, draw
 
-from skconvnet import functional
+from skconvnet import functional, kernels
+from skconvnet._lowering import channel_weights
 from skconvnet._network import Network
 from skconvnet.layers import (
     Conv2D,
@@ -47,6 +48,15 @@ WINOGRAD_CONVOLUTIONS = [
     (1, 130, 8, 40, 90, 3, 1, 1, "same"),  # more channels and columns than are in scratch at a time
     (2, 50, 1, 53, 40, (1, 3), 1, 1, ((0, 0), (0, 1))),
     (4, 60, 3, 21, 9, (1, 5), 1, 1, "same"),
+]
+
+
+# convolutions, in the same form, whose gradient to the weight has input channels as lanes
+FEW_PIXELS = [
+    (5, 40, 7, 7, 13, (2, 3), (2, 1), 1, 1),
+    (17, 64, 5, 6, 21, 1, 1, 1, "valid"),
+    (3, 31, 3, 3, 9, 3, 1, 1, "same"),
+    (2, 50, 9, 8, 6, (3, 2), (1, 2), (2, 3), 2),
 ]
 
 
@@ -95,6 +105,16 @@ def compare_conv2d(dtype, case, connected, integers):
 @pytest.mark.parametrize("connected", [False, True], ids=["full", "table"])
 def test_conv2d(isa, dtype, case, connected, integers):
     compare_conv2d(dtype, case, connected, integers)
+
+
+@pytest.mark.parametrize("integers", [True, False], ids=["integers", "normal"])
+@pytest.mark.parametrize("case", FEW_PIXELS, ids=str)
+def test_conv2d_of_few_pixels(isa, dtype, case, integers):
+    compare_conv2d(dtype, case, False, integers)
+    _, channels, height, width, filters, kernel, stride, dilation, padding = case
+    layer = Conv2D(filters, kernel, stride=stride, dilation=dilation, padding=padding)
+    size = layer.output_shape((channels, height, width))[1:]
+    assert channel_weights.pays(channels, size, kernels.get_engine(dtype))
 
 
 @pytest.mark.parametrize("case", WINOGRAD_CONVOLUTIONS, ids=str)
