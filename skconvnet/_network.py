@@ -12,6 +12,7 @@ from skconvnet._losses import CROSS_ENTROPY, Loss, measure_inverse_variances
 from skconvnet._lowering.memory import Tensor
 from skconvnet._lowering.plan import Plan
 from skconvnet._lowering.single_image import compile_single_image
+from skconvnet._lowering.work import estimate_balance
 from skconvnet._outline import format_summary
 from skconvnet._stages import Stage, arrange_stages, count_elements, resolve_output
 from skconvnet._types import Array, Shape
@@ -606,6 +607,29 @@ class Network:
             The search key of the layer and the name of the kernel, in order of execution.
         """
         return self._lower(training=True)[2]
+
+    def estimate_balance(self, n: int, n_threads: int) -> float:
+        """Estimate how evenly threads share the work of a training step: `_lowering.work`.
+
+        Parameters
+        ----------
+        n : int
+            Samples in the batch.
+        n_threads : int
+
+        Returns
+        -------
+        balance : float
+            Mean work of a thread over the time of the step, barriers included; at most 1.
+        """
+        plan, output, _ = self._lower(training=True)
+        program = plan.compile(self._engine, output, self._n_gradients)
+        n_whole, n_shared = program.count_shards(n, n_threads)
+        n_blocks = -(-n // self._engine.lanes)
+        shards = n_whole, n_shared, -(-n_blocks // (n_whole + n_shared))
+        return estimate_balance(
+            plan.list_tasks(self._engine), plan.count_synchronizations(), shards, n_threads
+        )
 
     def count_operations(self) -> Array:
         """Count the floating-point operations of a forward and backward pass for a sample.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from skconvnet._lowering.memory import ProgramTables, Tensor
+from skconvnet._lowering.work import Work
 from skconvnet._types import Fields, Pair, Sides
 
 if TYPE_CHECKING:
@@ -77,6 +78,10 @@ class Call:
         """Return the number of scratch vectors that the kernel needs in training."""
         return 0
 
+    def count_shared(self, engine: "Engine") -> int:
+        """Return the number of vectors of memory that the threads that share a block use together."""
+        return 0
+
     def count_multiply_adds(self) -> int:
         """Return those of the forward pass for a sample, with all taps; 0 for kernels of another kind."""
         return 0
@@ -84,6 +89,11 @@ class Call:
     def count_work(self) -> int:
         """Return about how many multiply-adds take the time of the forward pass for a sample."""
         return self.count_multiply_adds() or ELEMENT_WORK * int(np.prod(self.y.shape))
+
+    def list_tasks(self, engine: "Engine", fields: Fields) -> list[list[Work]]:
+        """Estimate the work of the tasks of a block, forward and backward; fields: of the call."""
+        channels, height, width = self.y.shape
+        return 2 * [[Work(ELEMENT_WORK * width, channels * height)]]
 
     def fields(self, tables: ProgramTables) -> Fields:
         """The fields of the kernel's struct, once all buffers have their offsets."""

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 # empty lanes for each channel.
 MOST_POSITIONS, MOST_EMPTY = 256, 0.4
 
+# Multiply-adds in the time that the transposition of a vector takes, about.
+TRANSPOSE_WORK = 6
+
 
 def fill_lanes(channels: int, engine: "Engine") -> bool:
     """Whether lanes that are channels are full enough."""

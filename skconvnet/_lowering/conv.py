@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skconvnet._lowering import channel_weights
-from skconvnet._lowering.calls import NO_ACTIVATION, Call, Window
+from skconvnet._lowering.calls import ELEMENT_WORK, NO_ACTIVATION, Call, Window
 from skconvnet._lowering.memory import ProgramTables, Tensor
 from skconvnet._lowering.tiling import (
     WeightStrides,
@@ -18,6 +18,7 @@ from skconvnet._lowering.tiling import (
     weight_tile_fields,
 )
 from skconvnet._lowering.winograd import WEIGHT_SUMS, WinogradPlan
+from skconvnet._lowering.work import Work
 from skconvnet._types import Array, Fields, Pair
 
 if TYPE_CHECKING:
@@ -53,6 +54,16 @@ class LinearCall(Call):
             "tiles": tiles,
             **self.activation_fields(tables.engine),
         }
+
+    def _divide_by_tiles(self, tiles: Fields) -> Work:
+        """The work of output tiles, which has the multiply-adds of a forward pass."""
+        n_units = self.groups * tiles["n_tiles"]
+        return Work(self.count_multiply_adds() / n_units, n_units)
+
+    def _receive_work(self) -> Work:
+        """The work of backpropagation through the activation."""
+        channels, height, width = self.y.shape
+        return Work(ELEMENT_WORK * height * width, channels)
 
     def gradient_fields(self, tiles: Fields) -> Fields:
         """The fields of gradients_t; tiles: of dx."""
@@ -119,6 +130,12 @@ class ConvCall(LinearCall):
             counts.append(channel_weights.count_scratch(self.x.value, self._n_taps, engine))
         return max(counts, default=0)
 
+    def count_shared(self, engine: "Engine") -> int:
+        """Return the number of vectors of memory that the threads that share a block use together."""
+        if self._sums_weights_by_winograd(engine):
+            return self._winograd["forward"].count_shared(engine)
+        return 0
+
     @property
     def _n_taps(self) -> int:
         return self.window.kernel[0] * self.window.kernel[1]
@@ -181,6 +198,35 @@ class ConvCall(LinearCall):
         forward = self._winograd.get("forward")
         return forward.count_side_columns() if forward else (0, 0)
 
+    def list_tasks(self, engine: "Engine", fields: Fields) -> list[list[Work]]:
+        """Estimate the work of the tasks of a block, forward and backward; fields: of the call."""
+        conv = fields["conv"] if self._pool else fields
+        plain = self._divide_by_tiles(conv["linear"]["tiles"])
+        forward = self._winograd_work(engine, "forward") or plain
+        if not self.y.needs_gradient:
+            return [[forward]]
+        *transforms, weights = self._weight_work(engine, conv)
+        backward = [weights]
+        if self.x.needs_gradient:
+            plain = self._divide_by_tiles(conv["gradients"]["tiles"])
+            backward.append(self._winograd_work(engine, "backward") or plain)
+        return [[forward], [self._receive_work(), *transforms], backward]
+
+    def _winograd_work(self, engine: "Engine", side: str) -> Work | None:
+        """The work of a side that uses Winograd's algorithm."""
+        return self._winograd[side].estimate_work(engine) if side in self._winograd else None
+
+    def _weight_work(self, engine: "Engine", conv: Fields) -> list[Work]:
+        """The work of the gradient to the weight."""
+        n_filters, total = self.y.shape[0], self.count_multiply_adds()
+        if self._sums_weights_by_winograd(engine):
+            return self._winograd["forward"].estimate_weight_work(engine)
+        if self._sums_weights_by_channels(engine):
+            setup = channel_weights.TRANSPOSE_WORK * self.x.value.size
+            return [Work(total / n_filters, n_filters, n_filters, setup)]
+        n_units = self.groups * conv["weight_tiles"]["n_tiles"]
+        return [Work(total / n_units, n_units)]
+
     def fields(self, tables: ProgramTables) -> Fields:
         """The fields of conv_t, or of pooled_conv_t."""
         (co, ci), (kh, kw) = self.connections.shape, self.window.kernel
@@ -223,6 +269,17 @@ class DenseCall(LinearCall):
     def count_multiply_adds(self) -> int:
         """Return those of the forward pass for a sample, with all taps."""
         return self.x.shape[0] * self.y.shape[0]
+
+    def list_tasks(self, engine: "Engine", fields: Fields) -> list[list[Work]]:
+        """Estimate the work of the tasks of a block, forward and backward; fields: of the call."""
+        tasks = [[self._divide_by_tiles(fields["linear"]["tiles"])]]
+        if self.y.needs_gradient:
+            n_vectors = -(-self.x.shape[0] // engine.lanes)
+            weights = Work(self.count_multiply_adds() / n_vectors, n_vectors)
+            tasks += [[self._receive_work()], [weights]]
+        if self.x.needs_gradient:
+            tasks[-1].append(self._divide_by_tiles(fields["gradients"]["tiles"]))
+        return tasks
 
     def fields(self, tables: ProgramTables) -> Fields:
         """The fields of dense_t."""

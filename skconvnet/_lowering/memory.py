@@ -117,11 +117,12 @@ class Tensor:
 class ProgramTables:
     """What the calls of a program share: its index tables, its Winograd plans, and scratch memory.
 
-    engine: the module of compiled kernels; scratch: offset of memory that every call may overwrite.
+    engine: the module of compiled kernels; scratch: offset of memory that every call may overwrite; shared:
+    of memory that the threads that share a block may overwrite together.
     """
 
-    def __init__(self, engine: "Engine", scratch: int = 0) -> None:
-        self.engine, self.scratch = engine, scratch
+    def __init__(self, engine: "Engine", scratch: int = 0, shared: int = 0) -> None:
+        self.engine, self.scratch, self.shared = engine, scratch, shared
         self.winograd_plans: list[Fields] = []
         self.n_transformed_weights = 0
         self._parts: list[Array] = []

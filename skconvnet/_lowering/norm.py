@@ -1,10 +1,15 @@
 """The calls of batch and layer normalisation (batch_norm.pxd, layer_norm.pxd)."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from skconvnet._lowering.calls import NO_ACTIVATION, Call
+from skconvnet._lowering.calls import ELEMENT_WORK, NO_ACTIVATION, Call
 from skconvnet._lowering.memory import ProgramTables, Tensor
+from skconvnet._lowering.work import Work
 from skconvnet._types import Fields
+
+if TYPE_CHECKING:
+    from skconvnet.kernels.engine import Engine
 
 
 class BatchNormCall(Call):
@@ -30,6 +35,12 @@ class BatchNormCall(Call):
         self.epsilon, self.momentum = epsilon, momentum
         self.activation = NO_ACTIVATION if name == "normalize" else None
 
+    def list_tasks(self, engine: "Engine", fields: Fields) -> list[list[Work]]:
+        """Estimate the work of the tasks of a block, forward and backward; fields: of the call."""
+        channels, height, width = self.y.shape
+        work = Work(ELEMENT_WORK * height * width, channels)
+        return [[work], [work]] if self.name == "moments" else super().list_tasks(engine, fields)
+
     def fields(self, tables: ProgramTables) -> Fields:
         """The fields of batch_norm_t."""
         return {
@@ -51,6 +62,11 @@ class LayerNormCall(Call):
 
     def __init__(self, x: Tensor, y: Tensor, offsets: Mapping[str, int], epsilon: float) -> None:
         self.x, self.y, self.offsets, self.epsilon = x, y, offsets, epsilon
+
+    def list_tasks(self, engine: "Engine", fields: Fields) -> list[list[Work]]:
+        """Estimate the work of the tasks of a block, forward and backward; fields: of the call."""
+        forward, (backward,) = super().list_tasks(engine, fields)
+        return [forward, [Work(backward.total, 1)]]
 
     def fields(self, tables: ProgramTables) -> Fields:
         """The fields of layer_norm_t."""

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from skconvnet._lowering.calls import NO_ACTIVATION, NOT_IN_PLACE, ActivationCall, Call, FlattenCall
 from skconvnet._lowering.memory import Buffer, FlatBuffer, ProgramTables, Tensor
+from skconvnet._lowering.work import Work
 from skconvnet._types import Fields, Shape
 
 if TYPE_CHECKING:
@@ -98,15 +99,25 @@ class Plan:
     def compile(self, engine: "Engine", output: Tensor, n_params: int) -> "Program":
         """Assign every buffer its offset, values first, and make the engine's program."""
         sizes = {"n_params": n_params, "n_moments": self._n_moments, **self._allocate(output)}
-        scratch = sizes["training_vectors"]
+        shared = sizes["training_vectors"]
+        sizes["training_vectors"] += max((call.count_shared(engine) for call in self.calls), default=0)
         sizes["scratch_vectors"] = max((call.count_scratch(engine) for call in self.calls), default=0)
         sizes["work"] = sum(call.count_work() for call in self.calls)
-        tables = ProgramTables(engine, scratch)
+        tables = ProgramTables(engine, sizes["training_vectors"], shared)
         calls = [(call.name, call.fields(tables)) for call in self.calls]
         sizes["n_transformed_weights"] = tables.n_transformed_weights
         return engine.Program(
             calls, tables.winograd_plans, tables.join(), self.input.fields(), output.fields(), sizes
         )
+
+    def list_tasks(self, engine: "Engine") -> list[list[Work]]:
+        """Estimate the work of all tasks of a block, forward and backward; the plan is compiled."""
+        tables = ProgramTables(engine)
+        return [task for call in self.calls for task in call.list_tasks(engine, call.fields(tables))]
+
+    def count_synchronizations(self) -> int:
+        """Return how many times threads wait for each other in a step, even if they share no block."""
+        return 3 + 4 * sum(call.name == "moments" for call in self.calls)
 
     def _allocate(self, output: Tensor) -> Fields:
         """Assign every buffer its offset and return the sizes of a block's memory, without scratch."""

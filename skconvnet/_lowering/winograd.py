@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skconvnet._lowering.calls import Window
-from skconvnet._lowering.channel_weights import fill_lanes, group_channels
+from skconvnet._lowering.channel_weights import TRANSPOSE_WORK, fill_lanes, group_channels
 from skconvnet._lowering.memory import ProgramTables, Tensor
 from skconvnet._lowering.tiling import (
     Phase,
@@ -17,6 +17,7 @@ from skconvnet._lowering.tiling import (
     forward_phases,
     schedule_fields,
 )
+from skconvnet._lowering.work import Work
 from skconvnet._types import Fields, Pair
 
 if TYPE_CHECKING:
@@ -38,7 +39,17 @@ MAX_BAND, SCRATCH_VECTORS = 12, 5000
 
 
 # The fields of weight_sums_t.
-WEIGHT_SUMS = "n_groups", "chunk", "left", "taps", "n_source", "terms", "gradients", "sums"
+WEIGHT_SUMS = (
+    *("n_groups", "chunk", "left", "taps", "n_source", "row", "width"),
+    *("terms", "gradients", "sums", "shared_terms"),
+)
+
+# Multiply-adds in the time that all terms of a position take, about.
+TRANSFORM_WORK = 20
+
+# Vectors of a transformed source that threads share, at most. Larger images have so much other work that
+# transforming them once for each thread is little, and the memory would be much.
+MOST_SHARED = 2**16
 
 # Positions times vectors of channels that the gradient to the weight keeps in the first cache.
 CHUNK = 24
@@ -206,6 +217,8 @@ class WinogradPlan:
             "chunk": chunk,
             "left": min(taps),
             "n_source": n_source,
+            "row": self.length + max(taps) - min(taps),
+            "width": width,
             "terms": start,
             "gradients": gradients,
             "sums": sums,
@@ -217,7 +230,39 @@ class WinogradPlan:
         start = tables.scratch + self.count_scratch(tables.engine)
         fields, _ = self._lay_out_weights(tables.engine, start)
         taps = [tap for _, tap in self._across.taps] if self.down else [0]
-        return {**fields, "taps": tables.add([tap - fields["left"] for tap in taps])}
+        return {
+            **fields,
+            "taps": tables.add([tap - fields["left"] for tap in taps]),
+            "shared_terms": tables.shared if self.count_shared(tables.engine) else -1,
+        }
+
+    def count_shared(self, engine: "Engine") -> int:
+        """Return the number of vectors of B x, if the threads that share a block transform it together."""
+        fields, _ = self._lay_out_weights(engine, 0)
+        n = fields["n_groups"] * self.lines * N_POINTS * fields["row"] * engine.lanes * fields["width"]
+        return n if n <= MOST_SHARED else 0
+
+    def estimate_work(self, engine: "Engine") -> Work:
+        """Estimate the work of a block: a unit is a tile's rows of a band, a group all targets of a band."""
+        bands = self._list_bands()
+        n_heights = -(-self.target[0] // self._find_height(bands, engine))
+        n_units = self.lines * len(bands) * n_heights
+        total = N_POINTS * self.source[0] * self.target[0] * self.n_taps * self.lines * self.length
+        n_source = sum(band.count_source(engine.lanes, engine.lanes) for band in bands) / len(bands)
+        return Work(total / n_units, n_units, n_heights, TRANSFORM_WORK * self.source[0] * n_source)
+
+    def estimate_weight_work(self, engine: "Engine") -> list[Work]:
+        """Estimate the work of a block for the gradient to the weight.
+
+        A unit is an output channel; that of the transforms, if threads share them, a line of a group.
+        """
+        n_targets, positions = self.target[0], self.lines * self.length
+        unit = N_POINTS * self.source[0] * self.n_taps * positions
+        setup = (TRANSFORM_WORK + N_POINTS * TRANSPOSE_WORK) * self.source[0] * positions
+        if not self.count_shared(engine):
+            return [Work(unit, n_targets, n_targets, setup)]
+        n_lines = group_channels(self.source[0], engine)[0] * self.lines
+        return [Work(setup / n_lines, n_lines), Work(unit, n_targets)]
 
     def add_to(self, tables: ProgramTables, weight: int, strides: Pair, pixels: bool = False) -> int:
         """Add the plan to a program and return its index.

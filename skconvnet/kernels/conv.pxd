@@ -17,7 +17,9 @@ from skconvnet.kernels.simd cimport real_t
 from skconvnet.kernels.team cimport cut, range_t
 from skconvnet.kernels.tile cimport TILE_HEIGHT
 from skconvnet.kernels.weight_tiles cimport TILE_FIELDS, correlate_weight_tile, weight_tiles_t
-from skconvnet.kernels.winograd cimport correlate_by_winograd, weight_sums_t, winograd, winograd_t
+from skconvnet.kernels.winograd cimport (
+    correlate_by_winograd, share_terms, weight_sums_t, winograd, winograd_t
+)
 
 
 ctypedef struct conv_t:
@@ -83,10 +85,15 @@ cdef inline void receive_dy(
 
 
 cdef inline void receive_share(const conv_t* g, const pool_t* pool, const block_t* b) noexcept nogil:
-    """Do so for a thread's part of the channels of a shared block, before any thread reads dy of others."""
+    """Do so for a thread's part of the channels of a shared block, before any thread reads dy of others.
+
+    The threads also transform x together for the gradient to the weight, where they share it.
+    """
     cdef range_t channels = share(b, g.linear.groups * g.linear.co)
     if g.gradients.dy.offset >= 0 and is_shared(b):
         receive_dy(g, pool, b, channels.first, channels.end)
+        if g.winograd_weights.terms >= 0:
+            share_terms(find_plan(b, g.winograd_forward), &g.winograd_weights, b, &g.linear.x)
 
 
 cdef inline void correlate_groups(

@@ -23,7 +23,7 @@ from libc.string cimport memset
 
 from skconvnet.kernels.activation cimport activate_row
 from skconvnet.kernels.block cimport (
-    accumulate_at, block_t, buffer_t, count_parts, locate, locate_offset, share
+    accumulate_at, block_t, buffer_t, count_parts, is_shared, locate, locate_offset, share
 )
 from skconvnet.kernels.channel_weights cimport find_group, store_transposed
 from skconvnet.kernels.output_tiles cimport bind, compute_output_tiles, operands_t, output_tiles_t
@@ -98,10 +98,21 @@ ctypedef struct weight_sums_t:
     Py_ssize_t n_groups
     Py_ssize_t chunk                    # positions of a line at a time
     Py_ssize_t left, taps               # position of the source of the first output's first tap; those of all
-    Py_ssize_t n_source                 # positions of the source of a chunk, at most
+    Py_ssize_t n_source, row            # positions of the source of a chunk, at most, and of a line
+    Py_ssize_t width                    # of a group, at most
     # offsets of memory for B x of a group (6, n_source, LANES, width), A' dy of a chunk (6, targets, chunk),
     # and the sums (tiles, taps, 6, height, width); terms < 0: plain sums
     Py_ssize_t terms, gradients, sums
+    # of memory for all of B x (groups, lines, 6, row, LANES, width), which the threads that share a block
+    # transform together; < 0: every thread transforms it for itself
+    Py_ssize_t shared_terms
+
+
+# A chunk of B x, and whether it begins the sums.
+ctypedef struct chunk_t:
+    const lanes_t* terms                # (6, row, LANES, width), of which n_source
+    Py_ssize_t row, n
+    bint resume
 
 
 cdef inline line_t find_lines(const winograd_t* g, const buffer_t* buffer) noexcept nogil:
@@ -407,19 +418,44 @@ cdef inline inlined_t transform_gradients(
         out += n
 
 
-cdef inline void correlate_chunk(
-    const winograd_t* g, const weight_sums_t* w, const block_t* b, Py_ssize_t n, Py_ssize_t n_targets,
-    Py_ssize_t width, bint resume
+cdef inline lanes_t* find_shared_terms(
+    const winograd_t* g, const weight_sums_t* w, const block_t* b, Py_ssize_t group, Py_ssize_t line
 ) noexcept nogil:
-    """Add dy x of n positions to the sums of all terms, taps and some targets."""
+    """Point at B x of a group and line, in memory that threads share."""
+    return locate_offset(b, w.shared_terms) + (
+        (group * g.lines + line) * N_POINTS * w.row * LANES * w.width
+    )
+
+
+cdef inline void share_terms(
+    const winograd_t* g, const weight_sums_t* w, const block_t* b, const buffer_t* x
+) noexcept nogil:
+    """Write a thread's part of B x, before any thread reads that of others, if they share it."""
+    cdef range_t channels, units = share(b, w.n_groups * g.lines)
+    cdef stretch_t source
+    cdef Py_ssize_t k
+    if w.shared_terms < 0 or units.first == units.end:
+        return
+    clear_zeros(g, b)
+    source.first, source.n = w.left, w.row
+    for k in range(units.first, units.end):
+        source.line = k % g.lines
+        channels = find_group(g.channels, w.n_groups, k // g.lines)
+        transpose_source(g, b, x, &source, channels, find_shared_terms(g, w, b, k // g.lines, source.line))
+
+
+cdef inline void correlate_chunk(
+    const winograd_t* g, const weight_sums_t* w, const block_t* b, const chunk_t* chunk,
+    Py_ssize_t n_targets, Py_ssize_t width
+) noexcept nogil:
+    """Add dy x of a chunk to the sums of all terms, taps and some targets."""
     cdef const Py_ssize_t* taps = b.tables + w.taps
-    cdef const lanes_t* terms = locate_offset(b, w.terms)
     cdef const lanes_t* gradients = locate_offset(b, w.gradients)
-    cdef Py_ssize_t n_source = n + w.n_source - w.chunk, o, height, v
+    cdef Py_ssize_t n = chunk.n, o, height, v
     cdef channel_tile_t t
     cdef int k
     t.n_rows, t.n_columns, t.x_row, t.x_step, t.dy_row, t.dy_plane = 1, n, 0, 1, 0, n
-    t.resume = resume
+    t.resume = chunk.resume
     for k in range(N_POINTS):
         t.sums = locate_offset(b, w.sums) + k * CHANNEL_TILE_HEIGHT * width
         o = 0
@@ -427,7 +463,7 @@ cdef inline void correlate_chunk(
             height = choose_height(n_targets - o)
             t.dy = <const real_t*> (gradients + (k * n_targets + o) * n)
             for v in range(g.n_taps):
-                t.x = terms + (k * n_source + taps[v]) * LANES * width
+                t.x = chunk.terms + (k * chunk.row + taps[v]) * LANES * width
                 compute_channels(&t, <int> height, <int> width)
                 t.sums += N_POINTS * CHANNEL_TILE_HEIGHT * width
             o += height
@@ -471,13 +507,12 @@ cdef inline void correlate_by_winograd(
     const buffer_t* dy,         # IN
     real_t* dweight,            # IN OUT, or OUT in the first block of a shard
 ) noexcept nogil:
-    """Add the contribution of this block to the gradient of every weight.
-
-    A thread has some output channels; it transforms all of x for itself.
-    """
+    """Add the contribution of this block to the gradient of every weight; a thread has some targets."""
     cdef range_t channels, targets = share(b, g.targets)
     cdef Py_ssize_t k, line, part
     cdef stretch_t stretch, source
+    cdef chunk_t chunk
+    cdef bint is_ready = is_shared(b) and w.shared_terms >= 0
     if targets.first == targets.end:
         return
     clear_zeros(g, b)
@@ -489,14 +524,23 @@ cdef inline void correlate_by_winograd(
                 stretch.n = min(w.chunk, g.length - stretch.first)
                 source.line, source.first = line, stretch.first + w.left
                 source.n = stretch.n + w.n_source - w.chunk
-                transpose_source(g, b, x, &source, channels, locate_offset(b, w.terms))
+                chunk.n, chunk.resume = stretch.n, line > 0 or part > 0
+                if is_ready:
+                    chunk.row = w.row
+                    chunk.terms = find_shared_terms(g, w, b, k, line) + (
+                        stretch.first * LANES * count_parts(channels.end - channels.first, LANES)
+                    )
+                else:
+                    chunk.row = source.n
+                    chunk.terms = locate_offset(b, w.terms)
+                    transpose_source(g, b, x, &source, channels, locate_offset(b, w.terms))
                 if g.n_outputs == 4:
                     transform_gradients(g, b, dy, &stretch, targets, 4, locate_offset(b, w.gradients))
                 else:
                     transform_gradients(g, b, dy, &stretch, targets, 2, locate_offset(b, w.gradients))
                 correlate_chunk(
-                    g, w, b, stretch.n, targets.end - targets.first,
-                    count_parts(channels.end - channels.first, LANES), line > 0 or part > 0
+                    g, w, b, &chunk, targets.end - targets.first,
+                    count_parts(channels.end - channels.first, LANES),
                 )
         if g.n_weights == 3:
             accumulate_weights(g, w, b, targets, channels, 3, dweight)

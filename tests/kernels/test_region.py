@@ -47,6 +47,7 @@ NETWORKS = {
         ],
     ),
     "winograd": ((16, 8, 8), [Conv2D(17, 3, padding="same", activation="leaky_relu"), ReLU(), AvgPool2D(3)]),
+    "few pixels": ((60, 6, 5), [Conv2D(20, 3, padding="same", activation="relu"), Conv2D(9, 3)]),
     "drawn": (
         (3, 8, 8),
         [
