@@ -34,8 +34,10 @@ LEAST_OUTPUTS = {3: (48, 4), 5: (128, 8)}
 
 N_POINTS = 6
 
-# Vectors of a band, at most; those of transformed source, and of sums, that are in scratch at a time, about.
-MAX_BAND, SCRATCH_VECTORS = 12, 5000
+# Vectors of a band, at most, and of one that reads no vectors beside its own. Vectors of transformed source,
+# and of sums, that are in scratch at a time, about.
+MAX_BAND, MAX_NARROW_BAND = 12, 6
+SCRATCH_VECTORS = 5000
 
 
 # The fields of weight_sums_t.
@@ -75,8 +77,8 @@ class Band:
 
 
 def cut_band(band: Band) -> list[Band]:
-    """Cut a band into equal parts of at most MAX_BAND vectors."""
-    n_parts = -(-band.count // MAX_BAND)
+    """Cut a band into equal parts of few vectors."""
+    n_parts = -(-band.count // (MAX_BAND if len(band.taps) > 1 else MAX_NARROW_BAND))
     starts = [k * band.count // n_parts for k in range(n_parts + 1)]
     return [Band(band.first + a, b - a, band.taps) for a, b in pairwise(starts)]
 
