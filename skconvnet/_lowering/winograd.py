@@ -102,8 +102,8 @@ class WinogradPlan:
             find_phases(n, k, 1, 1, before)
             for n, k, before in zip(self.target[1:], self.kernel, window.before)
         ]
-        (self._along,) = phases[self.axis]
-        (self._across,) = phases[1]
+        (self._rows,), (self._across,) = phases
+        self._along = self._rows if self.down else self._across
         self.before = -min(tap for _, tap in self._along.taps)
 
     @property
@@ -137,6 +137,7 @@ class WinogradPlan:
         n_inside = [end - first for first, end in taps]
         return (
             self.n_weights in (3, 5)
+            and (self.down or (self._rows.taps == [(0, 0)] and self.source[1] == self.target[1]))
             and min(n_inside) > self.n_weights // 2
             and self.source[0] * self.n_taps >= LEAST_SUM
             and self.target[0] >= LEAST_TARGETS
