@@ -73,11 +73,11 @@ def list_rows():
     yield Conv2D(17, (7, 6), bias=False, name="whole"), IMAGE
     yield Conv2D(6, 3, groups=6), (6, 4, 3)
     yield Conv2D(32, groups=2, padding="same"), (32, 4, 8)
-    # in training, these use Winograd
+    # these use Winograd
     yield Conv2D(8, padding="same"), (16, 7, 8)
     yield Conv2D(9, 5, bias=False), (10, 22, 12)
-    yield Conv2D(9, (2, 5), stride=(2, 1), padding=((1, 0), (2, 2))), (24, 6, 4)
-    yield Conv2D(12, dilation=(3, 1), padding="same", activation="relu"), (24, 9, 4)
+    yield Conv2D(9, (5, 2), padding=((2, 2), (1, 0))), (24, 13, 7)
+    yield Conv2D(12, (1, 3), padding="same", activation="relu"), (48, 2, 9)
     for kernel, stride, padding in product([1, (2, 4)], [1, (1, 2)], PADDINGS[1:4]):
         yield LocallyConnected2D(4, kernel, stride=stride, padding=padding), IMAGE
     yield LocallyConnected2D(14, 2, name="local"), (5, 4, 3)
