@@ -75,7 +75,7 @@ class Call:
         return {"activation": engine.activation_kinds[kind], "slope": slope}
 
     def count_scratch(self, engine: "Engine") -> int:
-        """Return the number of scratch vectors that the kernel needs in training."""
+        """Return the number of scratch vectors that the kernel needs."""
         return 0
 
     def count_shared(self, engine: "Engine") -> int:

@@ -248,7 +248,7 @@ def compile_single_image(
         "persistent_vectors": 0,
         "prediction_vectors": prediction_vectors,
         "training_vectors": prediction_vectors,
-        "scratch_vectors": max(call.count_scratch(engine) for call in lowered),
+        "scratch_vectors": max(call.count_scratch(engine) for call in lowered + calls),
         "work": work,
     }
     return engine.Program(

@@ -71,7 +71,9 @@ class Band:
         return min((tap for _, tap in self.taps), default=0)
 
     def count_source(self, lanes: int, grain: int) -> int:
-        """Return the number of source vectors that the band reads."""
+        """Return the number of source vectors that the band reads: none if it sees only padding."""
+        if not self.taps:
+            return 0
         reach = max((tap for _, tap in self.taps), default=0) - self.left
         return self.count + -(-reach * grain // lanes)
 
@@ -175,7 +177,7 @@ class WinogradPlan:
     def _divide_scratch(self, bands: list[Band], engine: "Engine", grain: int) -> Pair:
         """Return how many input and output channels are in scratch at a time."""
         widest = max(band.count for band in bands)
-        widest_source = max(band.count_source(engine.lanes, grain) for band in bands)
+        widest_source = max(1, *(band.count_source(engine.lanes, grain) for band in bands))
         height = self._find_height(bands, engine)
         n_channels = max(SCRATCH_VECTORS // (N_POINTS * widest_source), 1)
         n_targets = max(SCRATCH_VECTORS // (N_POINTS * widest) // height, 1) * height

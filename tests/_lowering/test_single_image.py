@@ -1,10 +1,12 @@
 """Programs for single images: which networks have one."""
 
+import numpy as np
 from checks import build
 
 from skconvnet.layers import (
     ELU,
     GELU,
+    AvgPool2D,
     BatchNorm,
     Conv2D,
     Dense,
@@ -43,3 +45,11 @@ def test_single_images_have_a_program_of_their_own_if_the_layers_allow_it():
     ).single_image
     for layer in (RandomCrop(4), ZeroPad2D(1), LayerNorm(), LocallyConnected2D(2), Residual([Tanh()])):
         assert find((3, 7, 6), [layer]) is None
+
+
+def test_a_pixel_that_becomes_an_image_again():
+    network = build((16, 8, 8), [AvgPool2D(8), ZeroPad2D(3), Conv2D(16, 3, padding="same")])
+    sizes = network.compile_single_image().sizes
+    assert sizes["n_transformed_weights"] > 0 and sizes["scratch_vectors"] > 0
+    X = np.random.default_rng(0).standard_normal((20, *network.input_shape))
+    np.testing.assert_array_equal(network.forward(X[:1], 2), network.forward(X, 2)[:1])
