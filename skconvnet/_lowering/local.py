@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skconvnet._lowering.calls import NO_ACTIVATION, Call, Window
+from skconvnet._lowering.calls import ELEMENT_WORK, NO_ACTIVATION, Call, Window
 from skconvnet._lowering.memory import Buffer, ProgramTables, Tensor
 from skconvnet._lowering.tiling import divide_evenly, schedule_fields
+from skconvnet._lowering.work import Work
 from skconvnet._types import Array, Fields, Pair
 
 if TYPE_CHECKING:
@@ -29,6 +30,12 @@ class LocallyConnectedCall(Call):
     def count_multiply_adds(self) -> int:
         """Return those of the forward pass for a sample, with all taps."""
         return int(np.prod(self.y.shape)) * self._count_inputs()
+
+    def list_tasks(self, engine: "Engine", fields: Fields) -> list[list[Work]]:
+        """Estimate the work of the tasks of a block, forward and backward; fields: of the call."""
+        channels, height, width = self.y.shape
+        work = Work(self.count_multiply_adds() / (height * width), height * width)
+        return [[work], [Work(ELEMENT_WORK * width, channels * height)], [work, work]]
 
     def _count_inputs(self) -> int:
         """Return how many elements an output reads."""

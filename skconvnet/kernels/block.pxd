@@ -7,7 +7,8 @@ from skconvnet.kernels.team cimport range_t
 
 
 # Where a (channels, rows, columns) buffer lies in a block's memory: element (c, i, j) is at
-# offset + c * plane + i * row + j.  A negative offset: there is no such buffer.
+# offset + c * plane + i * row + j.  A negative offset: there is no such buffer.  In the program for a single
+# image, convolutions get buffers whose rows are elements, not vectors, apart (find_lines in winograd.pxd).
 ctypedef struct buffer_t:
     Py_ssize_t offset
     Py_ssize_t plane

@@ -3,7 +3,8 @@
     y[o, i, j] = bias[o] + sum_{c, u, v} weight[o, c, u, v] * x[c, i * sh + u - top, j * sw + v - left]
 
 With groups, c counts the channels of the filter's own group.  The forward pass and the gradient to the
-input are made of output tiles, the gradient to the weight of weight tiles; each may use Winograd's algorithm.
+input are made of output tiles; the gradient to the weight is made of weight tiles or channel tiles.  Each may
+use Winograd's algorithm.
 """
 
 from skconvnet.kernels.block cimport block_t, is_shared, share

@@ -2,7 +2,8 @@
 
    Cython treats lanes_t and real_t as scalars (simd.pxd); the compiler gets their real types here.
    The build defines SKCONVNET_DOUBLE (0 or 1); the instruction set that this file is compiled for gives
-   the width of a vector.  Only sum_lanes and sum_each combine lanes. */
+   the width of a vector.  Only sum_lanes, sum_each and transpose_lanes take values from one lane to
+   another. */
 
 #ifndef SKCONVNET_SIMD_H
 #define SKCONVNET_SIMD_H

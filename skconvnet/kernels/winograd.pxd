@@ -56,7 +56,7 @@ ctypedef struct winograd_t:
     bint down                           # the axis runs down the image
     Py_ssize_t grain                    # elements from pixel to pixel: LANES, or 1 if lanes are pixels
     Py_ssize_t n_outputs, n_weights     # m and r
-    Py_ssize_t before                   # points of the source before the first output's first tap
+    Py_ssize_t before                   # points from the first output's first tap to the source's first pixel
     Py_ssize_t x_size, y_size           # pixels along the axis, in the source and in the target
     Py_ssize_t lines, length            # lines; positions in a line
     Py_ssize_t channels, targets        # input and output channels
@@ -303,7 +303,7 @@ cdef inline void compute_targets(
     tiles.n_out = section.targets.end - section.targets.first
     tiles.passes += 6 * section.k_band
     tiles.n_passes = 1
-    units.first, units.end = 0, g.n_units * MAX_BAND
+    units.first, units.end = 0, g.n_units * MAX_BAND        # all tiles of the section
     for part in range(count_parts(g.channels, g.some_channels)):
         channels.first = part * g.some_channels
         channels.end = min(channels.first + g.some_channels, g.channels)
