@@ -4,7 +4,7 @@ Those that the package has itself come from `skconvnet.architectures`; the other
 
     fcn         for signals: three wide convolutions along 150 values
     large       224x224 images: kernels of 7 and 3, four stages
-    wide        512 channels at most, on maps of 31, 15, 7 and 3 columns
+    wide        256 channels at most, on maps of 31, 15, 7 and 3 columns
     separable   depthwise convolutions and convolutions of 1x1, MobileNet's kind
     stages      128x128 images: four stages of kernels of 3
     dense       one hidden layer of 128 units
