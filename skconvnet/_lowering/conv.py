@@ -126,7 +126,7 @@ class ConvCall(LinearCall):
         if self._sums_weights_by_winograd(engine):
             forward = self._winograd["forward"]
             counts.append(forward.count_scratch(engine) + forward.count_weight_scratch(engine))
-        elif self._sums_weights_by_channels(engine):
+        if self._sums_weights_by_channels(engine):
             counts.append(channel_weights.count_scratch(self.x.value, self._n_taps, engine))
         return max(counts, default=0)
 
@@ -152,6 +152,7 @@ class ConvCall(LinearCall):
             and self.groups == 1
             and bool(self.connections.all())
             and channel_weights.pays(self.x.shape[0], self.y.shape[1:], engine)
+            and not self._sums_weights_by_winograd(engine)
         )
 
     def _weight_fields(self, tables: ProgramTables) -> Fields:
@@ -170,8 +171,7 @@ class ConvCall(LinearCall):
         }
         if self._sums_weights_by_winograd(tables.engine):
             fields["winograd_weights"] = self._winograd["forward"].weight_fields(tables)
-            fields["channel_weights"]["x_lanes"] = -1
-        elif not self._sums_weights_by_channels(tables.engine):
+        if not self._sums_weights_by_channels(tables.engine):
             fields["channel_weights"]["x_lanes"] = -1
         return fields
 

@@ -109,9 +109,14 @@ class WinogradPlan:
         self.before = -min(tap for _, tap in self._along.taps)
 
     @property
+    def _taps(self) -> list[Pair]:
+        """The taps (k, offset) across the axis, from a position of a line to those that it reads."""
+        return self._across.taps if self.down else [(0, 0)]
+
+    @property
     def n_taps(self) -> int:
         """Weights across the axis."""
-        return self.kernel[1] if self.down else 1
+        return len(self._taps)
 
     @property
     def n_groups(self) -> int:
@@ -171,8 +176,7 @@ class WinogradPlan:
 
     def _list_plane_bands(self, lanes: int) -> list[Band]:
         """Return the bands of a line of pixels."""
-        taps = self._across.taps if self.down else [(0, 0)]
-        return cut_band(Band(0, -(-self.length // lanes), taps))
+        return cut_band(Band(0, -(-self.length // lanes), self._taps))
 
     def _divide_scratch(self, bands: list[Band], engine: "Engine", grain: int) -> Pair:
         """Return how many input and output channels are in scratch at a time."""
@@ -209,7 +213,7 @@ class WinogradPlan:
 
     def _lay_out_weights(self, engine: "Engine", start: int) -> tuple[Fields, int]:
         """Return the fields of weight_sums_t but for its table, and the end of its memory."""
-        taps = [tap for _, tap in self._across.taps] if self.down else [0]
+        taps = [tap for _, tap in self._taps]
         n_groups, width = group_channels(self.source[0], engine)
         chunk = divide_evenly(self.length, max(CHUNK // width, 1))
         n_source = chunk + max(taps) - min(taps)
@@ -234,7 +238,7 @@ class WinogradPlan:
         """Return the fields of weight_sums_t."""
         start = tables.scratch + self.count_scratch(tables.engine)
         fields, _ = self._lay_out_weights(tables.engine, start)
-        taps = [tap for _, tap in self._across.taps] if self.down else [0]
+        taps = [tap for _, tap in self._taps]
         return {
             **fields,
             "taps": tables.add([tap - fields["left"] for tap in taps]),

@@ -13,7 +13,7 @@ from skconvnet.kernels.simd cimport (
     CHANNEL_TILE_HEIGHT, LANES, MAX_LANES, lanes_t, real_t, splat, transpose_lanes
 )
 from skconvnet.kernels.team cimport range_t
-from skconvnet.kernels.tile cimport channel_tile_t, choose_height, compute_channels
+from skconvnet.kernels.tile cimport channel_tile_t, choose_height, compute
 
 cdef enum:
     TAP_FIELDS = 5          # table entries for a tap
@@ -110,6 +110,6 @@ cdef inline void correlate_by_channels(
                 t.x = locate_offset(b, g.x_lanes) + tap[4] * LANES * width
                 t.dy = <const real_t*> (locate(b, dy) + first * dy.plane + tap[0] * dy.row + tap[2])
                 t.sums = locate_offset(b, g.sums) + n * CHANNEL_TILE_HEIGHT * width
-                compute_channels(&t, <int> height, <int> width)
+                compute(&t, <int> height, <int> width)
             accumulate_tile(g, b, first, height, channels, dweight)
             first += height

@@ -187,32 +187,6 @@ cdef inline inlined_t correlate_channels(
         t.sums[o] = acc[o]
 
 
-cdef inline inlined_t compute_channels_wide(
-    const channel_tile_t* t, int height, const int width
-) noexcept nogil:
-    """Call correlate_channels with the height as a literal; width is one already."""
-    if CHANNEL_TILE_HEIGHT == 8 and height == 8:
-        correlate_channels(t, CHANNEL_TILE_HEIGHT, width)
-    elif height == 4:
-        correlate_channels(t, 4, width)
-    elif height == 3:
-        correlate_channels(t, 3, width)
-    elif height == 2:
-        correlate_channels(t, 2, width)
-    else:
-        correlate_channels(t, 1, width)
-
-
-cdef inline void compute_channels(const channel_tile_t* t, int height, int width) noexcept nogil:
-    """Compute height x width sums: height as choose_height gives it, width at most CHANNEL_TILE_WIDTH."""
-    if width == 3:
-        compute_channels_wide(t, height, 3)
-    elif width == 2:
-        compute_channels_wide(t, height, 2)
-    else:
-        compute_channels_wide(t, height, 1)
-
-
 cdef inline Py_ssize_t choose_height(Py_ssize_t n_filters) noexcept nogil:
     """Return how many of the filters that are left the next channel tile has."""
     if n_filters >= CHANNEL_TILE_HEIGHT:
@@ -224,6 +198,7 @@ ctypedef fused any_tile_t:
     output_tile_t
     weight_tile_t
     dense_tile_t
+    channel_tile_t
 
 
 cdef inline inlined_t compute_sized(any_tile_t* t, const int height, const int width) noexcept nogil:
@@ -235,13 +210,17 @@ cdef inline inlined_t compute_sized(any_tile_t* t, const int height, const int w
             compute_outputs(t, height, width, t.x_step)
     elif any_tile_t is weight_tile_t:
         correlate(t, height, width)
-    else:
+    elif any_tile_t is dense_tile_t:
         multiply(t, height, width)
+    else:
+        correlate_channels(t, height, width)
 
 
 cdef inline inlined_t compute_wide(any_tile_t* t, int height, const int width) noexcept nogil:
     """Call compute_sized with the height as a literal; width is one already."""
-    if height == 4:
+    if any_tile_t is channel_tile_t and CHANNEL_TILE_HEIGHT == 8 and height == 8:
+        compute_sized(t, CHANNEL_TILE_HEIGHT, width)
+    elif height == 4:
         compute_sized(t, 4, width)
     elif height == 3:
         compute_sized(t, 3, width)
@@ -274,7 +253,10 @@ cdef inline void compute_column(output_tile_t* t, int height) noexcept nogil:
 
 
 cdef inline void compute(any_tile_t* t, int height, int width) noexcept nogil:
-    """Compute at most TILE_HEIGHT x TILE_WIDTH sums, or COLUMN_HEIGHT x 1 of an output tile."""
+    """Compute at most TILE_HEIGHT x TILE_WIDTH sums, or COLUMN_HEIGHT x 1 of an output tile.
+
+    Of a channel tile, CHANNEL_TILE_HEIGHT x CHANNEL_TILE_WIDTH at most, with a height of choose_height.
+    """
     if width == 1:
         if any_tile_t is output_tile_t:
             compute_column(t, height)
@@ -284,7 +266,7 @@ cdef inline void compute(any_tile_t* t, int height, int width) noexcept nogil:
         compute_wide(t, height, 2)
     elif width == 3:
         compute_wide(t, height, 3)
-    elif TILE_WIDTH > 3:
+    elif TILE_WIDTH > 3 and any_tile_t is not channel_tile_t:
         if width == 4:
             compute_wide(t, height, 4)
         elif width == 5:

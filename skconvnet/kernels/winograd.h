@@ -2,7 +2,7 @@
 
    The points are 0, 3/4, -3/4, 3/2, -3/2 and infinity: with the usual 0, 1, -1, 2, -2 rounding errors
    are twice as large.  Points 1 and 2, and 3 and 4, differ in their sign alone, so their terms share an even
-   and an odd part. */
+   and an odd part.  No sum is of two products, which compilers may round in either of two ways. */
 
 #ifndef SKCONVNET_WINOGRAD_H
 #define SKCONVNET_WINOGRAD_H
@@ -11,17 +11,16 @@
 
 static const double FINITE_POINTS[5] = {0, 3. / 4, -3. / 4, 3. / 2, -3. / 2};
 
-#define EVEN_PART(a) (d[4] - (real_t)(a) * d[2])
-#define ODD_PART(a, b) ((real_t)(a) * d[3] - (real_t)(b) * d[1])
-
 /* Term k of B d. */
 static inline lanes_t transform_point(const lanes_t d[N_POINTS], int k) {
+    const real_t point = (real_t)(k < 3 ? FINITE_POINTS[1] : FINITE_POINTS[3]);
+    const real_t other = (real_t)(k < 3 ? 9. / 4 : 9. / 16);    /* the square of the other pair's point */
     switch (k) {
     case 0: return (d[4] - (real_t)(45. / 16) * d[2]) + (real_t)(81. / 64) * d[0];
-    case 1: return EVEN_PART(9. / 4) + ODD_PART(3. / 4, 27. / 16);
-    case 2: return EVEN_PART(9. / 4) - ODD_PART(3. / 4, 27. / 16);
-    case 3: return EVEN_PART(9. / 16) + ODD_PART(3. / 2, 27. / 32);
-    case 4: return EVEN_PART(9. / 16) - ODD_PART(3. / 2, 27. / 32);
+    case 1:
+    case 3: return (d[4] - other * d[2]) + point * (d[3] - other * d[1]);
+    case 2:
+    case 4: return (d[4] - other * d[2]) - point * (d[3] - other * d[1]);
     default: return (d[5] - (real_t)(45. / 16) * d[3]) + (real_t)(81. / 64) * d[1];
     }
 }
@@ -39,32 +38,28 @@ static inline real_t weight_factor(int k, int v, int r) {
 static inline lanes_t transform_gradient(const lanes_t *d, int k, int m) {
     if (k == 0) return d[0];
     if (k == 5) return d[m - 1];
-    const real_t a = (real_t)(k < 3 ? FINITE_POINTS[1] : FINITE_POINTS[3]);
-    lanes_t even = d[0], odd = a * d[1];
+    const real_t point = (real_t)(k < 3 ? FINITE_POINTS[1] : FINITE_POINTS[3]);
+    lanes_t even = d[0], odd = d[1];
     if (m == 4) {
-        even = even + a * a * d[2];
-        odd = odd + a * a * a * d[3];
+        even = even + point * point * d[2];
+        odd = odd + point * point * d[3];
     }
-    return k % 2 ? even + odd : even - odd;
+    return k % 2 ? even + point * odd : even - point * odd;
 }
 
-/* Element (s, k) of A for m outputs: a power of point k. */
-static inline real_t output_factor(int k, int s, int m) {
-    if (k == 5) return s == m - 1;
-    double f = 1;
-    for (int i = 0; i < s; i++) f *= FINITE_POINTS[k];
-    return (real_t)f;
-}
+/* A s for the six sums s[0], s[stride], ...: output number `s` of m, a literal at the call.
 
-/* A s for the six sums s[0], s[stride], ...: output number `s` of m, a literal at the call. */
+   Element (s, k) of A is power s of point k.  Points 3 and 4 are twice points 1 and 2. */
 static inline lanes_t transform_sums(const lanes_t *sums, Py_ssize_t stride, int s, int m) {
+    static const double powers[4] = {1, 3. / 4, 9. / 16, 27. / 64};
     const lanes_t *a = sums + stride, *b = sums + 3 * stride;
     lanes_t total;
     if (s % 2 == 0) {
-        total = output_factor(1, s, m) * (a[0] + a[stride]) + output_factor(3, s, m) * (b[0] + b[stride]);
+        total = (a[0] + a[stride]) + (real_t)(1 << s) * (b[0] + b[stride]);
     } else {
-        total = output_factor(1, s, m) * (a[0] - a[stride]) + output_factor(3, s, m) * (b[0] - b[stride]);
+        total = (a[0] - a[stride]) + (real_t)(1 << s) * (b[0] - b[stride]);
     }
+    total = (real_t)powers[s] * total;
     if (s == 0) total = total + sums[0];
     if (s == m - 1) total = total + sums[5 * stride];
     return total;

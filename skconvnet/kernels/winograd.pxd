@@ -31,7 +31,7 @@ from skconvnet.kernels.simd cimport (
     CHANNEL_TILE_HEIGHT, LANES, MAX_LANES, inlined_t, lanes_t, load_lanes, real_t, splat
 )
 from skconvnet.kernels.team cimport cut, range_t
-from skconvnet.kernels.tile cimport channel_tile_t, choose_height, compute_channels
+from skconvnet.kernels.tile cimport channel_tile_t, choose_height, compute
 
 
 cdef extern from "winograd.h" nogil:
@@ -464,7 +464,7 @@ cdef inline void correlate_chunk(
             t.dy = <const real_t*> (gradients + (k * n_targets + o) * n)
             for v in range(g.n_taps):
                 t.x = chunk.terms + (k * chunk.row + taps[v]) * LANES * width
-                compute_channels(&t, <int> height, <int> width)
+                compute(&t, <int> height, <int> width)
                 t.sums += N_POINTS * CHANNEL_TILE_HEIGHT * width
             o += height
 
