@@ -91,6 +91,17 @@ def transformed_convolutions(draw):
 
 
 @st.composite
+def nested_convolutions(draw):
+    """A convolution of which Winograd's algorithm transforms both axes, and its input shape."""
+    k = draw(st.sampled_from([3, 5]))
+    sides = [[draw(st.integers(0, k // 2)) for _ in range(2)] for _ in range(2)]
+    size = (draw(st.integers(5, 9)) * 2 + k - 1 - sum(side) for side in sides)
+    filters, bias = draw(st.integers(40, 50)), draw(st.booleans())
+    layer = Conv2D(filters, k, padding=tuple(map(tuple, sides)), bias=bias)
+    return layer, (draw(st.integers(40, 50)), *size)
+
+
+@st.composite
 def local_convolutions(draw):
     """A convolution whose weights are not shared, and an input shape that it takes."""
     kernel = draw(kernels)
@@ -188,6 +199,16 @@ def test_conv2d_by_winograd(case, n, seed):
     layer, shape = case
     network, X, dy = prepare(layer, shape, n, seed)
     assert network.compile().sizes["n_transformed_weights"] > 0
+    check(run_ours(network, X, dy), run_theirs(network, X, dy), run_theirs(network, X, dy, see=np.abs))
+
+
+@SIXTY
+@given(nested_convolutions(), counts, seeds)
+def test_conv2d_by_nested_winograd(case, n, seed):
+    layer, shape = case
+    network, X, dy = prepare(layer, shape, n, seed)
+    n_terms = 6 * (layer.kernel_size + 1)
+    assert network.compile().sizes["n_transformed_weights"] >= n_terms * layer.filters * shape[0]
     check(run_ours(network, X, dy), run_theirs(network, X, dy), run_theirs(network, X, dy, see=np.abs))
 
 

@@ -107,6 +107,10 @@ class ConvCall(LinearCall):
             if x.needs_gradient:
                 plans["backward"] = WinogradPlan(window, y, x, flip=True)
             self._winograd = {side: plan for side, plan in plans.items() if plan.pays()}
+        forward = self._winograd.get("forward")
+        if forward and forward.nested:
+            forward = WinogradPlan(window, x, y, flip=False, nests=False)
+        self._winograd_weights = forward
         for side, buffer in (("forward", x.value), ("backward", y.gradient)):
             if side in self._winograd:
                 buffer.need(*self._winograd[side].count_side_columns())
@@ -123,27 +127,25 @@ class ConvCall(LinearCall):
     def count_scratch(self, engine: "Engine") -> int:
         """Return the number of scratch vectors, for transforms and sums of Winograd's algorithm."""
         counts = [plan.count_scratch(engine) for plan in self._winograd.values()]
-        if self._sums_weights_by_winograd(engine):
-            forward = self._winograd["forward"]
-            counts.append(forward.count_scratch(engine) + forward.count_weight_scratch(engine))
+        if plan := self._find_weight_plan(engine):
+            counts.append(plan.count_scratch(engine) + plan.count_weight_scratch(engine))
         if self._sums_weights_by_channels(engine):
             counts.append(channel_weights.count_scratch(self.x.value, self._n_taps, engine))
         return max(counts, default=0)
 
     def count_shared(self, engine: "Engine") -> int:
         """Return the number of vectors of memory that the threads that share a block use together."""
-        if self._sums_weights_by_winograd(engine):
-            return self._winograd["forward"].count_shared(engine)
-        return 0
+        plan = self._find_weight_plan(engine)
+        return plan.count_shared(engine) if plan else 0
 
     @property
     def _n_taps(self) -> int:
         return self.window.kernel[0] * self.window.kernel[1]
 
-    def _sums_weights_by_winograd(self, engine: "Engine") -> bool:
-        """Whether the gradient to the weight uses Winograd's algorithm."""
-        forward = self._winograd.get("forward")
-        return forward is not None and self.y.needs_gradient and forward.pays_for_weights(engine)
+    def _find_weight_plan(self, engine: "Engine") -> WinogradPlan | None:
+        """Return the plan by which the gradient to the weight uses Winograd's algorithm, or None."""
+        plan = self._winograd_weights
+        return plan if plan and self.y.needs_gradient and plan.pays_for_weights(engine) else None
 
     def _sums_weights_by_channels(self, engine: "Engine") -> bool:
         """Whether the lanes of the gradient to the weight are channels, without Winograd's algorithm."""
@@ -152,7 +154,7 @@ class ConvCall(LinearCall):
             and self.groups == 1
             and bool(self.connections.all())
             and channel_weights.pays(self.x.shape[0], self.y.shape[1:], engine)
-            and not self._sums_weights_by_winograd(engine)
+            and not self._find_weight_plan(engine)
         )
 
     def _weight_fields(self, tables: ProgramTables) -> Fields:
@@ -169,8 +171,9 @@ class ConvCall(LinearCall):
             ),
             "winograd_weights": dict.fromkeys(WEIGHT_SUMS, -1),
         }
-        if self._sums_weights_by_winograd(tables.engine):
-            fields["winograd_weights"] = self._winograd["forward"].weight_fields(tables)
+        if plan := self._find_weight_plan(tables.engine):
+            index = plan.add_to(tables, self.weight, (kh * kw, ci * kh * kw), transforms=False)
+            fields["winograd_weights"] = plan.weight_fields(tables, index)
         if not self._sums_weights_by_channels(tables.engine):
             fields["channel_weights"]["x_lanes"] = -1
         return fields
@@ -219,8 +222,8 @@ class ConvCall(LinearCall):
     def _weight_work(self, engine: "Engine", conv: Fields) -> list[Work]:
         """The work of the gradient to the weight."""
         n_filters, total = self.y.shape[0], self.count_multiply_adds()
-        if self._sums_weights_by_winograd(engine):
-            return self._winograd["forward"].estimate_weight_work(engine)
+        if plan := self._find_weight_plan(engine):
+            return plan.estimate_weight_work(engine)
         if self._sums_weights_by_channels(engine):
             setup = channel_weights.TRANSPOSE_WORK * self.x.value.size
             return [Work(total / n_filters, n_filters, n_filters, setup)]

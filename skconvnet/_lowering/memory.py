@@ -137,8 +137,9 @@ class ProgramTables:
         return index
 
     def add_winograd_plan(self, fields: Fields, n_weights: int) -> int:
-        """Append a Winograd plan, with memory for its transformed weights, and return its index."""
-        self.winograd_plans.append({**fields, "transformed_weights": self.n_transformed_weights})
+        """Append a Winograd plan, with memory for its transformed weights, if any, and return its index."""
+        offset = self.n_transformed_weights if n_weights else -1
+        self.winograd_plans.append({**fields, "transformed_weights": offset})
         self.n_transformed_weights += n_weights
         return len(self.winograd_plans) - 1
 

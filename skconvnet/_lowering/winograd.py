@@ -34,19 +34,21 @@ LEAST_OUTPUTS = {3: (48, 4), 5: (128, 8)}
 
 N_POINTS = 6
 
+# Points, and outputs of a position, across the axis of a nested convolution, by the number of weights there.
+POINTS_ACROSS, N_ACROSS = {3: 4, 5: 6}, 2
+
 # Vectors of a band, at most, and of one that reads no vectors beside its own. Vectors of transformed source,
 # and of sums, that are in scratch at a time, about.
 MAX_BAND, MAX_NARROW_BAND = 12, 6
-SCRATCH_VECTORS = 5000
-
+SCRATCH_VECTORS = 10000
 
 # The fields of weight_sums_t.
 WEIGHT_SUMS = (
-    *("n_groups", "chunk", "left", "taps", "n_source", "row", "width"),
+    *("plan", "n_groups", "chunk", "left", "taps", "n_source", "row", "width"),
     *("terms", "gradients", "sums", "shared_terms"),
 )
 
-# Multiply-adds in the time that all terms of a position take, about.
+# Multiply-adds in the time that six terms of a position take, about.
 TRANSFORM_WORK = 20
 
 # Vectors of a transformed source that threads share, at most. Larger images have so much other work that
@@ -70,13 +72,6 @@ class Band:
         """The position that the first tap of the first vector reads, relative to that vector."""
         return min((tap for _, tap in self.taps), default=0)
 
-    def count_source(self, lanes: int, grain: int) -> int:
-        """Return the number of source vectors that the band reads: none if it sees only padding."""
-        if not self.taps:
-            return 0
-        reach = max((tap for _, tap in self.taps), default=0) - self.left
-        return self.count + -(-reach * grain // lanes)
-
 
 def cut_band(band: Band) -> list[Band]:
     """Cut a band into equal parts of few vectors."""
@@ -89,10 +84,12 @@ class WinogradPlan:
     """How a convolution, or the gradient to its input, uses Winograd's algorithm: see winograd.pxd.
 
     window: with strides and dilations of 1; source, target: tensors, of which the gradients count if flip,
-    which also says that the kernel runs backwards.
+    which also says that the kernel runs backwards; nests: whether it may be nested.
     """
 
-    def __init__(self, window: Window, source: Tensor, target: Tensor, flip: bool) -> None:
+    def __init__(
+        self, window: Window, source: Tensor, target: Tensor, flip: bool, nests: bool = True
+    ) -> None:
         self.kernel, self.flip = window.kernel, flip
         self.source, self.target = source.shape, target.shape
         self.down = self.kernel[0] > 1
@@ -107,15 +104,48 @@ class WinogradPlan:
         (self._rows,), (self._across,) = phases
         self._along = self._rows if self.down else self._across
         self.before = -min(tap for _, tap in self._along.taps)
+        self.left = min(tap for _, tap in self._across.taps) if self.down else 0
+        self.nested = nests and self.down and self.kernel[0] == self.kernel[1] and self._pays_nested()
+
+    def _pays_nested(self) -> bool:
+        """Whether it is faster if the axis across is transformed as well, and as exact as plain sums."""
+        n_weights, n_source = self.n_weights, self.source[2]
+        if n_weights not in POINTS_ACROSS:
+            return False
+        n_inside = [end - first for first, end in map(self._find_taps_across, range(self.target[2]))]
+        n_positions = -(-self.target[2] // N_ACROSS)
+        n_plain, n_nested = sum(n_inside), POINTS_ACROSS[n_weights] * n_positions
+        n_channels = self.source[0] * self.target[0] / (self.source[0] + self.target[0])
+        plain = n_plain * n_channels + TRANSFORM_WORK * self.target[2] / N_POINTS
+        nested = n_nested * n_channels + TRANSFORM_WORK * n_nested / N_POINTS
+        return min(n_inside) > n_weights // 2 and n_source > 0 and nested < 0.8 * plain
+
+    def _find_taps_across(self, m: int) -> Pair:
+        """Return the range of the taps across the axis that lie in the source."""
+        return self._across.find_taps(m, self.source[2])
 
     @property
     def _taps(self) -> list[Pair]:
-        """The taps (k, offset) across the axis, from a position of a line to those that it reads."""
-        return self._across.taps if self.down else [(0, 0)]
+        """The taps (k, offset) across the axis, from a position of a line to those whose terms it sums."""
+        return self._across.taps if self.down and not self.nested else [(0, 0)]
+
+    @property
+    def n_points_across(self) -> int:
+        """Points across the axis: 1 if it is not transformed."""
+        return POINTS_ACROSS[self.n_weights] if self.nested else 1
+
+    @property
+    def n_terms(self) -> int:
+        return N_POINTS * self.n_points_across
+
+    @property
+    def n_across(self) -> int:
+        """Pixels across the axis that a position stands for."""
+        return N_ACROSS if self.nested else 1
 
     @property
     def n_taps(self) -> int:
-        """Weights across the axis."""
+        """Taps across the axis, of a term."""
         return len(self._taps)
 
     @property
@@ -130,7 +160,7 @@ class WinogradPlan:
     @property
     def length(self) -> int:
         """Positions in a line."""
-        return self.target[2] if self.down else self.n_groups
+        return -(-self.target[2] // self.n_across) if self.down else self.n_groups
 
     def pays(self) -> bool:
         """Whether it is possible, as exact as plain sums, and faster.
@@ -146,7 +176,7 @@ class WinogradPlan:
             self.n_weights in (3, 5)
             and (self.down or (self._rows.taps == [(0, 0)] and self.source[1] == self.target[1]))
             and min(n_inside) > self.n_weights // 2
-            and self.source[0] * self.n_taps >= LEAST_SUM
+            and self.source[0] * (self.kernel[1] if self.down else 1) >= LEAST_SUM
             and self.target[0] >= LEAST_TARGETS
             and sum(n_inside) >= LEAST_SAVING * N_POINTS * self.n_groups
         )
@@ -160,6 +190,9 @@ class WinogradPlan:
 
     def count_side_columns(self) -> Pair:
         """Return the columns that it reads left and right of the source."""
+        if self.nested:
+            last = (self.length - 1) * N_ACROSS + self.left + self.n_points_across - 1
+            return max(-self.left, 0), max(last - (self.source[2] - 1), 0)
         if self.down:
             reach = [tap for _, tap in self._across.taps]
             last = self.target[2] - 1 + max(reach)
@@ -169,8 +202,8 @@ class WinogradPlan:
 
     def _list_bands(self) -> list[Band]:
         """Return the bands of a line of samples."""
-        if not self.down:
-            return cut_band(Band(0, self.length, [(0, 0)]))
+        if not self.down or self.nested:
+            return cut_band(Band(0, self.length, self._taps))
         phases = cut_into_bands(self._across, self.source[2])
         return [band for phase in phases for band in cut_band(Band(phase.first, phase.count, shift(phase)))]
 
@@ -178,13 +211,27 @@ class WinogradPlan:
         """Return the bands of a line of pixels."""
         return cut_band(Band(0, -(-self.length // lanes), self._taps))
 
+    def _count_terms(self, band: Band, lanes: int, grain: int) -> int:
+        """Return the number of vectors of a term of a band's B x: none if it sees only padding."""
+        if not band.taps:
+            return 0
+        reach = max(tap for _, tap in band.taps) - band.left
+        return band.count + -(-reach * grain // lanes)
+
+    def _count_source(self, band: Band, lanes: int, grain: int) -> int:
+        """Return the number of source vectors that a band reads."""
+        if not self.nested:
+            return self._count_terms(band, lanes, grain)
+        n_positions = min(band.count * lanes, self.length * grain - band.first * lanes) // grain
+        return -(-(n_positions * N_ACROSS + self.n_points_across - N_ACROSS) * grain // lanes)
+
     def _divide_scratch(self, bands: list[Band], engine: "Engine", grain: int) -> Pair:
         """Return how many input and output channels are in scratch at a time."""
         widest = max(band.count for band in bands)
-        widest_source = max(1, *(band.count_source(engine.lanes, grain) for band in bands))
+        widest_terms = max(1, *(self._count_terms(band, engine.lanes, grain) for band in bands))
         height = self._find_height(bands, engine)
-        n_channels = max(SCRATCH_VECTORS // (N_POINTS * widest_source), 1)
-        n_targets = max(SCRATCH_VECTORS // (N_POINTS * widest) // height, 1) * height
+        n_channels = max(SCRATCH_VECTORS // (self.n_terms * widest_terms), 1)
+        n_targets = max(SCRATCH_VECTORS // (self.n_terms * widest) // height, 1) * height
         return min(n_channels, self.source[0]), min(n_targets, self.target[0])
 
     def _find_height(self, bands: list[Band], engine: "Engine") -> int:
@@ -194,29 +241,46 @@ class WinogradPlan:
 
     def count_scratch(self, engine: "Engine", pixels: bool = False) -> int:
         """Return the number of scratch vectors; pixels: in the program for a single image."""
+        return self._lay_out(engine, pixels)["end"]
+
+    def _lay_out(self, engine: "Engine", pixels: bool, start: int = 0) -> Fields:
+        """Return the offsets of scratch memory, its end, and how much is in it at a time."""
         bands = self._list_plane_bands(engine.lanes) if pixels else self._list_bands()
         grain = 1 if pixels else engine.lanes
-        n_channels, n_targets = self._divide_scratch(bands, engine, grain)
+        some_channels, some_targets = self._divide_scratch(bands, engine, grain)
         widest = max(band.count for band in bands)
-        widest_source = max(band.count_source(engine.lanes, grain) for band in bands)
+        widest_terms = max(self._count_terms(band, engine.lanes, grain) for band in bands)
+        sums = start + self.n_terms * some_channels * widest_terms
+        zeros = sums + self.n_terms * some_targets * widest
         n_zeros = self._count_zeros(bands, engine, grain)
-        return N_POINTS * (n_channels * widest_source + n_targets * widest) + n_zeros
+        # of a channel, with what shuffles read beyond its end
+        n_along = N_POINTS * (N_ACROSS * widest + self.n_points_across) if self.nested else 0
+        return {
+            "some_channels": some_channels,
+            "some_targets": some_targets,
+            "scratch": start,
+            "scratch_sums": sums,
+            "zeros": zeros,
+            "n_zeros": n_zeros,
+            "terms_along": zeros + n_zeros,
+            "end": zeros + n_zeros + n_along,
+        }
 
     def _count_zeros(self, bands: list[Band], engine: "Engine", grain: int) -> int:
         """Return the number of vectors of a line, or of its source, at most."""
         n_read = sum(self.count_side_columns()) + self.source[2]
-        return max(*(band.count_source(engine.lanes, grain) for band in bands), n_read, self.length)
+        return max(*(self._count_source(band, engine.lanes, grain) for band in bands), n_read, self.length)
 
     def count_weight_scratch(self, engine: "Engine") -> int:
         """Return the number of scratch vectors for the gradient to the weight."""
         return self._lay_out_weights(engine, 0)[1]
 
     def _lay_out_weights(self, engine: "Engine", start: int) -> tuple[Fields, int]:
-        """Return the fields of weight_sums_t but for its table, and the end of its memory."""
-        taps = [tap for _, tap in self._taps]
+        """Return the fields of weight_sums_t but for its plan and table, and the end of its memory."""
+        reach = max(tap for _, tap in self._taps) - self.left
         n_groups, width = group_channels(self.source[0], engine)
         chunk = divide_evenly(self.length, max(CHUNK // width, 1))
-        n_source = chunk + max(taps) - min(taps)
+        n_source = chunk + reach
         height = engine.channel_tile_height
         n_tiles = self.target[0] // height + 2
         gradients = start + N_POINTS * n_source * engine.lanes * width
@@ -224,9 +288,9 @@ class WinogradPlan:
         fields = {
             "n_groups": n_groups,
             "chunk": chunk,
-            "left": min(taps),
+            "left": self.left,
             "n_source": n_source,
-            "row": self.length + max(taps) - min(taps),
+            "row": self.length + reach,
             "width": width,
             "terms": start,
             "gradients": gradients,
@@ -234,14 +298,14 @@ class WinogradPlan:
         }
         return fields, sums + n_tiles * self.n_taps * N_POINTS * height * width
 
-    def weight_fields(self, tables: ProgramTables) -> Fields:
-        """Return the fields of weight_sums_t."""
+    def weight_fields(self, tables: ProgramTables, plan: int) -> Fields:
+        """Return the fields of weight_sums_t; plan: its own index in the program."""
         start = tables.scratch + self.count_scratch(tables.engine)
         fields, _ = self._lay_out_weights(tables.engine, start)
-        taps = [tap for _, tap in self._taps]
         return {
             **fields,
-            "taps": tables.add([tap - fields["left"] for tap in taps]),
+            "plan": plan,
+            "taps": tables.add([tap - self.left for _, tap in self._taps]),
             "shared_terms": tables.shared if self.count_shared(tables.engine) else -1,
         }
 
@@ -256,48 +320,59 @@ class WinogradPlan:
         bands = self._list_bands()
         n_heights = -(-self.target[0] // self._find_height(bands, engine))
         n_units = self.lines * len(bands) * n_heights
-        total = N_POINTS * self.source[0] * self.target[0] * self.n_taps * self.lines * self.length
-        n_source = sum(band.count_source(engine.lanes, engine.lanes) for band in bands) / len(bands)
-        return Work(total / n_units, n_units, n_heights, TRANSFORM_WORK * self.source[0] * n_source)
+        total = self.n_terms * self.source[0] * self.target[0] * self.n_taps * self.lines * self.length
+        n_terms = self.n_points_across * sum(self._count_terms(band, 1, 1) for band in bands) / len(bands)
+        return Work(total / n_units, n_units, n_heights, TRANSFORM_WORK * self.source[0] * n_terms)
 
     def estimate_weight_work(self, engine: "Engine") -> list[Work]:
         """Estimate the work of a block for the gradient to the weight.
 
-        A unit is an output channel; that of the transforms, if threads share them, a line of a group.
+        A unit is a tap of an output channel; of the transforms, if threads share them, a line of a group.
         """
-        n_targets, positions = self.target[0], self.lines * self.length
-        unit = N_POINTS * self.source[0] * self.n_taps * positions
+        n_units, positions = self.n_taps * self.target[0], self.lines * self.length
+        unit = N_POINTS * self.source[0] * positions
         setup = (TRANSFORM_WORK + N_POINTS * TRANSPOSE_WORK) * self.source[0] * positions
         if not self.count_shared(engine):
-            return [Work(unit, n_targets, n_targets, setup)]
+            return [Work(unit, n_units, n_units, setup)]
         n_lines = group_channels(self.source[0], engine)[0] * self.lines
-        return [Work(setup / n_lines, n_lines), Work(unit, n_targets)]
+        return [Work(setup / n_lines, n_lines), Work(unit, n_units)]
 
-    def add_to(self, tables: ProgramTables, weight: int, strides: Pair, pixels: bool = False) -> int:
+    def add_to(
+        self, tables: ProgramTables, weight: int, strides: Pair, pixels: bool = False, transforms: bool = True
+    ) -> int:
         """Add the plan to a program and return its index.
 
         weight: offset in the parameter vector; strides: from input to input and from output to output channel
-        there; pixels: whether lanes are neighbouring pixels instead of samples.
+        there; pixels: whether lanes are neighbouring pixels instead of samples; transforms: whether it uses
+        the transformed weights.
         """
         engine = tables.engine
         (channels, *source_size), (targets, *target_size) = self.source, self.target
         grain = 1 if pixels else engine.lanes
         bands = self._list_plane_bands(engine.lanes) if pixels else self._list_bands()
-        step = engine.lanes if self.down else engine.lanes * self.n_outputs
-        rows, passes, x_taps, w_taps, band_table = [], [], [], [], []
-        for band in bands:
-            rows.append((0, 0, len(x_taps), len(band.taps)))
-            passes.append((len(passes), 1, band.count, 0, 1, engine.lanes))
-            x_taps += [(tap - band.left) * grain for _, tap in band.taps]
-            w_taps += [k for k, _ in band.taps]
-            first = band.first * step + band.left * grain
-            band_table.append((band.first, band.count, first, band.count_source(engine.lanes, grain)))
-        some_channels, some_targets = self._divide_scratch(bands, engine, grain)
-        widest_source = max(n for *_, n in band_table)
+        step = engine.lanes * (self.n_across if self.down else self.n_outputs)
+        layout = self._lay_out(engine, pixels, tables.scratch)
+        del layout["end"]
+        some_channels, some_targets = layout["some_channels"], layout["some_targets"]
+        n_last = channels - (-(-channels // some_channels) - 1) * some_channels
         height = self._find_height(bands, engine)
         n_heights = -(-targets // height)
-        sums = tables.scratch + N_POINTS * some_channels * widest_source
-        n_last = channels - (-(-channels // some_channels) - 1) * some_channels
+        rows, last_rows, x_taps, w_taps, band_table = [], [], [], [], []
+        for band in bands:
+            n_source, n_terms = (
+                count(band, engine.lanes, grain) for count in (self._count_source, self._count_terms)
+            )
+            # channels count as taps, so that one loop runs over both
+            for some, n in ((rows, some_channels), (last_rows, n_last)):
+                some.append((0, 0, len(x_taps), n * len(band.taps)))
+            for c in range(some_channels):
+                x_taps += [c * n_terms * engine.lanes + (tap - band.left) * grain for _, tap in band.taps]
+                w_taps += [c * self.n_taps + k for k, _ in band.taps]
+            first = band.first * step + (self.left if self.nested else band.left) * grain
+            band_table.append((band.first, band.count, first, n_source, n_terms))
+        # with a vector more, the targets of a tile do not fall on the same sets of the cache
+        w_target = self.n_terms * channels * self.n_taps + engine.lanes
+        passes = [(k, 1, band.count, 0, 1, engine.lanes) for k, band in enumerate(bands + bands)]
         fields = {
             "down": self.down,
             "grain": grain,
@@ -308,35 +383,35 @@ class WinogradPlan:
             "y_size": target_size[self.axis],
             "lines": self.lines,
             "length": self.length,
+            "width": target_size[1],
+            "nested": self.nested,
+            "n_points_across": self.n_points_across,
+            "n_terms": self.n_terms,
             "channels": channels,
             "targets": targets,
             "n_taps": self.n_taps,
+            "w_width": self.kernel[1] if self.down else 1,
             "weight": weight,
             "w_in": strides[0],
             "w_out": strides[1],
             "w_along": self.kernel[1] if self.down else 1,
             "w_across": 1,
+            "w_target": w_target,
             "flip": self.flip,
             "n_bands": len(bands),
             "bands": tables.add(band_table),
-            "some_channels": some_channels,
-            "some_targets": some_targets,
             "n_units": self.lines * len(bands) * n_heights,
-            "scratch": tables.scratch,
-            "scratch_sums": sums,
-            "zeros": sums + N_POINTS * some_targets * max(band.count for band in bands),
-            "n_zeros": self._count_zeros(bands, engine, grain),
+            **layout,
             "output_tiles": {
-                "w_in": self.n_taps,
-                "w_out": channels * self.n_taps,
-                "rows": tables.add(rows),
+                "w_in": 0,
+                "w_out": w_target,
+                "rows": tables.add(rows + last_rows),
                 "x_taps": tables.add(x_taps),
                 "w_taps": tables.add(w_taps),
-                **schedule_fields(tables, passes, np.ones((some_targets, some_channels), bool), height),
+                **schedule_fields(tables, passes, np.ones((some_targets, 1), bool), height),
             },
-            "last_sources": tables.add([(0, n_last)] * -(-some_targets // height)),
         }
-        return tables.add_winograd_plan(fields, N_POINTS * channels * targets * self.n_taps)
+        return tables.add_winograd_plan(fields, w_target * targets if transforms else 0)
 
 
 def shift(phase: Phase) -> list[Pair]:

@@ -94,7 +94,7 @@ cdef inline void receive_share(const conv_t* g, const pool_t* pool, const block_
     if g.gradients.dy.offset >= 0 and is_shared(b):
         receive_dy(g, pool, b, channels.first, channels.end)
         if g.winograd_weights.terms >= 0:
-            share_terms(find_plan(b, g.winograd_forward), &g.winograd_weights, b, &g.linear.x)
+            share_terms(find_plan(b, g.winograd_weights.plan), &g.winograd_weights, b, &g.linear.x)
 
 
 cdef inline void correlate_groups(
@@ -142,7 +142,7 @@ cdef inline void propagate_back(const conv_t* g, const pool_t* pool, const block
             correlate_by_channels(&g.channel_weights, b, &g.linear.x, &d.dy, dweight)
         else:
             correlate_by_winograd(
-                find_plan(b, g.winograd_forward), &g.winograd_weights, b, &g.linear.x, &d.dy, dweight
+                find_plan(b, g.winograd_weights.plan), &g.winograd_weights, b, &g.linear.x, &d.dy, dweight
             )
     if d.dx.offset < 0:
         return

@@ -2,8 +2,8 @@
 
    Cython treats lanes_t and real_t as scalars (simd.pxd); the compiler gets their real types here.
    The build defines SKCONVNET_DOUBLE (0 or 1); the instruction set that this file is compiled for gives
-   the width of a vector.  Only sum_lanes, sum_each and transpose_lanes take values from one lane to
-   another. */
+   the width of a vector.  Only sum_lanes, sum_each, transpose_lanes, load_even and zip_lanes take values
+   from one lane to another. */
 
 #ifndef SKCONVNET_SIMD_H
 #define SKCONVNET_SIMD_H
@@ -58,6 +58,23 @@ typedef int32_t bits_t __attribute__((vector_size(LANE_BYTES)));
 static inline lanes_t splat(real_t value) { return value - (lanes_t){0}; }
 
 static inline lanes_t load_lanes(const real_t *p) { return *(const unaligned_lanes_t *)p; }
+
+/* The first n of the values that lie `step` apart, at most LANES, and zeros. */
+static inline lanes_t load_strided(const real_t *p, Py_ssize_t step, Py_ssize_t n) {
+    lanes_t v = splat(0);
+    if (n >= LANES) for (int k = 0; k < LANES; k++) v[k] = p[k * step];
+    else for (Py_ssize_t k = 0; k < n; k++) v[k] = p[k * step];
+    return v;
+}
+
+/* Write the first n lanes, at most all of them. */
+static inline void store_some(real_t *p, lanes_t v, Py_ssize_t n) {
+    if (n >= LANES) *(unaligned_lanes_t *)p = v;
+    else for (Py_ssize_t k = 0; k < n; k++) p[k] = v[k];
+}
+
+/* Ask for the vector at p, which need not be memory of the process. */
+static inline void prefetch(const real_t *p) { __builtin_prefetch(p); }
 
 static inline lanes_t choose(bits_t mask, lanes_t yes, lanes_t no) {
     return (lanes_t)((mask & (bits_t)yes) | (~mask & (bits_t)no));
@@ -170,6 +187,16 @@ static inline void transpose_lanes(lanes_t v[LANES_OF_REAL]) {
         }
         for (int k = 0; k < LANES_OF_REAL; k++) v[k] = mixed[k];
     }
+}
+
+/* Elements 0, 2, 4 ... of 2 LANES. */
+static inline lanes_t load_even(const real_t *p) {
+    return SHUFFLE(load_lanes(p), load_lanes(p + LANES), FOLD_LIST(1, 0));
+}
+
+/* The lanes of two vectors, in turn: half 0 or 1 of them. */
+static inline lanes_t zip_lanes(lanes_t a, lanes_t b, int half) {
+    return half ? SHUFFLE(a, b, ZIP_LIST(LANES_OF_REAL / 2)) : SHUFFLE(a, b, ZIP_LIST(0));
 }
 
 #endif

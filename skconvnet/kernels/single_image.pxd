@@ -6,9 +6,11 @@ from the first row to the last, with the same kernels and the same sums as over 
 write into the gaps is cleared where it would be read.  This file has the kernels that differ.
 """
 
-from skconvnet.kernels.block cimport block_t, buffer_t, locate, share
+from skconvnet.kernels.block cimport block_t, buffer_t, count_parts, locate, share
 from skconvnet.kernels.samples cimport pixel_t, samples_t
-from skconvnet.kernels.simd cimport LANES, inlined_t, real_t
+from skconvnet.kernels.simd cimport (
+    LANES, inlined_t, lanes_t, larger, load_even, load_lanes, load_strided, real_t, store_some
+)
 from skconvnet.kernels.team cimport range_t
 
 
@@ -92,28 +94,27 @@ cdef inline Py_ssize_t find_end(
     return min(n_out, (n_in - tap + stride - 1) // stride) if tap < n_in else 0
 
 
-cdef inline inlined_t keep_larger(
-    const real_t* x, real_t* y, Py_ssize_t first, Py_ssize_t end, const Py_ssize_t stride
+cdef inline inlined_t pool_pixels(
+    const real_t* x, real_t* y, Py_ssize_t first, Py_ssize_t end, Py_ssize_t stride, const bint average
 ) noexcept nogil:
-    """y[j] = the larger of x[j * stride] and y[j]; NaN if either is."""
-    cdef Py_ssize_t j
-    cdef real_t pixel
-    for j in range(first, end):
-        pixel = x[j * stride]
-        y[j] = pixel if pixel > y[j] or pixel != pixel else y[j]
+    """y[j] += x[j * stride], or the larger of both, NaN if either is; average is a literal at the call."""
+    cdef Py_ssize_t j, k
+    cdef lanes_t pixels, pooled
+    for k in range(count_parts(end - first, LANES)):
+        j = first + k * LANES
+        if stride == 2:
+            pixels = load_even(x + 2 * j)       # this reads beyond the row, but not beyond the plane
+        else:
+            pixels = load_strided(x + j * stride, stride, end - j)
+        pooled = load_lanes(y + j)
+        pooled = pooled + pixels if average else larger(pixels, pooled)
+        store_some(y + j, pooled, end - j)
 
 
-cdef inline inlined_t add_pixels(
-    const real_t* x, real_t* y, Py_ssize_t first, Py_ssize_t end, const Py_ssize_t stride
+cdef inline inlined_t pool_plane(
+    const plane_pool_t* g, const bint average, const block_t* b
 ) noexcept nogil:
-    """y[j] += x[j * stride]."""
-    cdef Py_ssize_t j
-    for j in range(first, end):
-        y[j] = y[j] + x[j * stride]
-
-
-cdef inline void pool_plane(const plane_pool_t* g, bint average, const block_t* b) noexcept nogil:
-    """Write y: maxima or averages over windows, a row of outputs at a time."""
+    """Write y: maxima or averages over windows, a row of outputs at a time; average is a literal."""
     cdef Py_ssize_t c, i, j, r, s, tap, first, end, rows, columns
     cdef const real_t* x
     cdef real_t* y
@@ -134,14 +135,7 @@ cdef inline void pool_plane(const plane_pool_t* g, bint average, const block_t* 
                     first = find_first(s - g.left, g.sw)
                     end = find_end(s - g.left, g.sw, g.x.width, g.y.width)
                     x = find_plane_row(b, &g.x, c, tap) + s - g.left
-                    if average and g.sw == 2:
-                        add_pixels(x, y, first, end, 2)
-                    elif average:
-                        add_pixels(x, y, first, end, g.sw)
-                    elif g.sw == 2:
-                        keep_larger(x, y, first, end, 2)
-                    else:
-                        keep_larger(x, y, first, end, g.sw)
+                    pool_pixels(x, y, first, end, g.sw, average)
             if average:
                 for j in range(g.y.width):
                     tap = j * g.sw - g.left

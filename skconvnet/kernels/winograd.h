@@ -1,7 +1,8 @@
-/* The constants of Winograd's convolution with 6 points: F(m, r) for m + r = 7.
+/* The constants of Winograd's convolution: F(m, r) with m + r - 1 points, of which there are 6 along the axis,
+   and across it 4 for r = 3 and 6 for r = 5, so that m is 2 there.
 
    The points are 0, 3/4, -3/4, 3/2, -3/2 and infinity: with the usual 0, 1, -1, 2, -2 rounding errors
-   are twice as large.  Points 1 and 2, and 3 and 4, differ in their sign alone, so their terms share an even
+   are twice as large.  The 4 points are 0, 1, -1 and infinity.  Points 1 and 2, and 3 and 4, differ in their sign alone, so their terms share an even
    and an odd part.  No sum is of two products, which compilers may round in either of two ways. */
 
 #ifndef SKCONVNET_WINOGRAD_H
@@ -63,6 +64,30 @@ static inline lanes_t transform_sums(const lanes_t *sums, Py_ssize_t stride, int
     if (s == 0) total = total + sums[0];
     if (s == m - 1) total = total + sums[5 * stride];
     return total;
+}
+
+/* Term k of B d across the axis; n: points. */
+static inline lanes_t transform_point_across(const lanes_t *d, int k, int n) {
+    if (n == 6) return transform_point(d, k);
+    switch (k) {
+    case 0: return d[0] - d[2];
+    case 1: return d[1] + d[2];
+    case 2: return d[2] - d[1];
+    default: return d[1] - d[3];
+    }
+}
+
+/* G across the axis for r weights, (r + 1, r). */
+static inline void list_factors_across(int r, real_t *factors) {
+    static const double of_3[12] = {1, 0, 0, .5, .5, .5, .5, -.5, .5, 0, 0, 1};
+    for (int i = 0; i < (r + 1) * r; i++) factors[i] = r == 3 ? (real_t)of_3[i] : weight_factor(i / r, i % r, r);
+}
+
+/* A s across the axis: output number `s` of 2, a literal at the call. */
+static inline lanes_t transform_sums_across(const lanes_t *sums, Py_ssize_t stride, int s, int n) {
+    if (n == 6) return transform_sums(sums, stride, s, 2);
+    if (s == 0) return (sums[0] + sums[stride]) + sums[2 * stride];
+    return (sums[stride] - sums[2 * stride]) - sums[3 * stride];
 }
 
 #endif

@@ -46,10 +46,20 @@ WINOGRAD_CONVOLUTIONS = [
     (2, 24, 13, 7, 10, (5, 2), 1, 1, ((2, 2), (1, 0))),
     (4, 48, 9, 1, 8, (3, 1), 1, 1, ((0, 1), (0, 0))),
     (3, 48, 9, 2, 8, (3, 1), 1, 1, ((1, 1), (1, 2))),  # columns that see only padding
-    (18, 32, 16, 16, 32, 5, 1, 1, 2),
-    (1, 130, 8, 40, 90, 3, 1, 1, "same"),  # more channels and columns than are in scratch at a time
+    (1, 70, 8, 40, 50, (3, 2), 1, 1, "same"),  # more channels and columns than are in scratch at a time
     (2, 50, 1, 53, 40, (1, 3), 1, 1, ((0, 0), (0, 1))),
     (4, 60, 3, 21, 9, (1, 5), 1, 1, "same"),
+]
+
+
+# those of which it transforms both axes
+NESTED_CONVOLUTIONS = [
+    (18, 32, 16, 16, 32, 5, 1, 1, 2),
+    (1, 130, 8, 40, 90, 3, 1, 1, "same"),  # more channels and columns than are in scratch at a time
+    (3, 40, 9, 13, 47, 3, 1, 1, "same"),
+    (2, 64, 7, 10, 48, 3, 1, 1, "valid"),
+    (2, 50, 8, 41, 33, 3, 1, 1, ((1, 0), (0, 1))),
+    (2, 40, 12, 11, 41, 5, 1, 1, ((2, 1), (1, 2))),
 ]
 
 
@@ -119,7 +129,7 @@ def test_conv2d_of_few_pixels(isa, dtype, case, integers):
     assert channel_weights.pays(channels, size, kernels.get_engine(dtype))
 
 
-@pytest.mark.parametrize("case", WINOGRAD_CONVOLUTIONS, ids=str)
+@pytest.mark.parametrize("case", WINOGRAD_CONVOLUTIONS + NESTED_CONVOLUTIONS, ids=str)
 def test_conv2d_by_winograd(isa, dtype, case):
     n, *shape, filters, kernel, _, _, padding = case
     compare_conv2d(dtype, case, False, False)
@@ -135,7 +145,7 @@ def test_conv2d_by_winograd(isa, dtype, case):
     np.testing.assert_array_equal(network.split(dparams)["1.weight"], y.reshape(1, -1))
 
 
-@pytest.mark.parametrize("case", WINOGRAD_CONVOLUTIONS, ids=str)
+@pytest.mark.parametrize("case", WINOGRAD_CONVOLUTIONS + NESTED_CONVOLUTIONS, ids=str)
 def test_a_single_image_by_winograd(isa, dtype, case):
     _, *shape, filters, kernel, _, _, padding = case
     layers = [Conv2D(filters, kernel, padding=padding, activation="relu"), Conv2D(8, kernel, padding="same")]
