@@ -73,7 +73,7 @@ ctypedef struct winograd_t:
     Py_ssize_t x_size, y_size           # pixels along the axis, in the source and in the target
     bint nested
     Py_ssize_t n_points_across          # points across the axis: 1 if not nested
-    Py_ssize_t n_terms                  # 6 times as many
+    Py_ssize_t n_terms                  # 6 times that number
     Py_ssize_t lines, length            # lines; positions in a line
     Py_ssize_t width                    # pixels of the target across the axis
     Py_ssize_t channels, targets        # input and output channels
@@ -91,7 +91,7 @@ ctypedef struct winograd_t:
     # offsets of memory for B x of these channels, the sums of these outputs, n_zeros vectors of zeros, and a
     # channel's terms along the axis, if nested
     Py_ssize_t scratch, scratch_sums, zeros, n_zeros, terms_along
-    # of some_channels and some_targets: a pass is a band, and as many more are for the last channels
+    # of some_channels and some_targets: a pass is a band, and each has another pass for the last channels
     output_tiles_t output_tiles
 
 

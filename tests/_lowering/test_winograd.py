@@ -23,7 +23,7 @@ def make_plan(channels, size, filters, kernel, padding=None, nests=True):
         (64, (8, 8), (3, 3), True),
         (64, (32, 31), (3, 3), True),
         (32, (16, 16), (5, 5), True),
-        (64, (7, 7), (3, 3), False),  # seven columns take as many points as eight
+        (64, (7, 7), (3, 3), False),  # seven columns take the points of eight
         (512, (4, 4), (3, 3), False),
         (16, (32, 32), (3, 3), False),  # transforms cost more than the multiplications that they save
         (64, (16, 16), (3, 5), False),
