@@ -6,7 +6,7 @@ from skconvnet._types import Fields
 
 
 class SplitCall(Call):
-    """The call that copies x, which others read as well, to y, which may be changed in place."""
+    """The call that gives x a second reader: y has the memory of x, and a gradient of its own."""
 
     name = "split"
     splits = True
@@ -16,7 +16,9 @@ class SplitCall(Call):
 
     def fields(self, tables: ProgramTables) -> Fields:
         """The fields of split_t."""
-        return self.map_fields()
+        channels, height, width = self.y.shape
+        gradients = {"dx": self.x.gradient.fields(), "dy": self.y.gradient.fields()}
+        return {**gradients, "channels": channels, "ho": height, "wo": width}
 
 
 class AdditionCall(Call):
