@@ -556,17 +556,35 @@ def make_default_layers(shape: Shape) -> list[Layer]:
     Returns
     -------
     layers : list of layer
-        For vectors, one dense layer of 100 units with ReLU. For images, 3x3 convolutions of 32 and
-        64 filters with ReLU, each followed by a maximum pooling over 2x2 pixels as long as the image is
-        at least 4 pixels high and wide, then a dense layer of 128 units with ReLU.
+        For vectors, one dense layer of 100 units with ReLU. For images, convolutions with ReLU, each followed
+        by a maximum pooling that halves height and width, then a dense layer of 128 units with ReLU. The
+        convolutions have 3x3 kernels, and 32 filters in the first one and 64 in the others; there are two,
+        and more until height and width are at most 8. An axis of fewer than 4 pixels is not halved, nor one
+        of at most 8 after the second convolution. Along an axis of more than 64 pixels, the first convolution
+        has the stride, a power of 2, that leaves at most 64, and a kernel that overlaps by almost half.
     """
     if len(shape) == 1:
         return [Dense(100, activation="relu")]
-    layers: list[Layer] = []
-    smallest = min(shape[1:])
-    for filters in (32, 64):
-        layers.append(Conv2D(filters, padding="same", activation="relu"))
-        if smallest >= 4:
-            layers.append(MaxPool2D())
-            smallest //= 2
-    return [*layers, Flatten(), Dense(128, activation="relu")]
+    # along each axis of more than 64 pixels, a power of 2 that leaves at most 64
+    steps = [1 << (-(-n // 64) - 1).bit_length() for n in shape[1:]]
+    size = [-(-n // step) for n, step in zip(shape[1:], steps)]
+    kernel = [max(2 * step - 1, 3) for step in steps]
+    layers: list[Layer] = [
+        Conv2D(32, _shorten(kernel), stride=_shorten(steps), padding="same", activation="relu")
+    ]
+    n_convolutions = 1
+    while True:
+        window = [2 if n >= (4 if n_convolutions <= 2 else 9) else 1 for n in size]
+        if window != [1, 1]:
+            layers.append(MaxPool2D(_shorten(window)))
+            size = [n // step for n, step in zip(size, window)]
+        if n_convolutions >= 2 and max(size) <= 8:
+            return [*layers, Flatten(), Dense(128, activation="relu")]
+        layers.append(Conv2D(64, padding="same", activation="relu"))
+        n_convolutions += 1
+
+
+def _shorten(pair: list[int]) -> int | tuple[int, int]:
+    """Return one number for two equal ones."""
+    down, right = pair
+    return down if down == right else (down, right)

@@ -66,8 +66,9 @@ PARAMETERS = {
         The network from input to output, of :mod:`skconvnet.layers`. The output layer is added, unless the
         last layer is `Output`, which says how to build it. A None in the list is left out.
         None instead of a list stands for default layers: for vectors, ``Dense(100, activation="relu")``; for
-        images, 3x3 convolutions of 32 and 64 filters with ReLU, each followed by 2x2 max pooling (while
-        there are at least 4 pixels each way), then ``Dense(128, activation="relu")``.
+        images, 3x3 convolutions of 32, 64, 64 ... filters with ReLU, each followed by 2x2 max pooling, at
+        least two and until the image has at most 8x8 pixels, then ``Dense(128, activation="relu")``. The
+        first convolution has a stride if the image has more than 64 pixels along an axis.
         The fields of layers are parameters: ``layers__stem__filters`` for a layer named "stem", or
         ``layers__0__filters`` by position for a layer without a name.""",
     "input_shape": """tuple of int, default=None

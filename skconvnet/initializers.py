@@ -6,6 +6,7 @@ name                    distribution
 he_normal, he_uniform   variance 2 / fan_in (He et al., "Delving deep into rectifiers", 2015)
 glorot_normal, _uniform variance 2 / (fan_in + fan_out) (Glorot and Bengio, 2010)
 lecun_normal, _uniform  variance 1 / fan_in (LeCun et al., "Efficient BackProp", 1998)
+small_normal, _uniform  variance 0.03 / fan_in, for output layers: the first outputs hardly differ
 normal, uniform         standard deviation 0.05; within +-0.05
 zeros                   all zero
 ======================  ====================================================================
@@ -29,6 +30,7 @@ _VARIANCES = {
     "he": lambda fan_in, fan_out: 2 / fan_in,
     "glorot": lambda fan_in, fan_out: 2 / (fan_in + fan_out),
     "lecun": lambda fan_in, fan_out: 1 / fan_in,
+    "small": lambda fan_in, fan_out: 0.03 / fan_in,
 }
 INITIALIZERS = [
     *(f"{scheme}_{shape}" for scheme in _VARIANCES for shape in ("normal", "uniform")),

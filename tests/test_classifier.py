@@ -49,6 +49,25 @@ def test_digits():
     assert clf.fit(X_train, y_train).score(X_test, y_test) > 0.96
 
 
+def test_default_initial_weights_learn_from_few_samples():
+    """Within six epochs of 400 digits, where "glorot_uniform" in the output layer reaches half of them."""
+    X, y = load_digits(return_X_y=True)
+    X, layers = X / 16, [Conv2D(8, padding="same", activation="relu"), MaxPool2D()]
+    scores = {"small_uniform": [], "glorot_uniform": []}
+    for init in scores:
+        for seed in range(3):
+            clf = make_classifier(
+                layers=[*layers, Output(init=init)],
+                input_shape=(8, 8),
+                max_iter=6,
+                batch_size=32,
+                random_state=seed,
+            )
+            scores[init].append(clf.fit(X[:400], y[:400]).score(X[400:600], y[400:600]))
+    assert Output() == Output(init="small_uniform")
+    assert np.median(scores["small_uniform"]) > 0.7 > 0.65 > np.median(scores["glorot_uniform"])
+
+
 class TestImageForms:
     """Results are bitwise identical for every form of the same images."""
 

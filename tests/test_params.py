@@ -5,7 +5,9 @@ import pytest
 from sklearn.base import clone
 
 from skconvnet import ConvNetClassifier
-from skconvnet.layers import Conv2D, Dense, LeakyReLU, MaxPool2D
+from skconvnet._base import make_default_layers
+from skconvnet._network import Network
+from skconvnet.layers import Conv2D, Dense, Flatten, LeakyReLU, MaxPool2D
 from skconvnet.optimizers import SGD, Adam
 
 
@@ -114,6 +116,46 @@ def test_a_name_stands_for_its_optimizer():
 def test_misspelling(params, message):
     with pytest.raises(ValueError, match=message):
         make_classifier().set_params(**params)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (1, 8, 8),
+        (1, 28, 28),
+        (3, 32, 32),
+        (3, 65, 64),
+        (3, 96, 100),
+        (3, 224, 224),
+        (3, 512, 512),
+        (1, 1, 500),
+        (12, 3, 20),
+        (1, 512, 8),
+        (4, 5, 5),
+        (1, 1, 1),
+    ],
+    ids=str,
+)
+def test_default_layers_fit_any_image(shape):
+    network = Network(make_default_layers(shape), shape, 10)
+    assert network.n_parameters < 1_000_000
+    last = next(stage for stage in network.stages if isinstance(stage.layer, Flatten))
+    assert max(last.input_shape[1:]) <= 8
+    size = [-(-n // s) for n, s in zip(shape[1:], np.broadcast_to(network.stages[0].layer.stride, 2))]
+    assert max(size) <= 64 and all(32 < n <= 64 for n, whole in zip(size, shape[1:]) if whole > 64)
+
+
+def test_default_layers():
+    convolutions = [Conv2D(n, padding="same", activation="relu") for n in (32, 64)]
+    middle = [convolutions[0], MaxPool2D(), convolutions[1], MaxPool2D()]
+    end = [Flatten(), Dense(128, activation="relu")]
+    for shape in ((1, 8, 8), (1, 28, 28), (3, 32, 32)):
+        assert make_default_layers(shape) == [*middle, *end]
+    assert make_default_layers((3, 64, 64)) == [*middle, convolutions[1], MaxPool2D(), *end]
+    stem = Conv2D(32, (15, 3), stride=(8, 1), padding="same", activation="relu")
+    narrow = [stem, MaxPool2D((2, 1)), convolutions[1], MaxPool2D((2, 1)), convolutions[1], MaxPool2D((2, 1))]
+    assert make_default_layers((1, 500, 3)) == [*narrow, *end]
+    assert make_default_layers((64,)) == [Dense(100, activation="relu")]
 
 
 def test_default_layers_have_no_fields():

@@ -198,7 +198,7 @@ def test_fine_tuning(source, digits):
         freeze=frozen,
         learning_rate=0.01,
         weight_decay=0.01,
-        max_iter=10,
+        max_iter=15,
         random_state=1,
     )
     assert tuned.fit(X[:200], y[:200]).score(X[200:], y[200:]) > 0.9

@@ -23,9 +23,9 @@ from skconvnet._types import Fields, Pair
 if TYPE_CHECKING:
     from skconvnet.kernels.engine import Engine
 
-# It pays for sums over at least 48 channels and taps across the axis, and for at least 8 output channels; and
+# It pays for sums over at least 40 channels and taps across the axis, and for at least 8 output channels; and
 # if it saves at least a fifth of the multiplications.
-LEAST_SUM, LEAST_TARGETS, LEAST_SAVING = 48, 8, 1.25
+LEAST_SUM, LEAST_TARGETS, LEAST_SAVING = 40, 8, 1.25
 
 # The gradient to this many weights along the axis sums over a sample's outputs. For at least these numbers of
 # outputs, and of outputs along the axis, its rounding errors are as small, relative to it, as those of plain

@@ -111,7 +111,7 @@ class Output(Layer):
         Whether a `Dense` layer is added; False for layers that already end in one value per output.
     bias : bool, default=True
         Whether the added layer has a bias.
-    init : str or callable, default="glorot_uniform"
+    init : str or callable, default="small_uniform"
         How its weights start: see :mod:`skconvnet.initializers`.
     name : str, default=None
         Makes the layer searchable by name; its weights are always called "output.weight".
@@ -128,12 +128,12 @@ class Output(Layer):
     >>> from skconvnet.layers import Conv2D, Flatten, Output
     >>> layers = [Conv2D(8), Flatten(), Output(bias=False)]
     >>> Output(bias=False).resolve(10)
-    Dense(units=10, bias=False, init='glorot_uniform')
+    Dense(units=10, bias=False, init='small_uniform')
     """
 
     dense: bool = field(default=True, kw_only=True)
     bias: bool = field(default=True, kw_only=True)
-    init: Initializer = field(default="glorot_uniform", kw_only=True)
+    init: Initializer = field(default="small_uniform", kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

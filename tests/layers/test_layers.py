@@ -244,6 +244,8 @@ def test_wrong_values_fail_where_they_are_typed(make, message):
         ("lecun_uniform", 1 / 150),
         ("glorot_normal", 2 / (150 + 200 * 25)),
         ("glorot_uniform", 2 / (150 + 200 * 25)),
+        ("small_normal", 0.03 / 150),
+        ("small_uniform", 0.03 / 150),
         ("normal", 0.05**2),
         ("uniform", 0.05**2 / 3),
         ("zeros", 0),
