@@ -67,25 +67,27 @@ ROWS = {
     "annt_mnist train": Row(
         "ANNT's MNIST network (all maps connected), batch 50, training", "annt_mnist", "train", TORCH, 5, 7
     ),
-    "annt_mnist predict": Row("the same, predicting", "annt_mnist", "predict", TORCH, 4, 5, batch=1000),
+    "annt_mnist predict": Row("the same, predicting", "annt_mnist", "predict", TORCH, 5.8, 7, batch=1000),
     "annt_mnist predict small": Row(
         "the same, PyTorch in batches of 50", "annt_mnist", "predict", SMALL_BATCHES
     ),
     "annt_cifar10 train": Row(
-        "ANNT's CIFAR-10 network, batch 50, training", "annt_cifar10", "train", TORCH, 1.35, 1.6, 1000
+        "ANNT's CIFAR-10 network, batch 50, training", "annt_cifar10", "train", TORCH, 1.5, 1.9, 1000
     ),
-    "annt_cifar10 predict": Row("the same, predicting", "annt_cifar10", "predict", TORCH, 2, 2.3, 2000, 1000),
+    "annt_cifar10 predict": Row(
+        "the same, predicting", "annt_cifar10", "predict", TORCH, 2.2, 2.6, 2000, 1000
+    ),
     "annt_cifar10 predict small": Row(
         "the same, PyTorch in batches of 50", "annt_cifar10", "predict", SMALL_BATCHES, samples=2000
     ),
     "numpy_cnn train": Row(
-        "Numpy-CNN's network, batch 32, training", "numpy_cnn", "train", TORCH, 4, 5.5, 3200, 32
+        "Numpy-CNN's network, batch 32, training", "numpy_cnn", "train", TORCH, 4.2, 5.5, 3200, 32
     ),
     "kajda_mnist train": Row(
-        "Kajda's network, batch 32, training", "kajda_mnist", "train", LAYOUTS_AND_THREADS, 8, 15, batch=32
+        "Kajda's network, batch 32, training", "kajda_mnist", "train", LAYOUTS_AND_THREADS, 15, 25, batch=32
     ),
-    "vgg train": Row("VGG, 32x32x3, batch 128, training", "vgg", "train", TORCH, 1.25, 1.6, 128, 128, 3),
-    "vgg predict": Row("the same, predicting", "vgg", "predict", TORCH, 1.8, 2.3, 500, 500),
+    "vgg train": Row("VGG, 32x32x3, batch 128, training", "vgg", "train", TORCH, 1.9, 2.4, 128, 128, 3),
+    "vgg predict": Row("the same, predicting", "vgg", "predict", TORCH, 2.1, 2.6, 500, 500),
     "vgg predict small": Row(
         "the same, PyTorch in batches of 50", "vgg", "predict", SMALL_BATCHES, samples=500
     ),

@@ -4,9 +4,9 @@
 
 The tasks come from scikit-learn's digits and from generated signals; those named mnist and cifar10 need
 FOLDER, which holds `mnist.npz` as Keras distributes it, and `cifar10.npz` with arrays of the same names. Each
-task is learned with Adam at 0.001 by every candidate and by the same network in PyTorch with its own
-initial weights. The score is that of the last epoch on test samples: accuracy, R2 for numbers, the
-fraction of samples with all labels right, or the mean accuracy of the classes where they are imbalanced. The table has
+task is learned with Adam at 0.001 by every candidate and by the same network in PyTorch with its own initial
+weights. The score is that of the last epoch on test samples: accuracy, R2 for numbers, the fraction of
+samples with all labels right, or the mean accuracy of the classes where they are imbalanced. The table has
 medians over the seeds, with the lowest and the highest score. Large tasks have at most three seeds.
 """
 
