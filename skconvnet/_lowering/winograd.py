@@ -243,6 +243,10 @@ class WinogradPlan:
         """Return the number of scratch vectors; pixels: in the program for a single image."""
         return self._lay_out(engine, pixels)["end"]
 
+    def _pairs_lines(self, lanes: int) -> bool:
+        """Whether the positions of two lines are the lanes of a vector, in the program for a single image."""
+        return self.nested and self.length <= lanes // 2
+
     def _lay_out(self, engine: "Engine", pixels: bool, start: int = 0) -> Fields:
         """Return the offsets of scratch memory, its end, and how much is in it at a time."""
         bands = self._list_plane_bands(engine.lanes) if pixels else self._list_bands()
@@ -255,6 +259,7 @@ class WinogradPlan:
         n_zeros = self._count_zeros(bands, engine, grain)
         # of a channel, with what shuffles read beyond its end
         n_along = N_POINTS * (N_ACROSS * widest + self.n_points_across) if self.nested else 0
+        n_along *= 2 if pixels and self._pairs_lines(engine.lanes) else 1
         return {
             "some_channels": some_channels,
             "some_targets": some_targets,
@@ -357,6 +362,8 @@ class WinogradPlan:
         n_last = channels - (-(-channels // some_channels) - 1) * some_channels
         height = self._find_height(bands, engine)
         n_heights = -(-targets // height)
+        paired = pixels and self._pairs_lines(engine.lanes)
+        n_lines = -(-self.lines // 2) if paired else self.lines
         rows, last_rows, x_taps, w_taps, band_table = [], [], [], [], []
         for band in bands:
             n_source, n_terms = (
@@ -381,7 +388,8 @@ class WinogradPlan:
             "before": self.before,
             "x_size": source_size[self.axis],
             "y_size": target_size[self.axis],
-            "lines": self.lines,
+            "paired": paired,
+            "lines": n_lines,
             "length": self.length,
             "width": target_size[1],
             "nested": self.nested,
@@ -400,7 +408,7 @@ class WinogradPlan:
             "flip": self.flip,
             "n_bands": len(bands),
             "bands": tables.add(band_table),
-            "n_units": self.lines * len(bands) * n_heights,
+            "n_units": n_lines * len(bands) * n_heights,
             **layout,
             "output_tiles": {
                 "w_in": 0,

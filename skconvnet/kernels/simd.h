@@ -2,8 +2,8 @@
 
    Cython treats lanes_t and real_t as scalars (simd.pxd); the compiler gets their real types here.
    The build defines SKCONVNET_DOUBLE (0 or 1); the instruction set that this file is compiled for gives
-   the width of a vector.  Only sum_lanes, sum_each, transpose_lanes, load_even and zip_lanes take values
-   from one lane to another. */
+   the width of a vector.  Only sum_lanes, sum_each, transpose_lanes, load_even, join_halves and zip_lanes
+   take values from one lane to another. */
 
 #ifndef SKCONVNET_SIMD_H
 #define SKCONVNET_SIMD_H
@@ -166,15 +166,21 @@ static inline lanes_t sum_each(lanes_t v[LANE_BYTES / sizeof(real_t)]) {
 /* Transpose a square of LANES vectors.  Each of log2(LANES) steps interleaves the lanes of vectors that are
    half of them apart: ZIP_LIST has the lanes from `d` on of two vectors, in turn. */
 #define ZIP(i, d) (d) + (i), LANES_OF_REAL + (d) + (i)
+#define JOIN(i) (i) % (LANES_OF_REAL / 2) + (i) / (LANES_OF_REAL / 2) * LANES_OF_REAL
 #define LANES_OF_REAL (LANE_BYTES / (4 << SKCONVNET_DOUBLE))
 #if SKCONVNET_DOUBLE + LANE_BYTES == 64
 #define ZIP_LIST(d) ZIP(0, d), ZIP(1, d), ZIP(2, d), ZIP(3, d), ZIP(4, d), ZIP(5, d), ZIP(6, d), ZIP(7, d)
+#define JOIN_LIST JOIN(0), JOIN(1), JOIN(2), JOIN(3), JOIN(4), JOIN(5), JOIN(6), JOIN(7), JOIN(8), JOIN(9), \
+        JOIN(10), JOIN(11), JOIN(12), JOIN(13), JOIN(14), JOIN(15)
 #elif LANE_BYTES == 64 || SKCONVNET_DOUBLE + LANE_BYTES == 32
 #define ZIP_LIST(d) ZIP(0, d), ZIP(1, d), ZIP(2, d), ZIP(3, d)
+#define JOIN_LIST JOIN(0), JOIN(1), JOIN(2), JOIN(3), JOIN(4), JOIN(5), JOIN(6), JOIN(7)
 #elif LANE_BYTES == 32 || SKCONVNET_DOUBLE + LANE_BYTES == 16
 #define ZIP_LIST(d) ZIP(0, d), ZIP(1, d)
+#define JOIN_LIST JOIN(0), JOIN(1), JOIN(2), JOIN(3)
 #else
 #define ZIP_LIST(d) ZIP(0, d)
+#define JOIN_LIST JOIN(0), JOIN(1)
 #endif
 
 static inline void transpose_lanes(lanes_t v[LANES_OF_REAL]) {
@@ -192,6 +198,11 @@ static inline void transpose_lanes(lanes_t v[LANES_OF_REAL]) {
 /* Elements 0, 2, 4 ... of 2 LANES. */
 static inline lanes_t load_even(const real_t *p) {
     return SHUFFLE(load_lanes(p), load_lanes(p + LANES), FOLD_LIST(1, 0));
+}
+
+/* The first halves of two vectors. */
+static inline lanes_t join_halves(lanes_t a, lanes_t b) {
+    return SHUFFLE(a, b, JOIN_LIST);
 }
 
 /* The lanes of two vectors, in turn: half 0 or 1 of them. */

@@ -29,4 +29,5 @@ cdef extern from "simd.h" nogil:
     lanes_t sum_each(lanes_t* v)
     void transpose_lanes(lanes_t* v)
     lanes_t load_even(const real_t* p)
+    lanes_t join_halves(lanes_t a, lanes_t b)
     lanes_t zip_lanes(lanes_t a, lanes_t b, int half)

@@ -36,8 +36,8 @@ from skconvnet.kernels.block cimport (
 from skconvnet.kernels.channel_weights cimport find_group, store_transposed
 from skconvnet.kernels.output_tiles cimport bind, compute_output_tiles, operands_t, output_tiles_t
 from skconvnet.kernels.simd cimport (
-    CHANNEL_TILE_HEIGHT, LANES, MAX_LANES, inlined_t, lanes_t, load_even, load_lanes, load_strided,
-    prefetch, real_t, splat, store_some, zip_lanes
+    CHANNEL_TILE_HEIGHT, LANES, MAX_LANES, inlined_t, join_halves, lanes_t, load_even, load_lanes,
+    load_strided, prefetch, real_t, splat, store_some, zip_lanes
 )
 from skconvnet.kernels.team cimport cut, range_t
 from skconvnet.kernels.tile cimport channel_tile_t, choose_height, compute
@@ -74,7 +74,8 @@ ctypedef struct winograd_t:
     bint nested
     Py_ssize_t n_points_across          # points across the axis: 1 if not nested
     Py_ssize_t n_terms                  # 6 times that number
-    Py_ssize_t lines, length            # lines; positions in a line
+    bint paired                         # lanes are the positions of two lines, each in half of a vector
+    Py_ssize_t lines, length            # lines, or pairs of lines; positions in a line
     Py_ssize_t width                    # pixels of the target across the axis
     Py_ssize_t channels, targets        # input and output channels
     Py_ssize_t w_width                  # weights across the axis
@@ -270,23 +271,30 @@ cdef inline inlined_t transform_points(
             out[p * stride + i] = transform_point(points, p)
 
 
+cdef inline lanes_t load_positions(
+    const winograd_t* g, const lanes_t* terms, Py_ssize_t i, int p
+) noexcept nogil:
+    """Return point p across the axis of vector i of positions."""
+    cdef const real_t* x = <const real_t*> terms
+    if g.grain == LANES:
+        return load_lanes(x + (N_ACROSS * i + p) * LANES)
+    return load_even(x + N_ACROSS * i * LANES + p)
+
+
 cdef inline inlined_t transform_across(
     const winograd_t* g, const lanes_t* terms, Py_ssize_t row, const int n_points, Py_ssize_t n,
     lanes_t* out, Py_ssize_t stride
 ) noexcept nogil:
-    """Write all terms of n vectors of positions from those along the axis: terms (6, row)."""
-    cdef const real_t* x
+    """Write all terms of n vectors of positions from those along the axis: terms (1 or 2 lines, 6, row)."""
     cdef lanes_t[N_POINTS] points
     cdef Py_ssize_t i
     cdef int k, p
     for k in range(N_POINTS):
-        x = <const real_t*> (terms + k * row)
         for i in range(n):
             for p in range(n_points):
-                if g.grain == LANES:
-                    points[p] = load_lanes(x + (N_ACROSS * i + p) * LANES)
-                else:
-                    points[p] = load_even(x + N_ACROSS * i * LANES + p)
+                points[p] = load_positions(g, terms + k * row, i, p)
+                if g.paired:
+                    points[p] = join_halves(points[p], load_positions(g, terms + (N_POINTS + k) * row, i, p))
             for p in range(n_points):
                 out[(k * n_points + p) * stride + i] = transform_point_across(points, p, n_points)
 
@@ -299,23 +307,26 @@ cdef inline void transform_source(
     cdef line_t steps = find_lines(g, source)
     cdef const real_t* x[N_POINTS]
     cdef const Py_ssize_t* band = section.band
-    cdef Py_ssize_t c, line = section.line, n = band[3], stride = (channels.end - channels.first) * band[4]
+    cdef Py_ssize_t c, i, line, n = band[3], stride = (channels.end - channels.first) * band[4]
     cdef Py_ssize_t row = N_ACROSS * band[1] + g.n_points_across, plane = source.plane * LANES
     cdef lanes_t* along = locate_offset(b, g.terms_along)
     for c in range(channels.first, channels.end):
-        find_points(
-            g, b, find_channel(b, source, c) + line * steps.line + band[2], line, steps.point, x
-        )
+        for i in range(2 if g.paired else 1):
+            line = 2 * section.line + i if g.paired else section.line
+            find_points(
+                g, b, find_channel(b, source, c) + line * steps.line + band[2], line, steps.point, x
+            )
+            if g.nested:
+                transform_points(g, x, LANES, plane, n, 0, along + i * N_POINTS * row, row)
+            elif not g.down and g.grain == 1:
+                transform_points(g, x, steps.vector, plane, n, g.length - band[0] * LANES, out, stride)
+            else:
+                transform_points(g, x, steps.vector, plane, n, 0, out, stride)
         if g.nested:
-            transform_points(g, x, LANES, plane, n, 0, along, row)
             if g.n_points_across == 4:
                 transform_across(g, along, row, 4, band[1], out, stride)
             else:
                 transform_across(g, along, row, 6, band[1], out, stride)
-        elif not g.down and g.grain == 1:
-            transform_points(g, x, steps.vector, plane, n, g.length - band[0] * LANES, out, stride)
-        else:
-            transform_points(g, x, steps.vector, plane, n, 0, out, stride)
         out += band[4]
 
 
@@ -338,7 +349,10 @@ cdef inline inlined_t transform_nested_sums(
     const winograd_t* g, const lanes_t* sums, Py_ssize_t stride, const int m, lanes_t bias, lanes_t* values,
     Py_ssize_t row
 ) noexcept nogil:
-    """Write the outputs of one vector of positions, whose columns are neighbours: values (m, row)."""
+    """Write the outputs of one vector of positions as two vectors of neighbouring columns: values (m, row).
+
+    Where lines are paired, these are one of each line.
+    """
     cdef lanes_t[N_ACROSS * N_POINTS] parts
     cdef lanes_t[N_ACROSS] pair
     cdef int k, s, t
@@ -368,6 +382,7 @@ cdef inline inlined_t finish_outputs(
     cdef Py_ssize_t o, j, n, n_vectors = band[1], stride = g.some_targets * n_vectors
     cdef Py_ssize_t n_across = N_ACROSS if nested else 1, row = n_across * n_vectors
     cdef Py_ssize_t first = n_across * band[0]      # vector in the target
+    cdef Py_ssize_t i, line, n_values = LANES if g.paired else row * LANES
     cdef real_t* y
     cdef int s
     for o in range(section.targets.first, section.targets.end):
@@ -380,10 +395,12 @@ cdef inline inlined_t finish_outputs(
                     values[s * row + j] = transform_sums(sums + j, stride, s, m) + bias
         sums += n_vectors
         activate_row(values, values, m * row, p.activation, p.slope)
-        y = <real_t*> find_channel(b, target, o) + section.line * steps.line + first * steps.vector
-        for s in range(m):
-            n = min(count_outputs(g, section.line, s) * g.grain - first * LANES, row * LANES)
-            store_outputs(g, y + s * steps.point, steps.vector, &values[s * row], n)
+        for i in range(2 if g.paired else 1):
+            line = 2 * section.line + i if g.paired else section.line
+            y = <real_t*> find_channel(b, target, o) + line * steps.line + first * steps.vector
+            for s in range(m):
+                n = min(count_outputs(g, line, s) * g.grain - first * LANES, n_values)
+                store_outputs(g, y + s * steps.point, steps.vector, &values[s * row + i], n)
 
 
 cdef inline void compute_targets(
