@@ -23,6 +23,8 @@ class Loss(Value):
     label_smoothing : float, default=0.0
         The fraction s of the targets that is distributed over the outputs: t becomes (1 - s) t + s / 2
         in binary cross-entropy, else (1 - s) t + s / n_outputs.
+    scale : float, default=1.0
+        The unit of the targets, which the network gets divided by it.
 
     Raises
     ------
@@ -32,6 +34,7 @@ class Loss(Value):
 
     name: str
     label_smoothing: float = 0.0
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -40,6 +43,11 @@ class Loss(Value):
                 f"unknown loss {self.name!r}. {suggest(self.name, CLASS_LOSSES | REGRESSION_LOSSES)}"
             )
         check_numbers(self, label_smoothing="[0, 1)")
+
+    @property
+    def unit(self) -> float:
+        """The loss of the unscaled targets, over that of those that the network gets."""
+        return self.scale if self.name == "absolute_error" else self.scale**2
 
     def fields(self, kinds: dict[str, int], n_outputs: int) -> Fields:
         """Return the fields of the kernels' struct target_t."""

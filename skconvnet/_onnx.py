@@ -97,6 +97,8 @@ def to_onnx(estimator: BaseConvNet, path: Path) -> Any:
     if is_classifier(estimator):
         _write_classes(graph, estimator, x)
     else:
+        for kind, values in (("Mul", estimator._target_scale), ("Add", estimator._target_mean)):
+            x = graph.add(kind, x, np.atleast_1d(np.float32(values)))
         graph.add("Reshape", x, (-1, *estimator._y_shape), output="variable")
         graph.add_value("outputs", "variable", np.float32, estimator._y_shape)
     model = graph.make_model(type(estimator).__name__)

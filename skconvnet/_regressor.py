@@ -28,8 +28,8 @@ REGRESSOR_PARAMETERS = {
     **PARAMETERS,
     "loss": """{"squared_error", "absolute_error", "huber"}, default="squared_error"
         The loss, a mean over samples and outputs, that training minimizes: ``d**2`` or ``abs(d)`` for the
-        difference d between output and target, or Huber's loss, ``d**2 / 2`` up to ``abs(d) = 1`` and
-        ``abs(d) - 1/2`` beyond [1]_.""",
+        difference d between prediction and target, or Huber's loss, ``d**2 / 2`` up to ``abs(d) = s`` and
+        ``s * (abs(d) - s / 2)`` beyond, for the standard deviation s of the targets [1]_.""",
 }
 
 
@@ -44,9 +44,11 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
     """Convolutional network for regression, with one or several targets per sample.
 
     X holds images of shape ``(n, height, width, channels)`` or ``(n, height, width)``, rows of shape
-    ``(n, n_features)`` with `input_shape`, or images with the channels first. Values are not scaled: scale
-    them to about [-1, 1] or [0, 1], and y too, with :class:`sklearn.compose.TransformedTargetRegressor`. The
-    network is trained by mini-batches. An output layer with one output per target is added to `layers`.
+    ``(n, n_features)`` with `input_shape`, or images with the channels first. Values of X are not scaled:
+    scale them to about [-1, 1] or [0, 1]. y may have any scale: the network learns ``(y - mean) / s``, with
+    the mean of every target and one standard deviation s of all, so predictions and losses are in the units
+    of y. The first call of `partial_fit` determines both. The network is trained by mini-batches. An output
+    layer with one output per target is added to `layers`.
 
     Parameters
     ----------
@@ -164,9 +166,12 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
             self._fit_one_epoch(X, y, sample_weight, resume)
         return self
 
+    _target_mean: Any = 0.0
+    _target_scale = 1.0
+
     def _make_loss(self) -> Loss:
         """Return the loss of a new network."""
-        return Loss(self.loss)
+        return Loss(self.loss, scale=self._target_scale)
 
     def _check_y(self, y: Any) -> Array:
         """Return real numbers of shape (n,) or (n, n_outputs)."""
@@ -177,19 +182,27 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         return y
 
     def _learn_outputs(self, y: Array, weight: Array, classes: Any) -> int:
-        """Return the number of outputs."""
-        return y.shape[1] if y.ndim == 2 else 1
+        """Learn the mean and the scale of the targets, and return the number of outputs."""
+        target = y.reshape(len(y), -1).astype(np.float64)[weight > 0]
+        weight = weight[weight > 0]
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._target_mean = np.average(target, axis=0, weights=weight)
+            squares = np.average((target - self._target_mean) ** 2, axis=0, weights=weight)
+        scale = float(np.sqrt(squares.mean()))
+        self._target_scale = scale if np.isfinite(scale) and scale > 0 else 1.0
+        return target.shape[1]
 
     def _encode(self, y: Array, network: Network) -> Array:
-        """Return the targets in the network's precision."""
+        """Return the standardized targets in the network's precision."""
+        target = y.reshape(len(y), -1)
         with np.errstate(over="ignore"):
-            target = y.reshape(len(y), -1).astype(network.dtype)
-        if not np.isfinite(target).all():
+            fits = np.isfinite(target.astype(network.dtype)).all()
+        if not fits:
             raise ValueError(
                 f"y has values beyond {np.finfo(network.dtype).max:g}, infinity in the "
                 f'{network.dtype.name} that the network computes in. Scale y, or use dtype="float64".'
             )
-        return target
+        return ((target.astype(np.float64) - self._target_mean) / self._target_scale).astype(network.dtype)
 
     @fill_docstring(prediction_errors=PREDICTION_ERRORS)
     def predict(self, X: ArrayLike) -> Array:
@@ -210,4 +223,5 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         $prediction_errors
         """
         outputs = self._run_network(X)
-        return outputs.reshape(len(outputs), *self._y_shape)
+        y = (outputs * self._target_scale + self._target_mean).astype(outputs.dtype)
+        return y.reshape(len(y), *self._y_shape)

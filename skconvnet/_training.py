@@ -243,7 +243,7 @@ class Trainer:
             key = int(self.rng.randint(2**63, dtype=np.uint64))
             loss, score, total = train_on(order, rates, key, report)
             return {
-                "train_loss": float(loss / total),
+                "train_loss": float(loss / total) * self.loss.unit,
                 "train_score": float(score / total),
                 "learning_rate": float(rates[-1]),
                 "duration": time.perf_counter() - start,
@@ -276,7 +276,7 @@ class Trainer:
 
         def evaluate() -> Record:
             loss, score, total = program.evaluate(dataset, rows, network.params, workspace)
-            return {"valid_loss": loss / total, "valid_score": score / total}
+            return {"valid_loss": loss / total * self.loss.unit, "valid_score": score / total}
 
         return evaluate
 
@@ -450,8 +450,7 @@ def train(
                 if not np.isfinite(record["train_loss"]) or not np.isfinite(network.params).all():
                     raise ValueError(
                         f"The training loss is no longer finite in epoch {epoch}. Use a smaller "
-                        f"learning_rate (it is {record['learning_rate']:g}), or scale X, and y if its values "
-                        f"are numeric, to about 1."
+                        f"learning_rate (it is {record['learning_rate']:g}), or scale X to about 1."
                     )
                 if evaluate is not None:
                     record |= evaluate()

@@ -113,7 +113,8 @@ def test_probabilities_of_large_outputs(tmp_path):
 
 def test_large_values_are_standardized_as_exactly(tmp_path):
     X = IMAGES + 1000
-    reg = ConvNetRegressor([Standardize(), Output(dense=False)], max_iter=1).fit(X, X.reshape(40, -1))
+    y = IMAGES.reshape(40, -1)
+    reg = ConvNetRegressor([Standardize(), Output(dense=False)], max_iter=1).fit(X, y)
     assert_close(reg.predict(X), run(export(reg, tmp_path), X)["variable"])
 
 
