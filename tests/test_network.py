@@ -210,6 +210,16 @@ NETWORKS = [
     ),
     ((2, 6, 6), [Standardize(), Conv2D(4, activation="tanh")]),
     ((5,), [Standardize(), Tanh(), Dense(4)]),
+    # one reader of the input pads it, the other takes it as a vector
+    ((1, 8, 8), [Residual([Conv2D(2, padding="same", activation="tanh"), Dense(4)], shortcut=[Dense(4)])]),
+    ((1, 8, 8), [Residual([Dense(4)], shortcut=[Conv2D(2, padding="same", activation="tanh"), Dense(4)])]),
+    (
+        (1, 8, 8),
+        [
+            Conv2D(2, activation="tanh"),
+            Residual([Conv2D(2, padding="same"), MaxPool2D(6)], shortcut=[Conv2D(2, 6)]),
+        ],
+    ),
 ]
 
 

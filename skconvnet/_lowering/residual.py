@@ -6,7 +6,7 @@ from skconvnet._types import Fields
 
 
 class SplitCall(Call):
-    """The call that gives x a second reader: y has the memory of x, and a gradient of its own."""
+    """The call that copies x, which others read as well, to y, which may be changed in place."""
 
     name = "split"
     splits = True
@@ -16,9 +16,7 @@ class SplitCall(Call):
 
     def fields(self, tables: ProgramTables) -> Fields:
         """The fields of split_t."""
-        channels, height, width = self.y.shape
-        gradients = {"dx": self.x.gradient.fields(), "dy": self.y.gradient.fields()}
-        return {**gradients, "channels": channels, "ho": height, "wo": width}
+        return self.map_fields()
 
 
 class AdditionCall(Call):

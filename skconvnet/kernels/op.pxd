@@ -24,7 +24,7 @@ from skconvnet.kernels.pool cimport (
 )
 from skconvnet.kernels.rescale cimport rescale_backward, rescale_forward, rescale_t
 from skconvnet.kernels.residual cimport (
-    addition_backward, addition_forward, addition_t, split_backward, split_t
+    addition_backward, addition_forward, addition_t, split_backward, split_forward, split_t
 )
 from skconvnet.kernels.single_image cimport (
     avg_pool_plane, clear_gaps, max_pool_plane, plane_pool_t, plane_t, scatter_plane, scatter_t
@@ -118,7 +118,7 @@ cdef inline int set_op(op_t* op, str name, dict fields) except -1:
     elif name == "scatter_plane":
         op.fields.scatter, op.forward, op.backward = fields, scatter_plane, NULL
     elif name == "split":
-        op.fields.split, op.forward, op.backward = fields, NULL, split_backward
+        op.fields.split, op.forward, op.backward = fields, split_forward, split_backward
     elif name == "warp":
         op.fields.warp, op.forward, op.backward = fields, warp_forward, warp_backward
     else:

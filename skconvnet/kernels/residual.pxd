@@ -1,6 +1,6 @@
-"""The two ends of a residual connection: a split has two readers, an addition adds two.
+"""The two ends of a residual connection: a split copies its input, an addition adds two.
 
-    split       y = x, the same memory                  dx = dx + dy
+    split       y = x                                   dx = dx + dy
     addition    y = activation(x + z)                   dx = dz = dy before the activation
 
 The backward pass of a split comes after those of all other readers of its x; these have written dx.
@@ -13,7 +13,7 @@ from skconvnet.kernels.team cimport cut, range_t
 
 
 ctypedef struct split_t:
-    buffer_t dx, dy
+    buffer_t x, y, dx, dy
     Py_ssize_t channels, ho, wo
 
 
@@ -22,6 +22,22 @@ ctypedef struct addition_t:
     Py_ssize_t channels, ho, wo
     int activation
     double slope
+
+
+cdef inline void split_forward(const void* fields, const block_t* b) noexcept nogil:
+    """Write y."""
+    cdef const split_t* g = <const split_t*> fields
+    cdef Py_ssize_t c, i, j
+    cdef range_t rows, units = share(b, g.channels * g.ho)
+    cdef const lanes_t* x
+    cdef lanes_t* y
+    for c in range(g.channels):
+        rows = cut(units, c * g.ho, g.ho)
+        for i in range(rows.first, rows.end):
+            x = find_row(b, &g.x, c, i)
+            y = find_row(b, &g.y, c, i)
+            for j in range(g.wo):
+                y[j] = x[j]
 
 
 cdef inline void split_backward(const void* fields, const block_t* b) noexcept nogil:

@@ -1,9 +1,9 @@
-/* The constants of Winograd's convolution: F(m, r) with m + r - 1 points, of which there are 6 along the axis,
-   and across it 4 for r = 3 and 6 for r = 5, so that m is 2 there.
+/* The constants of Winograd's convolution: F(m, r) with m + r - 1 points.
 
-   The points are 0, 3/4, -3/4, 3/2, -3/2 and infinity: with the usual 0, 1, -1, 2, -2 rounding errors
-   are twice as large.  The 4 points are 0, 1, -1 and infinity.  Points 1 and 2, and 3 and 4, differ in their sign alone, so their terms share an even
-   and an odd part.  No sum is of two products, which compilers may round in either of two ways. */
+   Along the axis there are 6: 0, 3/4, -3/4, 3/2, -3/2 and infinity; with the usual 0, 1, -1, 2, -2 rounding
+   errors are twice as large.  Points 1 and 2, and 3 and 4, differ in their sign alone, so their terms share an
+   even and an odd part.  Across it m is 2: for r = 5 the points are the same, for r = 3 they are 0, 1, -1 and
+   infinity.  No sum is of two products, which compilers may round in either of two ways. */
 
 #ifndef SKCONVNET_WINOGRAD_H
 #define SKCONVNET_WINOGRAD_H

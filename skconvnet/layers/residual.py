@@ -153,7 +153,6 @@ class Residual(Layer):
     def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
         branch, shortcut, output_shape = self._arrange(x.layer_shape)
         split = plan.add_tensor(x.layer_shape, x)
-        split.value = x.value  # which no call changes in place once it is computed
         plan.add_call(SplitCall(x, split))
         last, other = (
             _lower_chain(plan, start, chain, offsets) for start, chain in ((split, branch), (x, shortcut))
