@@ -265,9 +265,13 @@ class BaseConvNet(
             if source is not None:
                 same_outputs = np.array_equal(getattr(source, "classes_", ()), getattr(self, "classes_", ()))
                 transfer_weights(source.network_, self._trainer.network, same_outputs)
+                self._adopt_targets(source)
             self.history_ = []
         self.network_ = self._trainer.network
         return images, y, weight
+
+    def _adopt_targets(self, source: Any) -> None:
+        """Take the scale of the targets from the estimator that the weights come from."""
 
     def _find_source(self) -> Any:
         """Return the fitted estimator that `init_from` is or wraps, or None."""

@@ -21,7 +21,7 @@ from skconvnet._network import Network
 from skconvnet._sklearn_compat import StrOptions
 from skconvnet._types import Array
 from skconvnet.layers import Layer
-from skconvnet.optimizers import Optimizer
+from skconvnet.optimizers import Optimizer, resolve_optimizer
 from skconvnet.schedules import Schedule
 
 REGRESSOR_PARAMETERS = {
@@ -191,6 +191,12 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         scale = float(np.sqrt(squares.mean()))
         self._target_scale = scale if np.isfinite(scale) and scale > 0 else 1.0
         return target.shape[1]
+
+    def _adopt_targets(self, source: Any) -> None:
+        """Take mean and scale of the targets from a regressor with the same number of outputs."""
+        if isinstance(source, ConvNetRegressor) and source._y_shape == self._y_shape:
+            self._target_mean, self._target_scale = source._target_mean, source._target_scale
+            self._trainer.use(resolve_optimizer(self.optimizer), self._make_loss())
 
     def _encode(self, y: Array, network: Network) -> Array:
         """Return the standardized targets in the network's precision."""

@@ -7,6 +7,7 @@ import pytest
 from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV
 
@@ -148,6 +149,18 @@ def test_the_first_call_determines_the_scale():
     parts.partial_fit(X[60:], y[60:] + 100)
     np.testing.assert_array_equal(parts._target_mean, before[0])
     assert parts._target_scale == before[1]
+
+
+def test_another_regressor_gives_its_scale_with_its_weights():
+    X, y = make_images()
+    source = make_regressor().fit(X, y * 1000 + 1e5)
+    options = {"init_from": FrozenEstimator(source), "learning_rate": 1e-300, "max_iter": 1}
+    tuned = make_regressor(**options).fit(X[:50], y[:50] * 900)
+    np.testing.assert_array_equal(tuned.predict(X), source.predict(X))
+    error = np.mean((tuned.predict(X[:50]) - y[:50] * 900) ** 2)
+    assert tuned.loss_ == pytest.approx(error, rel=1e-5)
+    one = make_regressor(**options).fit(X, y[:, 0])  # another number of outputs: a scale of its own
+    assert np.abs(one.predict(X) - y[:, 0].mean()).max() < 10
 
 
 def test_search_and_output_layer():
