@@ -63,6 +63,30 @@ class Loss(Value):
 CROSS_ENTROPY = Loss("cross_entropy")
 
 
+def measure_moments(values: Array, weight: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the weighted mean and the weighted variance of every output's targets.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n, n_outputs)
+    weight : ndarray of float64 of shape (n,)
+
+    Returns
+    -------
+    means, variances : ndarray of float64 of shape (n_outputs,)
+        The variance is 0 where all targets are the same.
+    """
+    used = weight > 0
+    means, variances = np.zeros((2, values.shape[1]))
+    for k, column in enumerate(values.T):
+        column = column[used].astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):  # squares of finite targets may be infinite
+            means[k] = np.average(column, weights=weight[used])
+            if np.ptp(column) > 0:
+                variances[k] = np.average((column - means[k]) ** 2, weights=weight[used])
+    return means, variances
+
+
 def measure_inverse_variances(values: Array, weight: Array) -> NDArray[np.float64]:
     """Return 1 / weighted variance of every output's targets, by which R^2 scales squared errors.
 
@@ -76,11 +100,5 @@ def measure_inverse_variances(values: Array, weight: Array) -> NDArray[np.float6
     inverse_variances : ndarray of float64 of shape (n_outputs,)
         0 where all targets are the same.
     """
-    used, inverse_variances = weight > 0, np.zeros(values.shape[1])
-    for k, column in enumerate(values.T):
-        column = column[used].astype(np.float64)
-        with np.errstate(over="ignore"):  # the squares of finite targets may be infinite
-            squares = (column - np.average(column, weights=weight[used])) ** 2
-            if np.ptp(column) > 0:
-                inverse_variances[k] = 1 / np.average(squares, weights=weight[used])
-    return inverse_variances
+    _, variances = measure_moments(values, weight)
+    return np.divide(1, variances, out=np.zeros_like(variances), where=variances > 0)

@@ -16,7 +16,7 @@ from skconvnet._docs import (
     PREDICTION_ERRORS,
     fill_docstring,
 )
-from skconvnet._losses import REGRESSION_LOSSES, Loss
+from skconvnet._losses import REGRESSION_LOSSES, Loss, measure_moments
 from skconvnet._network import Network
 from skconvnet._sklearn_compat import StrOptions
 from skconvnet._types import Array
@@ -82,6 +82,8 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         **BaseConvNet._parameter_constraints,
         "loss": [StrOptions(REGRESSION_LOSSES)],
     }
+    _target_mean: Any = 0.0
+    _target_scale = 1.0
 
     def __init__(
         self,
@@ -166,9 +168,6 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
             self._fit_one_epoch(X, y, sample_weight, resume)
         return self
 
-    _target_mean: Any = 0.0
-    _target_scale = 1.0
-
     def _make_loss(self) -> Loss:
         """Return the loss of a new network."""
         return Loss(self.loss, scale=self._target_scale)
@@ -183,12 +182,9 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
 
     def _learn_outputs(self, y: Array, weight: Array, classes: Any) -> int:
         """Learn the mean and the scale of the targets, and return the number of outputs."""
-        target = y.reshape(len(y), -1).astype(np.float64)[weight > 0]
-        weight = weight[weight > 0]
-        with np.errstate(over="ignore", invalid="ignore"):
-            self._target_mean = np.average(target, axis=0, weights=weight)
-            squares = np.average((target - self._target_mean) ** 2, axis=0, weights=weight)
-        scale = float(np.sqrt(squares.mean()))
+        target = y.reshape(len(y), -1)
+        self._target_mean, variances = measure_moments(target, weight)
+        scale = float(np.sqrt(variances.mean()))
         self._target_scale = scale if np.isfinite(scale) and scale > 0 else 1.0
         return target.shape[1]
 

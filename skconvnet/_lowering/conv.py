@@ -157,8 +157,8 @@ class ConvCall(LinearCall):
             and not self._find_weight_plan(engine)
         )
 
-    def _weight_fields(self, tables: ProgramTables) -> Fields:
-        """The fields of conv_t for the gradient to the weight."""
+    def _weight_fields(self, tables: ProgramTables, forward: int) -> Fields:
+        """The fields of conv_t for the gradient to the weight; forward: index of the forward pass's plan."""
         ci, (kh, kw) = self.connections.shape[1], self.window.kernel
         x, dy = self.x.value, self.y.gradient
         strides = WeightStrides(kw, kh * kw, ci * kh * kw)
@@ -172,8 +172,9 @@ class ConvCall(LinearCall):
             "winograd_weights": dict.fromkeys(WEIGHT_SUMS, -1),
         }
         if plan := self._find_weight_plan(tables.engine):
-            index = plan.add_to(tables, self.weight, (kh * kw, ci * kh * kw), transforms=False)
-            fields["winograd_weights"] = plan.weight_fields(tables, index)
+            if plan is not self._winograd["forward"]:
+                forward = plan.add_to(tables, self.weight, (kh * kw, ci * kh * kw), transforms=False)
+            fields["winograd_weights"] = plan.weight_fields(tables, forward)
         if not self._sums_weights_by_channels(tables.engine):
             fields["channel_weights"]["x_lanes"] = -1
         return fields
@@ -250,11 +251,12 @@ class ConvCall(LinearCall):
             WeightStrides(kw, ci * kh * kw, kh * kw),
             self.connections.T,
         )
+        plan = self.add_winograd(tables, "forward")
         fields = {
             "linear": self.linear_fields(tables, ci, co * ci * kh * kw, forward),
             "gradients": self.gradient_fields(backward),
-            **self._weight_fields(tables),
-            "winograd_forward": self.add_winograd(tables, "forward"),
+            **self._weight_fields(tables, plan),
+            "winograd_forward": plan,
             "winograd_backward": self.add_winograd(tables, "backward"),
         }
         return {"conv": fields, "pool": self._pool.fields(tables)} if self._pool else fields

@@ -50,6 +50,10 @@ class Phase:
         inside = [q for q, (_, tap) in enumerate(self.taps) if 0 <= m * self.in_step + tap < n_source]
         return (inside[0], inside[-1] + 1) if inside else (0, 0)
 
+    def count_taps(self, n_source: int) -> list[int]:
+        """Return how many taps of each position lie in a source of this length."""
+        return [end - first for first, end in (self.find_taps(m, n_source) for m in range(self.count))]
+
     def find_positions(self, tap: int, n_source: int) -> Pair:
         """Return first and number of the positions whose tap lies in a source of this length."""
         inside = [m for m in range(self.count) if 0 <= m * self.in_step + tap < n_source]

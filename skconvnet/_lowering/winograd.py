@@ -109,20 +109,16 @@ class WinogradPlan:
 
     def _pays_nested(self) -> bool:
         """Whether it is faster if the axis across is transformed as well, and as exact as plain sums."""
-        n_weights, n_source = self.n_weights, self.source[2]
+        n_weights = self.n_weights
         if n_weights not in POINTS_ACROSS:
             return False
-        n_inside = [end - first for first, end in map(self._find_taps_across, range(self.target[2]))]
+        n_inside = self._across.count_taps(self.source[2])
         n_positions = -(-self.target[2] // N_ACROSS)
         n_plain, n_nested = sum(n_inside), POINTS_ACROSS[n_weights] * n_positions
         n_channels = self.source[0] * self.target[0] / (self.source[0] + self.target[0])
         plain = n_plain * n_channels + TRANSFORM_WORK * self.target[2] / N_POINTS
         nested = n_nested * n_channels + TRANSFORM_WORK * n_nested / N_POINTS
-        return min(n_inside) > n_weights // 2 and n_source > 0 and nested < 0.8 * plain
-
-    def _find_taps_across(self, m: int) -> Pair:
-        """Return the range of the taps across the axis that lie in the source."""
-        return self._across.find_taps(m, self.source[2])
+        return min(n_inside) > n_weights // 2 and nested < 0.8 * plain
 
     @property
     def _taps(self) -> list[Pair]:
@@ -169,9 +165,7 @@ class WinogradPlan:
         source is much smaller than its neighbours, so more than half of the taps have to be inside, at both
         ends of the axis.
         """
-        n_source, along = self.source[1 + self.axis], self._along
-        taps = [along.find_taps(m, n_source) for m in range(along.count)]
-        n_inside = [end - first for first, end in taps]
+        n_inside = self._along.count_taps(self.source[1 + self.axis])
         return (
             self.n_weights in (3, 5)
             and (self.down or (self._rows.taps == [(0, 0)] and self.source[1] == self.target[1]))
@@ -225,15 +219,6 @@ class WinogradPlan:
         n_positions = min(band.count * lanes, self.length * grain - band.first * lanes) // grain
         return -(-(n_positions * N_ACROSS + self.n_points_across - N_ACROSS) * grain // lanes)
 
-    def _divide_scratch(self, bands: list[Band], engine: "Engine", grain: int) -> Pair:
-        """Return how many input and output channels are in scratch at a time."""
-        widest = max(band.count for band in bands)
-        widest_terms = max(1, *(self._count_terms(band, engine.lanes, grain) for band in bands))
-        height = self._find_height(bands, engine)
-        n_channels = max(SCRATCH_VECTORS // (self.n_terms * widest_terms), 1)
-        n_targets = max(SCRATCH_VECTORS // (self.n_terms * widest) // height, 1) * height
-        return min(n_channels, self.source[0]), min(n_targets, self.target[0])
-
     def _find_height(self, bands: list[Band], engine: "Engine") -> int:
         """Return the height of output tiles."""
         one_column = all(band.count == 1 for band in bands)
@@ -241,26 +226,29 @@ class WinogradPlan:
 
     def count_scratch(self, engine: "Engine", pixels: bool = False) -> int:
         """Return the number of scratch vectors; pixels: in the program for a single image."""
-        return self._lay_out(engine, pixels)["end"]
+        return self._lay_out(engine, pixels)[1]
 
     def _pairs_lines(self, lanes: int) -> bool:
         """Whether the positions of two lines are the lanes of a vector, in the program for a single image."""
         return self.nested and self.length <= lanes // 2
 
-    def _lay_out(self, engine: "Engine", pixels: bool, start: int = 0) -> Fields:
-        """Return the offsets of scratch memory, its end, and how much is in it at a time."""
+    def _lay_out(self, engine: "Engine", pixels: bool, start: int = 0) -> tuple[Fields, int]:
+        """Return what is in scratch memory at a time and its offsets, and the end of its memory."""
         bands = self._list_plane_bands(engine.lanes) if pixels else self._list_bands()
         grain = 1 if pixels else engine.lanes
-        some_channels, some_targets = self._divide_scratch(bands, engine, grain)
         widest = max(band.count for band in bands)
         widest_terms = max(self._count_terms(band, engine.lanes, grain) for band in bands)
+        height = self._find_height(bands, engine)
+        n_channels = max(SCRATCH_VECTORS // (self.n_terms * max(widest_terms, 1)), 1)
+        n_targets = max(SCRATCH_VECTORS // (self.n_terms * widest) // height, 1) * height
+        some_channels, some_targets = min(n_channels, self.source[0]), min(n_targets, self.target[0])
         sums = start + self.n_terms * some_channels * widest_terms
         zeros = sums + self.n_terms * some_targets * widest
         n_zeros = self._count_zeros(bands, engine, grain)
         # of a channel, with what shuffles read beyond its end
         n_along = N_POINTS * (N_ACROSS * widest + self.n_points_across) if self.nested else 0
         n_along *= 2 if pixels and self._pairs_lines(engine.lanes) else 1
-        return {
+        fields = {
             "some_channels": some_channels,
             "some_targets": some_targets,
             "scratch": start,
@@ -268,8 +256,8 @@ class WinogradPlan:
             "zeros": zeros,
             "n_zeros": n_zeros,
             "terms_along": zeros + n_zeros,
-            "end": zeros + n_zeros + n_along,
         }
+        return fields, zeros + n_zeros + n_along
 
     def _count_zeros(self, bands: list[Band], engine: "Engine", grain: int) -> int:
         """Return the number of vectors of a line, or of its source, at most."""
@@ -356,8 +344,7 @@ class WinogradPlan:
         grain = 1 if pixels else engine.lanes
         bands = self._list_plane_bands(engine.lanes) if pixels else self._list_bands()
         step = engine.lanes * (self.n_across if self.down else self.n_outputs)
-        layout = self._lay_out(engine, pixels, tables.scratch)
-        del layout["end"]
+        layout, _ = self._lay_out(engine, pixels, tables.scratch)
         some_channels, some_targets = layout["some_channels"], layout["some_targets"]
         n_last = channels - (-(-channels // some_channels) - 1) * some_channels
         height = self._find_height(bands, engine)
