@@ -228,9 +228,9 @@ class WinogradPlan:
         """Return the number of scratch vectors; pixels: in the program for a single image."""
         return self._lay_out(engine, pixels)[1]
 
-    def _pairs_lines(self, lanes: int) -> bool:
-        """Whether the positions of two lines are the lanes of a vector, in the program for a single image."""
-        return self.nested and self.length <= lanes // 2
+    def _count_lines_at_once(self, engine: "Engine", pixels: bool) -> int:
+        """Return how many lines share a vector: 2 if the positions of one fill at most half of it."""
+        return 2 if pixels and self.nested and self.length <= engine.lanes // 2 else 1
 
     def _lay_out(self, engine: "Engine", pixels: bool, start: int = 0) -> tuple[Fields, int]:
         """Return what is in scratch memory at a time and its offsets, and the end of its memory."""
@@ -247,7 +247,7 @@ class WinogradPlan:
         n_zeros = self._count_zeros(bands, engine, grain)
         # of a channel, with what shuffles read beyond its end
         n_along = N_POINTS * (N_ACROSS * widest + self.n_points_across) if self.nested else 0
-        n_along *= 2 if pixels and self._pairs_lines(engine.lanes) else 1
+        n_along *= self._count_lines_at_once(engine, pixels)
         fields = {
             "some_channels": some_channels,
             "some_targets": some_targets,
@@ -349,8 +349,8 @@ class WinogradPlan:
         n_last = channels - (-(-channels // some_channels) - 1) * some_channels
         height = self._find_height(bands, engine)
         n_heights = -(-targets // height)
-        paired = pixels and self._pairs_lines(engine.lanes)
-        n_lines = -(-self.lines // 2) if paired else self.lines
+        lines_at_once = self._count_lines_at_once(engine, pixels)
+        n_lines = -(-self.lines // lines_at_once)
         rows, last_rows, x_taps, w_taps, band_table = [], [], [], [], []
         for band in bands:
             n_source, n_terms = (
@@ -375,7 +375,7 @@ class WinogradPlan:
             "before": self.before,
             "x_size": source_size[self.axis],
             "y_size": target_size[self.axis],
-            "paired": paired,
+            "lines_at_once": lines_at_once,
             "lines": n_lines,
             "length": self.length,
             "width": target_size[1],

@@ -74,7 +74,7 @@ ctypedef struct winograd_t:
     bint nested
     Py_ssize_t n_points_across          # points across the axis: 1 if not nested
     Py_ssize_t n_terms                  # 6 times that number
-    bint paired                         # lanes are the positions of two lines, each in half of a vector
+    Py_ssize_t lines_at_once            # 2: lanes are the positions of two lines, each in half of a vector
     Py_ssize_t lines, length            # lines, or pairs of lines; positions in a line
     Py_ssize_t width                    # pixels of the target across the axis
     Py_ssize_t channels, targets        # input and output channels
@@ -293,7 +293,7 @@ cdef inline inlined_t transform_across(
         for i in range(n):
             for p in range(n_points):
                 points[p] = load_positions(g, terms + k * row, i, p)
-                if g.paired:
+                if g.lines_at_once == 2:
                     points[p] = join_halves(points[p], load_positions(g, terms + (N_POINTS + k) * row, i, p))
             for p in range(n_points):
                 out[(k * n_points + p) * stride + i] = transform_point_across(points, p, n_points)
@@ -311,8 +311,8 @@ cdef inline void transform_source(
     cdef Py_ssize_t row = N_ACROSS * band[1] + g.n_points_across, plane = source.plane * LANES
     cdef lanes_t* along = locate_offset(b, g.terms_along)
     for c in range(channels.first, channels.end):
-        for i in range(2 if g.paired else 1):
-            line = 2 * section.line + i if g.paired else section.line
+        for i in range(g.lines_at_once):
+            line = g.lines_at_once * section.line + i
             find_points(
                 g, b, find_channel(b, source, c) + line * steps.line + band[2], line, steps.point, x
             )
@@ -382,7 +382,7 @@ cdef inline inlined_t finish_outputs(
     cdef Py_ssize_t o, j, n, n_vectors = band[1], stride = g.some_targets * n_vectors
     cdef Py_ssize_t n_across = N_ACROSS if nested else 1, row = n_across * n_vectors
     cdef Py_ssize_t first = n_across * band[0]      # vector in the target
-    cdef Py_ssize_t i, line, n_values = LANES if g.paired else row * LANES
+    cdef Py_ssize_t i, line, n_values = row * LANES // g.lines_at_once
     cdef real_t* y
     cdef int s
     for o in range(section.targets.first, section.targets.end):
@@ -395,8 +395,8 @@ cdef inline inlined_t finish_outputs(
                     values[s * row + j] = transform_sums(sums + j, stride, s, m) + bias
         sums += n_vectors
         activate_row(values, values, m * row, p.activation, p.slope)
-        for i in range(2 if g.paired else 1):
-            line = 2 * section.line + i if g.paired else section.line
+        for i in range(g.lines_at_once):
+            line = g.lines_at_once * section.line + i
             y = <real_t*> find_channel(b, target, o) + line * steps.line + first * steps.vector
             for s in range(m):
                 n = min(count_outputs(g, line, s) * g.grain - first * LANES, n_values)
