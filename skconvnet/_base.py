@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
 
 from skconvnet import kernels
@@ -190,6 +191,9 @@ class BaseConvNet(
             weights are not used; if the learning rate was close to 0 in most epochs; if Ctrl-C ended the
             training: the model is fitted then, with the weights of the last complete step or, with
             `early_stopping`, of the best complete epoch if there was one.
+        sklearn.exceptions.ConvergenceWarning
+            If the model is worse on its training samples than a constant prediction: the most frequent class
+            (by accuracy), each label's frequency or, in regression, the mean (by the loss).
         """
         return self._fit(Trainer.prepare, X, y, sample_weight, X_val, y_val, sample_weight_val)
 
@@ -227,6 +231,7 @@ class BaseConvNet(
                 weight[rows] = 0
                 data = TrainingData(images, target, weight, self._data_format)
             self._train(data, self.max_iter, validation, given, prepare)
+            self._warn_of_failure(data, on_samples=prepare is Trainer.prepare)
         return self
 
     def _resumes(self) -> bool:
@@ -470,6 +475,32 @@ class BaseConvNet(
             if patience is not None:
                 # best_iter is 0 if Ctrl-C came before the end of the first epoch
                 self.best_iter_ = patience.best_iter or self.n_iter_
+
+    def _warn_of_failure(self, data: TrainingData, on_samples: bool) -> None:
+        """Warn if a constant prediction is better than the model on the samples that it was trained on.
+
+        The last epoch's loss and score are those of training, in which layers such as Dropout disturb the
+        network. So they only raise the suspicion, and the samples decide, if this process has them.
+        """
+        if not self.history_:
+            return
+        last = self.history_[-1]
+        failure = self._describe_failure(data, last["train_loss"], last["train_score"])
+        if failure and on_samples:
+            rows, n_threads = np.arange(len(data.weight)), kernels.count_threads(self.n_threads)
+            record = self._trainer.prepare_validation(data, rows, n_threads)()
+            failure = self._describe_failure(data, record["valid_loss"], record["valid_score"])
+        if failure:
+            warn(
+                f"The model is worse than a constant: {failure}. Scale X to about [-1, 1], choose another "
+                f"learning_rate (it is {short_repr(self.learning_rate)}), or train for more epochs (max_iter "
+                f"is {self.max_iter}).",
+                ConvergenceWarning,
+            )
+
+    def _describe_failure(self, data: TrainingData, loss: float, score: float) -> str:
+        """Say in which way the best constant prediction is better than a model, or return an empty text."""
+        raise NotImplementedError
 
     def _run_network(self, X: Any, head: str | None = None, last: str | None = None) -> Array:
         """Return the outputs of the network, or of the layer `last`, for a user's X."""

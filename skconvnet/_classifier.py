@@ -6,6 +6,7 @@ from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import entr
 from sklearn.base import ClassifierMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import column_or_1d
@@ -25,6 +26,7 @@ from skconvnet._docs import (
 from skconvnet._losses import CLASS_LOSSES, Loss
 from skconvnet._network import Network
 from skconvnet._sklearn_compat import Interval, StrOptions, check_first_call
+from skconvnet._training import TrainingData
 from skconvnet._types import Array
 from skconvnet.functional import log_softmax, softmax
 from skconvnet.layers import Layer
@@ -338,6 +340,27 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             )
         index = np.searchsorted(self.classes_, y)
         return index.reshape(-1, 1).astype(np.uint8) if network.output_shape == (1,) else index
+
+    def _describe_failure(self, data: TrainingData, loss: float, score: float) -> str:
+        """Compare the accuracy with that of the most frequent class; with several labels, compare losses."""
+        if self._y_shape:
+            smoothing = self._trainer.loss.label_smoothing
+            frequencies = np.average(data.target, axis=0, weights=data.weight)
+            frequencies = (1 - smoothing) * frequencies + smoothing / 2
+            constant = (entr(frequencies) + entr(1 - frequencies)).mean()
+            if loss <= constant or constant == 0:
+                return ""
+            return (
+                f"its loss on the training samples is {loss:.4g}, and always predicting the frequency of "
+                f"each label would have a loss of {constant:.4g}"
+            )
+        constant = np.bincount(data.target.ravel(), data.weight).max() / data.weight.sum()
+        if score >= constant:
+            return ""
+        return (
+            f"it is right for {score:.2%} of the training samples, and always predicting the most frequent "
+            f"class would be right for {constant:.2%}"
+        )
 
     @fill_docstring(prediction_errors=PREDICTION_ERRORS)
     def decision_function(self, X: ArrayLike) -> Array:

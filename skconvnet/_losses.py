@@ -1,9 +1,12 @@
 """The losses that training minimises."""
 
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import huber
 
 from skconvnet._advice import suggest
 from skconvnet._types import Array, Fields
@@ -48,6 +51,13 @@ class Loss(Value):
     def unit(self) -> float:
         """The loss of the unscaled targets, over that of those that the network gets."""
         return self.scale if self.name == "absolute_error" else self.scale**2
+
+    def average(self, errors: Array, weight: Array) -> float:
+        """Return the mean loss of a regressor's errors in units of scale, as the kernels compute it."""
+        measure: Any = {"squared_error": np.square, "absolute_error": np.abs, "huber": partial(huber, 1)}[
+            self.name
+        ]
+        return float(np.average(measure(errors).mean(axis=1), weights=weight)) * self.unit
 
     def fields(self, kinds: dict[str, int], n_outputs: int) -> Fields:
         """Return the fields of the kernels' struct target_t."""

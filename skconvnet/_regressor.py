@@ -19,6 +19,7 @@ from skconvnet._docs import (
 from skconvnet._losses import REGRESSION_LOSSES, Loss, measure_moments
 from skconvnet._network import Network
 from skconvnet._sklearn_compat import StrOptions
+from skconvnet._training import TrainingData
 from skconvnet._types import Array
 from skconvnet.layers import Layer
 from skconvnet.optimizers import Optimizer, resolve_optimizer
@@ -205,6 +206,16 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
                 f'{network.dtype.name} that the network computes in. Scale y, or use dtype="float64".'
             )
         return ((target.astype(np.float64) - self._target_mean) / self._target_scale).astype(network.dtype)
+
+    def _describe_failure(self, data: TrainingData, loss: float, score: float) -> str:
+        """Compare the loss with that of the mean, which is 0 in standardized targets."""
+        constant = self._trainer.loss.average(data.target, data.weight)
+        if loss <= constant or constant == 0:
+            return ""
+        return (
+            f"its loss on the training samples is {loss:.4g}, and always predicting the mean would have a "
+            f"loss of {constant:.4g}"
+        )
 
     @fill_docstring(prediction_errors=PREDICTION_ERRORS)
     def predict(self, X: ArrayLike) -> Array:

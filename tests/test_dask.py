@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -304,6 +305,13 @@ def test_bad_samples_raise_before_training(client):
         skconvnet.dask.fit(steep, X, Y, client=client)
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+def test_worse_than_a_constant(inside, lazy):
+    x = da.from_array(X, chunks=(100, 8, 8)) if lazy else X
+    with pytest.warns(ConvergenceWarning, match="always predicting the most frequent class"):
+        skconvnet.dask.fit(make(learning_rate=1e-12), x, Y % 4 // 3, client=inside)
+
+
 def test_frozen_layers_leave_mini_batches_alone(client):
     fitted, expected = (make(layers=[Mixup(), *LAYERS], freeze=[0]) for _ in range(2))
     skconvnet.dask.fit(fitted, X, Y, client=client)
@@ -388,6 +396,7 @@ def test_grid_search_on_a_cluster(client):
         error_score="raise",
     )
     expected = clone(search).fit(X, Y).cv_results_
+    client.wait_for_workers(2, timeout=30)  # with one, joblib would fit in this process
     with client.as_current(), joblib.parallel_config("dask"):
         found = search.fit(X, Y).cv_results_
     np.testing.assert_array_equal(found["mean_test_accuracy"], expected["mean_test_accuracy"])

@@ -2,11 +2,13 @@
 
 import copy
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
-from skconvnet import kernels
+from skconvnet import ConvNetClassifier, ConvNetRegressor, kernels
 from skconvnet._losses import CROSS_ENTROPY
 from skconvnet._network import Network
 from skconvnet._training import StepSettings, Trainer, TrainingData, draw_mixing, train
@@ -253,3 +255,75 @@ def test_an_epoch_can_be_undone():
         params.append(trainer.network.params.copy())
         trainer.restore(state)
     np.testing.assert_array_equal(*params)
+
+
+class TestWorseThanAConstant:
+    """The warning at the end of a fit, which pyproject.toml turns off for the other tests."""
+
+    X = np.random.default_rng(0).random((80, 6, 6))
+    Y = (np.arange(80) % 4 > 0).astype(int)  # 20 zeros, 60 ones
+    FAILS = {"layers": [], "optimizer": "sgd", "learning_rate": 1e-12, "max_iter": 2, "random_state": 0}
+
+    @pytest.fixture
+    def warned(self):
+        """All warnings as errors, also this one."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ConvergenceWarning)
+            yield pytest.warns(ConvergenceWarning, match="The model is worse than a constant: ")
+
+    def test_classifier(self, warned):
+        """The accuracy counts samples by their weights."""
+        clf = ConvNetClassifier(**self.FAILS)
+        with pytest.warns(ConvergenceWarning) as records:
+            clf.fit(self.X, self.Y)
+        right = np.mean(clf.predict(self.X) == self.Y)
+        assert right < 0.75
+        assert str(records[0].message) == (
+            f"The model is worse than a constant: it is right for {right:.2%} of the training samples, and "
+            f"always predicting the most frequent class would be right for 75.00%. Scale X to about [-1, 1], "
+            f"choose another learning_rate (it is 1e-12), or train for more epochs (max_iter is 2)."
+        )
+        assert records[0].filename == __file__
+        with warned:
+            clf.set_params(loss="binary_cross_entropy").fit(self.X, self.Y)
+        weight = np.where(clf.predict(self.X) == self.Y, 1.0, 0.0)
+        weight[[0, 3]] = 1
+        clf.fit(self.X, self.Y, weight)
+
+    def test_a_good_fit_does_not_warn(self, warned):
+        ConvNetClassifier([], max_iter=30, random_state=0).fit(self.X + self.Y[:, None, None], self.Y)
+        ConvNetRegressor([], max_iter=200, learning_rate=0.01).fit(self.X, self.X.sum((1, 2)))
+        ConvNetRegressor([], max_iter=1).fit(self.X, np.ones(80))  # the mean is perfect here
+
+    @pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "huber"])
+    @pytest.mark.parametrize("scale", [1, 1e6])
+    def test_regressor(self, warned, loss, scale):
+        y = np.random.default_rng(1).standard_normal((80, 2)) * scale + 5
+        reg = ConvNetRegressor(**self.FAILS, loss=loss)
+        with pytest.warns(ConvergenceWarning) as records:
+            reg.fit(self.X, y)
+        s = np.sqrt(y.var(axis=0).mean())
+        d = np.abs(y - y.mean(axis=0))
+        constant = {
+            "squared_error": d**2,
+            "absolute_error": d,
+            "huber": np.where(d < s, d**2 / 2, s * (d - s / 2)),
+        }[loss].mean()
+        message = str(records[0].message)
+        assert f"predicting the mean would have a loss of {constant:.4g}." in message
+        assert f"its loss on the training samples is {reg.loss_:.4g}" in message
+
+    def test_several_labels(self, warned):
+        y = np.random.default_rng(1).random((80, 3)) < (0.1, 0.5, 0.9)
+        with warned:
+            ConvNetClassifier(**self.FAILS, loss="binary_cross_entropy").fit(self.X, y)
+        ConvNetClassifier([], loss="binary_cross_entropy", max_iter=200).fit(self.X, y)
+
+    def test_layers_that_disturb_training_do_not_mislead(self, warned):
+        """The record of an epoch is below the constant, but the network itself is not."""
+        x = self.X[:, :1] / 100 + self.Y[:, None, None]
+        clf = ConvNetClassifier([Dropout(0.95)], max_iter=5, random_state=0).fit(x - 0.5, self.Y)
+        assert clf.history_[-1]["train_score"] < 0.75 < clf.score(x - 0.5, self.Y)
+
+    def test_partial_fit_does_not_warn(self, warned):
+        ConvNetClassifier(**self.FAILS).partial_fit(self.X, self.Y, classes=[0, 1])
