@@ -4,6 +4,8 @@ import os
 
 # scikit-learn skips its array API check without this, and SciPy reads it when it is imported
 os.environ["SCIPY_ARRAY_API"] = "1"
+# Dask's profiler calls sys._current_frames 100 times a second, which may deadlock in Python 3.11 (gh-106883)
+os.environ["DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED"] = "False"
 if "PYTEST_XDIST_WORKER" in os.environ:  # one of several processes, which share the cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
