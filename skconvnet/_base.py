@@ -41,6 +41,7 @@ from skconvnet._transfer import transfer_weights, unwrap_frozen
 from skconvnet._types import Array, ProgressCallback, Record, Shape
 from skconvnet._validation import Validation, prepare_scoring, split_off
 from skconvnet._warnings import warn
+from skconvnet.functional import log_softmax, softmax
 from skconvnet.layers import (
     Conv2D,
     Dense,
@@ -49,13 +50,21 @@ from skconvnet.layers import (
     LogSoftmax,
     MaxPool2D,
     Output,
+    RandomFlip,
+    RandomShift,
     ShapeError,
     Sigmoid,
     Softmax,
 )
 from skconvnet.layers.activation import ACTIVATIONS
+from skconvnet.layers.augmentation import list_variants
 from skconvnet.optimizers import OPTIMIZERS, Optimizer, resolve_optimizer
 from skconvnet.schedules import Schedule
+
+HEADS = {"softmax": softmax, "log_softmax": log_softmax}
+
+# The number of images that are varied at a time in prediction.
+IMAGES_AT_ONCE = 2048
 
 # A function that prepares epochs, as `Trainer.prepare` does.
 Prepare = Callable[[Trainer, TrainingData, StepSettings], Callable[[ProgressCallback], Record]]
@@ -69,6 +78,8 @@ ADVICE: dict[tuple[str, Any], str] = {
     ("learning_rate", FunctionType): "See skconvnet.schedules for schedules, which count steps: StepDecay or "
     "CosineDecay, or a class of your own that extends Schedule and defines rates(self, t, memory).",
     ("input_shape", Integral): "Write ({0}, {0}).",
+    ("average", bool): 'Write average="ema" for an exponential moving average, or None.',
+    ("test_time_augmentation", Layer): "Wrap it in a list: [{0!r}].",
     ("freeze", bool): "Write names or positions in a list: freeze=[0].",
     ("freeze", (str, Integral)): "Write names or positions in a list: freeze=[{0!r}].",
 }
@@ -108,6 +119,7 @@ class BaseConvNet(
         "learning_rate": [Interval(Real, 0, None, closed="neither"), Schedule],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "average": [StrOptions({"ema"}), None],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "shuffle": ["boolean"],
@@ -121,6 +133,7 @@ class BaseConvNet(
         "init_from": "no_validation",  # _find_source reports what is wrong with it
         "random_state": ["random_state"],
         "dtype": [StrOptions({"auto", "float32", "float64"})],
+        "test_time_augmentation": [list, tuple, None],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
         "verbose": ["verbose"],
     }
@@ -345,6 +358,7 @@ class BaseConvNet(
     def _change_model(self) -> Iterator[None]:
         """Check all parameters, and restore every attribute if the block raises."""
         validate_params(self, self._advise)
+        check_variants(self.test_time_augmentation)
         before = dict(self.__dict__)
         try:
             yield
@@ -412,6 +426,7 @@ class BaseConvNet(
     def _build_trainer(self, n_outputs: int, dtype: str) -> Trainer:
         """Return a trainer of a new network, compiled for the shape of the input, with weights drawn."""
         shape = channels_first(self.input_shape_, self._data_format)
+        check_variants(self.test_time_augmentation, shape)
         rng = check_random_state(self.random_state)
         try:
             network = Network(self._get_layers(shape), shape, n_outputs, dtype, self.freeze or ())
@@ -445,6 +460,7 @@ class BaseConvNet(
             n_threads,
             self.weight_decay,
             self.clip_norm,
+            self.average is not None,
         )
         run_epoch = prepare(trainer, data, settings)
         evaluate = patience = None
@@ -502,16 +518,49 @@ class BaseConvNet(
         """Say in which way the best constant prediction is better than a model, or return an empty text."""
         raise NotImplementedError
 
+    def _average_variants(self, images: Array, n_threads: int) -> Array:
+        """Return the mean outputs of the network for all variants of images."""
+        check_variants(self.test_time_augmentation, self.network_.input_shape)
+        outputs = np.zeros((len(images), self.network_.count_outputs()), self.network_.dtype)
+        for start in range(0, len(images), IMAGES_AT_ONCE):
+            rows = slice(start, start + IMAGES_AT_ONCE)
+            n = 0
+            for variant in list_variants(self.test_time_augmentation, images[rows]):
+                outputs[rows] += self.network_.forward(variant, n_threads)
+                n += 1
+            outputs[rows] /= n
+        return outputs
+
     def _run_network(self, X: Any, head: str | None = None, last: str | None = None) -> Array:
         """Return the outputs of the network, or of the layer `last`, for a user's X."""
         images, _ = self._check_images(X)
-        outputs = self.network_.forward(images, kernels.count_threads(self.n_threads), head, last)
+        n_threads = kernels.count_threads(self.n_threads)
+        if self.test_time_augmentation and last is None:
+            outputs = self._average_variants(images, n_threads)
+            outputs = HEADS[head](outputs, n_threads=n_threads) if head else outputs
+        else:
+            outputs = self.network_.forward(images, n_threads, head, last)
         if not np.isfinite(outputs).all():
             raise ValueError(
                 f"The network's outputs overflow {self.network_.dtype.name} for this X, whose largest "
                 f"value is {np.abs(images).max():g}. Scale X like the training data."
             )
         return outputs
+
+
+def check_variants(layers: Any, shape: Shape | None = None) -> None:
+    """Refuse layers, or a shape of the input, without variants of images that can be listed."""
+    for layer in layers or ():
+        if not isinstance(layer, (RandomFlip, RandomShift)):
+            raise ValueError(
+                f"test_time_augmentation must be a list of RandomFlip and RandomShift layers, got "
+                f"{short_repr(layer)} in it."
+            )
+    if layers and shape is not None and len(shape) != 3:
+        raise ValueError(
+            "test_time_augmentation needs images, but X has rows of features. Set input_shape=(height, "
+            "width) or (height, width, channels), or leave it out."
+        )
 
 
 def require_one_length(y: Any) -> None:

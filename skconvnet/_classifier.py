@@ -29,7 +29,7 @@ from skconvnet._sklearn_compat import Interval, StrOptions, check_first_call
 from skconvnet._training import TrainingData
 from skconvnet._types import Array
 from skconvnet.functional import log_softmax, softmax
-from skconvnet.layers import Layer
+from skconvnet.layers import Layer, RandomFlip, RandomShift
 from skconvnet.optimizers import Optimizer
 from skconvnet.schedules import Schedule
 
@@ -156,6 +156,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         learning_rate: float | Schedule = 1e-3,
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
+        average: Literal["ema"] | None = None,
         batch_size: int | Literal["auto"] = "auto",
         max_iter: int = 50,
         shuffle: bool = True,
@@ -169,6 +170,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         init_from: BaseConvNet | FrozenEstimator | None = None,
         class_weight: dict[Any, Any] | Literal["balanced"] | None = None,
         random_state: int | np.random.RandomState | None = None,
+        test_time_augmentation: Sequence[RandomFlip | RandomShift] | None = None,
         dtype: Literal["auto", "float32", "float64"] = "auto",
         n_threads: int | None = None,
         verbose: int = 0,
@@ -182,6 +184,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.clip_norm = clip_norm
+        self.average = average
         self.batch_size = batch_size
         self.max_iter = max_iter
         self.shuffle = shuffle
@@ -195,6 +198,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         self.init_from = init_from
         self.class_weight = class_weight
         self.random_state = random_state
+        self.test_time_augmentation = test_time_augmentation
         self.dtype = dtype
         self.n_threads = n_threads
         self.verbose = verbose

@@ -94,6 +94,12 @@ PARAMETERS = {
         Largest Euclidean norm of a mini-batch's gradient; a longer gradient is scaled down to it, before
         weight decay is added (Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural
         networks", ICML 2013).""",
+    "average": """"ema" or None, default=None
+        With "ema", the model has an exponential moving average of its weights and running statistics:
+        prediction, validation, `early_stopping` and `save` use it, and training continues with the weights
+        themselves. The average moves after every 50th of an epoch, and reaches back over about a tenth of all
+        steps so far: after t steps, weights of step s count in proportion to ``s**9`` (Shamir and Zhang,
+        "Stochastic gradient descent for non-smooth optimization", ICML 2013, section 4).""",
     "batch_size": """int or "auto", default="auto"
         Number of samples in a mini-batch; "auto" means ``min(64, n_samples)``.""",
     "max_iter": """int, default=50
@@ -134,6 +140,10 @@ PARAMETERS = {
     "random_state": """int, RandomState instance or None, default=None
         Source of the initial weights and the order of the samples. On one computer, results of the same int
         are bitwise identical for any number of threads.""",
+    "test_time_augmentation": """list of RandomFlip and RandomShift layers, default=None
+        Prediction averages the network's outputs, before any softmax, over all variants of an image that
+        these layers have: ``[RandomFlip(), RandomShift(1)]`` has 2 * 9 variants and takes 18 times as long.
+        Nothing is random.""",
     "dtype": """{"auto", "float32", "float64"}, default="auto"
         Precision; with "auto", X of float64 is computed in float64, any other in float32.""",
     "n_threads": """int, default=None

@@ -16,11 +16,16 @@ from skconvnet._lowering.work import estimate_balance
 from skconvnet._outline import format_summary
 from skconvnet._stages import Stage, arrange_stages, count_elements, resolve_output
 from skconvnet._types import Array, Shape
+from skconvnet.initializers import whiten
 from skconvnet.layers import Layer
 from skconvnet.layers.sequence import find_layers, name_layers
 
 if TYPE_CHECKING:
     from skconvnet.kernels.engine import Dataset, Engine, Program, Samples, Targets, Workspace
+
+
+# The number of samples that init="whiten" looks at.
+MOST_SAMPLES = 5000
 
 
 def _as_image(shape: Shape) -> Shape:
@@ -123,7 +128,7 @@ class Network:
                 self._view(self.params, stage, name)[...] = value
 
     def learn(self, X: Array, rows: Array) -> None:
-        """Let layers learn their statistics from the training data.
+        """Let layers learn their statistics, and the weights of `init="whiten"`, from the training data.
 
         Parameters
         ----------
@@ -131,9 +136,16 @@ class Network:
         rows : ndarray of intp of shape (k,)
             Indices of the samples.
         """
-        for stage in self.stages:
+        some = rows[:: max(1, len(rows) // MOST_SAMPLES)][:MOST_SAMPLES]
+        for k, stage in enumerate(self.stages):
             for name, value in stage.layer.learn(X, rows).items():
                 self._view(self.params, stage, name)[...] = value
+            if getattr(stage.layer, "init", None) == "whiten":
+                images = X[some]
+                if k:
+                    images = self.forward(images, last=self.stages[k - 1].key)
+                weight = self._view(self.params, stage, "weight")
+                weight[...] = whiten(images.reshape(-1, *stage.input_shape), weight)
 
     @staticmethod
     def _view(vector: Array, stage: Stage, name: str) -> Array:
@@ -211,21 +223,33 @@ class Network:
                 raise ValueError(f"set_weights: {stage.label}: {error}") from None
         self.params = vector
 
-    def list_decaying(self) -> Array:
-        """List the ranges of the flat vector that weight decay acts on: weights, but no biases or scales.
+    def group_parameters(self, weight_decay: float = 0.0) -> Array:
+        """Divide the trained part of the flat vector into ranges that optimizers move alike.
+
+        Parameters
+        ----------
+        weight_decay : float, default=0.0
+            It acts on weights, but on no biases or scales.
 
         Returns
         -------
-        ranges : ndarray of intp of shape (k, 2)
-            Start and end of each range.
+        groups : structured ndarray of shape (k,)
+            With the fields of the kernels' struct group_t: start, end, rate, decay.
         """
-        ranges = [
-            (stage.offsets[name], stage.offsets[name] + count_elements([stage.shapes[name]]))
-            for stage in self.stages
-            if not stage.frozen
-            for name in stage.layer.list_decaying(stage.input_shape)
-        ]
-        return np.array(ranges, np.intp).reshape(-1, 2)
+        groups: list[list[Any]] = []
+        for stage in self.stages:
+            if stage.frozen:
+                continue
+            decaying = stage.layer.list_decaying(stage.input_shape)
+            for name, factor in stage.layer.list_rate_factors(stage.input_shape).items():
+                start, size = stage.offsets[name], count_elements([stage.shapes[name]])
+                alike = [float(factor), float(weight_decay) * (name in decaying)]
+                if groups and groups[-1][1:] == [start, *alike]:
+                    groups[-1][1] += size
+                else:
+                    groups.append([start, start + size, *alike])
+        fields = [("start", np.intp), ("end", np.intp), ("rate", np.float64), ("decay", np.float64)]
+        return np.array([tuple(group) for group in groups], fields)
 
     def summary(self) -> None:
         """Print a table: a row per layer, with the shape of its output, its parameters and its bytes.

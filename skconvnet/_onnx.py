@@ -59,7 +59,8 @@ def to_onnx(estimator: BaseConvNet, path: Path) -> Any:
     NotFittedError
         If estimator is not fitted.
     ValueError
-        If a weight, or another value of a layer, is too large for float32.
+        If a weight, or another value of a layer, is too large for float32, or the estimator has a
+        `test_time_augmentation`.
     OSError
         If the file cannot be written.
 
@@ -84,6 +85,11 @@ def to_onnx(estimator: BaseConvNet, path: Path) -> Any:
             f"From a pipeline or a search, pass the estimator within."
         )
     check_is_fitted(estimator)
+    if estimator.test_time_augmentation:
+        raise ValueError(
+            "to_onnx: an ONNX model does not average over variants of an image. Set "
+            "test_time_augmentation=None."
+        )
     network = estimator.network_
     graph = _Graph(onnx, network.weights)
     graph.add_value("inputs", "X", network.dtype, estimator.input_shape_)

@@ -21,7 +21,7 @@ from skconvnet._network import Network
 from skconvnet._sklearn_compat import StrOptions
 from skconvnet._training import TrainingData
 from skconvnet._types import Array
-from skconvnet.layers import Layer
+from skconvnet.layers import Layer, RandomFlip, RandomShift
 from skconvnet.optimizers import Optimizer, resolve_optimizer
 from skconvnet.schedules import Schedule
 
@@ -97,6 +97,7 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         learning_rate: float | Schedule = 1e-3,
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
+        average: Literal["ema"] | None = None,
         batch_size: int | Literal["auto"] = "auto",
         max_iter: int = 50,
         shuffle: bool = True,
@@ -109,6 +110,7 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         freeze: Sequence[str | int] | None = None,
         init_from: BaseConvNet | FrozenEstimator | None = None,
         random_state: int | np.random.RandomState | None = None,
+        test_time_augmentation: Sequence[RandomFlip | RandomShift] | None = None,
         dtype: Literal["auto", "float32", "float64"] = "auto",
         n_threads: int | None = None,
         verbose: int = 0,
@@ -121,6 +123,7 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.clip_norm = clip_norm
+        self.average = average
         self.batch_size = batch_size
         self.max_iter = max_iter
         self.shuffle = shuffle
@@ -133,6 +136,7 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         self.freeze = freeze
         self.init_from = init_from
         self.random_state = random_state
+        self.test_time_augmentation = test_time_augmentation
         self.dtype = dtype
         self.n_threads = n_threads
         self.verbose = verbose

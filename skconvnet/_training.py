@@ -3,7 +3,8 @@
 import copy
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -59,6 +60,8 @@ class StepSettings:
     n_threads : int
     weight_decay : float, default=0.0
     clip_norm : float, default=None
+    average : bool, default=False
+        Whether the network has an average of its parameters between epochs.
     """
 
     batch_size: int
@@ -67,6 +70,11 @@ class StepSettings:
     n_threads: int
     weight_decay: float = 0.0
     clip_norm: float | None = None
+    average: bool = False
+
+
+# The average of the parameters after t steps weighs those after s steps by about s ** (AVERAGE_POWER - 1).
+AVERAGE_POWER = 10
 
 
 class Trainer:
@@ -87,6 +95,9 @@ class Trainer:
     rng : RandomState
     steps : ndarray of shape (1,)
         Number of steps taken so far.
+    turn : int
+        Twice a key of random numbers that all epochs share, and 1 more in every second epoch; -1 before the
+        first epoch.
     """
 
     def __init__(
@@ -98,8 +109,10 @@ class Trainer:
         self.rng = rng
         self._state = np.zeros((2, network.n_params), network.dtype)
         self.steps = np.zeros(1, np.intp)
+        self.turn = -1
         self._schedule: Any = None  # until the first epoch
         self._memory: Any = None
+        self._own: Array | None = None  # the parameters that are trained, if the network has their average
 
     def copy(self) -> Self:
         """Return an independent copy; training it does not change this trainer."""
@@ -108,7 +121,7 @@ class Trainer:
     def snapshot(self) -> Any:
         """Return a copy of all that an epoch changes, for `restore`."""
         arrays = self.network.params, self._state, self.steps
-        return self.rng.get_state(), [array.copy() for array in arrays]
+        return self.rng.get_state(), self.turn, [array.copy() for array in arrays]
 
     def restore(self, state: Any) -> None:
         """Undo all changes since a snapshot.
@@ -118,10 +131,20 @@ class Trainer:
         state : tuple
             As `snapshot` returned it.
         """
-        rng_state, arrays = state
+        rng_state, self.turn, arrays = state
         self.rng.set_state(rng_state)
         for array, before in zip((self.network.params, self._state, self.steps), arrays):
             array[...] = before
+
+    def restart(self, params: Array) -> None:
+        """Continue with other parameters and running statistics.
+
+        Parameters
+        ----------
+        params : ndarray
+            The flat vector of the network.
+        """
+        self.network.params, self._own = params, None
 
     def use(self, optimizer: Optimizer, loss: Loss) -> None:
         """Continue with another optimizer and loss.
@@ -164,11 +187,9 @@ class Trainer:
             sizes = np.minimum(batch_size, len(order) - batch_size * np.arange(len(rates)))
             mixtures = draw_mixing(network, sizes, mixing)
             augment = start_augmentation(network, data, augmenting)
-            epoch = engine.Epoch(order, batch_size, rates, *mixtures, key, augment)
+            epoch = engine.Epoch(order, batch_size, rates, *mixtures, key, self.turn, augment)
             state = self._make_state(settings)
-            # An epoch is always divided into the same calls, because the rounding of the sums depends on the
-            # division. A call adds 2 microseconds; a mini-batch of a small network takes 20.
-            part = max(4, -(-len(rates) // 50))
+            part = choose_part(len(rates))
             sums = np.zeros(3)
             for first in range(0, len(rates), part):
                 end = first + part
@@ -183,9 +204,9 @@ class Trainer:
     def _make_state(self, settings: StepSettings) -> "OptimizerState":
         """Return the optimizer, the parameters that it updates, and its state, for the engine."""
         engine = kernels.get_engine(self.network.dtype)
-        fields = self._optimizer.fields(engine.optimizer_kinds, settings.weight_decay, settings.clip_norm)
-        decaying = self.network.list_decaying() if settings.weight_decay else np.empty((0, 2), np.intp)
-        return engine.OptimizerState(fields, decaying, self.network.params, self._state, self.steps)
+        fields = self._optimizer.fields(engine.optimizer_kinds, settings.clip_norm)
+        groups = self.network.group_parameters(settings.weight_decay)
+        return engine.OptimizerState(fields, groups, self.network.params, self._state, self.steps)
 
     def prepare_steps(self, settings: StepSettings) -> Callable[[Array, float], None]:
         """Prepare steps with gradients that are computed elsewhere.
@@ -241,7 +262,13 @@ class Trainer:
             order = self.rng.permutation(rows) if settings.shuffle else rows
             rates = schedule.rates(self.steps[0] + batches, self._memory)
             key = int(self.rng.randint(2**63, dtype=np.uint64))
-            loss, score, total = train_on(order, rates, key, report)
+            self.turn = 2 * key if self.turn < 0 else self.turn ^ 1
+            if settings.average:
+                with self._average(choose_part(len(rates)), report) as follow:
+                    loss, score, total = train_on(order, rates, key, follow)
+            else:
+                self._own = None
+                loss, score, total = train_on(order, rates, key, report)
             return {
                 "train_loss": float(loss / total) * self.loss.unit,
                 "train_score": float(score / total),
@@ -250,6 +277,31 @@ class Trainer:
             }
 
         return run_epoch
+
+    @contextmanager
+    def _average(self, part: int, report: ProgressCallback) -> Iterator[ProgressCallback]:
+        """Train the parameters within the block, and leave their average in the network after it.
+
+        Yields the report that training calls after some steps. It also moves the average: after every part of
+        the steps, and at the end of the epoch.
+        """
+        params, average, before = self.network.params, self.network.params.copy(), int(self.steps[0])
+        if self._own is not None:
+            params[...] = self._own
+
+        def follow(fraction: float) -> None:
+            nonlocal before
+            steps = int(self.steps[0])
+            if steps - before >= part or fraction == 1:
+                average[...] += (1 - (before / steps) ** AVERAGE_POWER) * (params - average)
+                before = steps
+            report(fraction)
+
+        try:
+            yield follow
+        finally:
+            self._own = params.copy()
+            params[...] = average
 
     def prepare_validation(self, data: TrainingData, rows: Array, n_threads: int) -> Callable[[], Record]:
         """Prepare the evaluation of some samples.
@@ -289,6 +341,15 @@ class Trainer:
             Record of the epoch; the schedule gets its valid_loss, or its train_loss if there is none.
         """
         self._memory = self._schedule.follow(self._memory, record.get("valid_loss", record["train_loss"]))
+
+
+def choose_part(n_batches: int) -> int:
+    """Return how many mini-batches of an epoch are one call of the engine.
+
+    An epoch is always divided into the same calls, because the rounding of the sums depends on the division.
+    A call adds 2 microseconds; a mini-batch of a small network takes 20.
+    """
+    return max(4, -(-n_batches // 50))
 
 
 def draw_mixing(network: Network, sizes: Array, rng: np.random.RandomState) -> tuple[Array, Array]:
@@ -469,6 +530,7 @@ def train(
     _warn_of_low_rates(trainer, history, len(history) - n_before)
     end = "the last complete step"
     if patience is not None and patience.best_params is not None:
-        network.params, end = patience.best_params, "the best of them"
+        trainer.restart(patience.best_params)
+        end = "the best of them"
     if interrupted:
         warn(f"Training interrupted after {len(history)} whole epochs: the model is that of {end}.")

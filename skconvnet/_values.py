@@ -9,6 +9,8 @@ import numpy as np
 
 from skconvnet._advice import StrictInit
 
+LAST = ("learning_rate_factor", "name")  # the fields that a repr shows after all others
+
 
 @dataclass(repr=False, eq=False)
 class Value(StrictInit):
@@ -49,7 +51,7 @@ class Value(StrictInit):
         return hash((type(self), self._list_values()))
 
     def __repr__(self) -> str:
-        own = sorted(fields(self), key=lambda f: f.name == "name")
+        own = sorted(fields(self), key=lambda f: LAST.index(f.name) if f.name in LAST else -1)
         shown = [f for f in own if getattr(self, f.name) != f.default]
         values = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in shown)
         return f"{type(self).__name__}({values})"

@@ -88,7 +88,8 @@ def fit(
     ValueError
         As `estimator.fit` does. If there is no client. If X is a dask array of unknown length, or one that
         this process would have to read: with `early_stopping` and no `X_val`, for callbacks, or for the
-        `Standardize` of a new network. If there is an `Augment` or a `Mixup` layer that is not frozen.
+        `Standardize` or the ``init="whiten"`` of a new network. If there is an `Augment` or a `Mixup` layer
+        that is not frozen.
     TypeError
         If estimator is not one of skconvnet, client is no synchronous client, or X is a Dask collection other
         than an array.
@@ -184,8 +185,13 @@ def _check_dask_array(estimator: Any, X: Any, X_val: Any) -> None:
             "skconvnet.dask.fit: callbacks need the whole of X in this process. Set no callbacks to fit on a "
             "dask array."
         )
-    learns = not estimator._resumes()
-    if learns and any(isinstance(layer, Standardize) for layer in estimator.layers or ()):
+    new_layers = () if estimator._resumes() else estimator.layers or ()
+    if any(getattr(layer, "init", None) == "whiten" for layer in new_layers):
+        raise ValueError(
+            'skconvnet.dask.fit: init="whiten" would have to read the dask array in this process. Use '
+            "another init."
+        )
+    if any(isinstance(layer, Standardize) for layer in new_layers):
         raise ValueError(
             "skconvnet.dask.fit: Standardize would have to read the whole dask array in this process. Scale "
             "X with its own mean() and std(), or use Rescaling."
@@ -218,7 +224,7 @@ def prepare_on_cluster(
             rows = order[k * batch_size : (k + 1) * batch_size]
             total = weight[rows].sum()
             loss, score, vectors, fractions = team.differentiate(
-                rows, total, int(key), int(trainer.steps[0]), network.params
+                rows, total, int(key), trainer.turn, int(trainer.steps[0]), network.params
             )
             sums += loss * total, score, total
             if not np.isfinite(loss):
@@ -372,12 +378,12 @@ class _Holder:
         self._workspace = self._network.make_workspace(self._program, n_threads, min(batch_size, len(weight)))
 
     def differentiate(
-        self, rows: Array, index: int, total: float, key: int, step: int, params: Array
+        self, rows: Array, index: int, total: float, key: int, turn: int, step: int, params: Array
     ) -> tuple[float, float, Array]:
         """Return the contribution of some samples to a batch.
 
         rows: indices of the samples; index: that of this worker; total: the batch's weight; key: the
-        epoch's key for random numbers; step: the number of steps taken before.
+        epoch's key for random numbers; turn: that of the trainer; step: the number of steps taken before.
 
         Returns the contributions to the batch's mean loss and to its weighted score, and a copy of params
         with the gradient instead of the parameters, and with updated running moments.
@@ -392,6 +398,7 @@ class _Holder:
             self._workspace,
             total=total,
             key=key ^ index,  # no two workers draw the same masks
+            turn=turn,
             step=step,
         )
         self._program.update_running_stats(self._workspace, len(rows), vector)

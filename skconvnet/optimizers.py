@@ -54,16 +54,13 @@ class Optimizer(Value):
             f"optimizers cannot be written in Python alone."
         )
 
-    def fields(
-        self, kinds: dict[str, int], weight_decay: float = 0.0, clip_norm: float | None = None
-    ) -> dict[str, Any]:
+    def fields(self, kinds: dict[str, int], clip_norm: float | None = None) -> dict[str, Any]:
         """Return the fields of the kernels' struct optimizer_t.
 
         Parameters
         ----------
         kinds : dict of str to int
             The kernels' formulas by name.
-        weight_decay : float, default=0.0
         clip_norm : float, default=None
 
         Returns
@@ -74,7 +71,6 @@ class Optimizer(Value):
         return {
             **formula,
             "kind": kinds[formula["kind"]],
-            "weight_decay": float(weight_decay),
             "decoupled": self.decoupled,
             "clip_norm": inf if clip_norm is None else float(clip_norm),
         }

@@ -525,13 +525,17 @@ def random_flip(x: Array, key: int, stream: int, horizontal: bool, vertical: boo
 
 
 def random_window(
-    x: Array, key: int, stream: int, size: Pair, tops: Sequence[int], lefts: Sequence[int]
+    x: Array, key: int, stream: int, size: Pair, tops: Sequence[int], lefts: Sequence[int], mode: str = "edge"
 ) -> Array:
-    """A window of each sample, which begins at random among tops and lefts; the border is repeated."""
+    """A window of each sample, which begins at random among tops and lefts; beyond it, numpy.pad's mode."""
+    limit = {
+        "edge": lambda i, last: np.clip(i, 0, last),
+        "reflect": lambda i, last: last - np.abs(last - np.abs(i)),
+    }[mode]
     top = tops[0] + draw_below(key, stream, 2, len(x), len(tops))
     left = lefts[0] + draw_below(key, stream, 3, len(x), len(lefts))
     rows, columns = (
-        np.clip(start[:, None] + np.arange(n_out), 0, n_in - 1)
+        limit(start[:, None] + np.arange(n_out), n_in - 1)
         for start, n_out, n_in in zip((top, left), size, x.shape[2:])
     )
     return np.stack([image[:, i][:, :, j] for image, i, j in zip(x, rows, columns)])

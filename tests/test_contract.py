@@ -130,6 +130,7 @@ def list_rows():
         yield ZeroPad2D(padding), shape
     for shape in (IMAGE, PIXEL, ROW):
         yield RandomFlip(), shape
+        yield RandomFlip(vertical=True, alternating=True), shape
         yield RandomFlip(horizontal=shape is ROW, vertical=True, name="flip"), shape
         yield RandomShift((1, 3)), shape
         yield RandomRotation(170), shape
@@ -239,7 +240,7 @@ def run_crop(layer, x, p, draws):
         starts = [range(-n, rest + n + 1) for rest, n in zip(rests, padding)]
         stream = len(draws)
         draws.append(layer)
-    return reference.random_window(x, 0, stream, size, *starts)
+    return reference.random_window(x, 0, stream, size, *starts, layer.padding_mode)
 
 
 def run_erasing(layer, x, draw):

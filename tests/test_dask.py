@@ -72,6 +72,7 @@ CASES = {
     "binary": make(loss="binary_cross_entropy", label_smoothing=0.1),
     "stops": make(early_stopping=True, scoring="accuracy", n_iter_no_change=1, max_iter=6),
     "standardized": make(layers=[Standardize(), *LAYERS]),
+    "averaged": make(average="ema", batch_size=9),
     "squared": make(ConvNetRegressor),
     "huber": make(ConvNetRegressor, loss="huber"),
 }
@@ -291,6 +292,7 @@ def test_bad_samples_raise_before_training(client):
         (lazy[lazy[:, 0, 0] >= 0], make(), "compute_chunk_sizes"),
         (lazy, make(early_stopping=True), "Pass X_val"),
         (lazy, make(layers=[Standardize()]), "Standardize would have to read"),
+        (lazy, make(layers=[Conv2D(4, init="whiten")]), 'init="whiten" would have to read'),
         (lazy[:-1], make(), "inconsistent numbers of samples"),
         (lazy, make(layers=[Standardize()], warm_start=True), "Standardize would have to read"),
         (X, make(layers=[Mixup()]), "Mixup '0' changes whole mini-batches"),

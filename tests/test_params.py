@@ -99,13 +99,16 @@ def test_a_name_stands_for_its_optimizer():
         ({"layers__stem__filters": 0}, "filters must be an int of at least 1, got 0"),
         ({"optimizer__momentun": 0.5}, r"Did you mean 'momentum'\?"),
         ({"dtype__x": 1}, "dtype is 'auto', which has no such fields"),
-        ({"layrs": None}, r"Invalid parameter 'layrs' for .* ConvNetClassifier\. .* 'layers'\? Valid: batch"),
+        (
+            {"layrs": None},
+            r"Invalid parameter 'layrs' for .* ConvNetClassifier\. .* 'layers'\? Valid: average",
+        ),
         ({"layrs__stem": None}, r"Invalid parameter 'layrs__stem' .* Did you mean 'layers__stem'\?"),
         ({"stem__filters": 3}, r"'stem__filters' .* Did you mean 'layers__stem__filters'\?"),
         ({"layer__stem__filters": 3}, r"Did you mean 'layers__stem__filters'\?"),
         ({"activation": None}, r"Did you mean 'layers__stem__activation' or 'layers__drop__activation'\?"),
         ({"lr": 0.1}, r"Did you mean 'learning_rate'\?"),
-        ({"zzz": 0.1}, r"'zzz' for estimator ConvNetClassifier\. Valid: batch_size, "),
+        ({"zzz": 0.1}, r"'zzz' for estimator ConvNetClassifier\. Valid: average, batch_size, "),
         (
             {"optimizer__beta_1": 0.5},
             r"optimizer is SGD\(momentum=0.9\), whose fields are .*; beta_1 is one of Adam, AdamW, Lion\.",

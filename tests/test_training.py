@@ -59,8 +59,8 @@ def test_an_epoch_in_parts_equals_one_call(dtype, n, shown):
         0,
         len(batches),
         engine.OptimizerState(
-            Adam().fields(engine.optimizer_kinds, 0.0, None),
-            np.empty((0, 2), np.intp),
+            Adam().fields(engine.optimizer_kinds),
+            whole.group_parameters(),
             whole.params,
             np.zeros((2, whole.n_params), dtype),
             steps,
@@ -116,8 +116,8 @@ def test_nothing_is_allocated_in_a_training_step():
         0,
         100,
         engine.OptimizerState(
-            Adam().fields(engine.optimizer_kinds, 0.1, 1e-3),
-            network.list_decaying(),
+            Adam().fields(engine.optimizer_kinds, 1e-3),
+            network.group_parameters(0.1),
             network.params,
             np.zeros((2, network.n_params), np.float32),
             np.zeros(1, np.intp),

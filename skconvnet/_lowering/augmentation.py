@@ -10,8 +10,9 @@ from skconvnet._types import Fields
 class WarpCall(Call):
     """The call of an affine map: see warp.pxd.
 
-    flip, mirror: whether rows and columns may run backwards; tops, lefts: ranges of the row and column
-    of x that output (0, 0) may be read from; degrees: the largest angle.
+    flip, mirror: whether rows and columns may run backwards; alternating: whether they do so in every second
+    epoch; tops, lefts: ranges of the row and column of x that output (0, 0) may be read from; reflect:
+    whether x is mirrored beyond its border; degrees: the largest angle.
     """
 
     name = "warp"
@@ -24,13 +25,15 @@ class WarpCall(Call):
         *,
         flip: bool = False,
         mirror: bool = False,
+        alternating: bool = False,
         tops: range = range(1),
         lefts: range = range(1),
+        reflect: bool = False,
         degrees: float = 0.0,
     ) -> None:
         self.x, self.y, self.stream = x, y, stream
-        self.flip, self.mirror = flip, mirror
-        self.tops, self.lefts = tops, lefts
+        self.flip, self.mirror, self.alternating = flip, mirror, alternating
+        self.tops, self.lefts, self.reflect = tops, lefts, reflect
         self.degrees = degrees
 
     def fields(self, tables: ProgramTables) -> Fields:
@@ -46,10 +49,12 @@ class WarpCall(Call):
             "stream": self.stream,
             "flips": 1 + self.flip,
             "mirrors": 1 + self.mirror,
+            "alternating": self.alternating,
             "top": self.tops[0],
             "left": self.lefts[0],
             "tops": len(self.tops),
             "lefts": len(self.lefts),
+            "reflect": self.reflect,
             "angle": radians(self.degrees),
         }
 

@@ -35,6 +35,8 @@ ctypedef struct block_t:
     lanes_t lane_mask                   # 1 in a lane that holds a sample, else 0
     bint training                       # normalise with the moments of the batch, not the running ones
     uint64_t key                        # of this step's random numbers
+    uint64_t turn                       # twice a key that all epochs share; 1 more in every second epoch
+    const Py_ssize_t* rows              # (n,): indices of the block's samples in the data
     double* moments                     # OUT  of this block, to be merged in batch_moments
     const double* batch_moments         # IN   of all blocks
     const Py_ssize_t* tables            # the plan's index tables

@@ -28,12 +28,13 @@ class Epoch:
         lambdas: Array,
         partner_offsets: Array,
         key: int,
+        turn: int = 0,
         augment: Callable[[Array], Samples] | None = None,
     ) -> None: ...
 
 class OptimizerState:
     def __init__(
-        self, optimizer: Fields, decaying: Array, params: Array, vectors: Array, steps: Array
+        self, optimizer: Fields, groups: Array, params: Array, vectors: Array, steps: Array
     ) -> None: ...
 
 class Workspace:
@@ -75,6 +76,7 @@ class Program:
         *,
         total: float,
         key: int = 0,
+        turn: int = 0,
         step: int = 0,
     ) -> tuple[float, float]: ...
     def evaluate(

@@ -27,7 +27,7 @@ from skconvnet.kernels.loss cimport (
 from skconvnet.kernels.noise cimport derive_key, draw_bits, draw_normal
 from skconvnet.kernels.op cimport op_t, set_op
 from skconvnet.kernels.optimizer cimport (
-    ADADELTA, ADAM, CHUNK, LION, NESTEROV, SCALED, SGD, optimizer_t, step_t
+    ADADELTA, ADAM, CHUNK, LION, NESTEROV, SCALED, SGD, group_t, optimizer_t, step_t
 )
 from skconvnet.kernels.optimizer_step cimport shards_t, sum_shards, take_step_alone
 from skconvnet.kernels.peak cimport PEAK_CHAINS, PEAK_STEPS, multiply_in_registers
@@ -226,6 +226,8 @@ cdef class Epoch:
         From a sample of the mini-batch to the one that it is mixed with.
     key : int
         Key of the epoch's random numbers; every epoch has its own.
+    turn : int, default=0
+        Twice a key of random numbers that all epochs share, and 1 more in every second epoch.
     augment : callable (rows) -> Samples, or None
         Returns the images of some samples as this epoch has them.
     """
@@ -234,16 +236,17 @@ cdef class Epoch:
     cdef Py_ssize_t batch_size
     cdef const double[::1] rates, lambdas
     cdef const Py_ssize_t[::1] partner_offsets
-    cdef uint64_t key
+    cdef uint64_t key, turn
     cdef object augment
 
     def __init__(
         self, const Py_ssize_t[::1] rows, Py_ssize_t batch_size, const double[::1] rates,
-        const double[::1] lambdas, const Py_ssize_t[::1] partner_offsets, uint64_t key, augment=None,
+        const double[::1] lambdas, const Py_ssize_t[::1] partner_offsets, uint64_t key,
+        uint64_t turn=0, augment=None,
     ):
         self.rows, self.batch_size, self.rates = rows, batch_size, rates
         self.lambdas, self.partner_offsets = lambdas, partner_offsets
-        self.key, self.augment = key, augment
+        self.key, self.turn, self.augment = key, turn, augment
 
 
 cdef class OptimizerState:
@@ -253,8 +256,8 @@ cdef class OptimizerState:
     ----------
     optimizer : dict
         The fields of optimizer_t.
-    decaying : ndarray of intp of shape (k, 2)
-        Ranges of the parameters that decay.
+    groups : ndarray of shape (k,)
+        As `Network.group_parameters` returns them.
     params : ndarray of shape (n_params + n_statistics,)
         Changed by every step.
     vectors : ndarray of shape (2, n_trained)
@@ -264,24 +267,24 @@ cdef class OptimizerState:
     """
 
     cdef optimizer_t optimizer
-    cdef const Py_ssize_t[:, ::1] decaying
+    cdef const group_t[::1] groups
     cdef real_t[::1] params
     cdef real_t[:, ::1] vectors
     cdef Py_ssize_t[::1] steps
 
     def __init__(
-        self, dict optimizer, const Py_ssize_t[:, ::1] decaying, real_t[::1] params,
+        self, dict optimizer, const group_t[::1] groups, real_t[::1] params,
         real_t[:, ::1] vectors, Py_ssize_t[::1] steps,
     ):
         self.optimizer = optimizer
-        self.decaying, self.params, self.vectors, self.steps = decaying, params, vectors, steps
+        self.groups, self.params, self.vectors, self.steps = groups, params, vectors, steps
 
     cdef step_t describe_step(self, double rate) noexcept:
         """Return the next step."""
         cdef step_t step
         step.optimizer = &self.optimizer
-        step.decaying = &self.decaying[0, 0]
-        step.n_decaying = self.decaying.shape[0]
+        step.groups = &self.groups[0]
+        step.n_groups = self.groups.shape[0]
         step.n_trained = self.vectors.shape[1]
         step.params = &self.params[0]
         step.first = &self.vectors[0, 0]
@@ -547,13 +550,14 @@ cdef class Program:
         *,
         double total,                   # weight of the batch that these samples belong to
         uint64_t key=0,                 # of the epoch's random numbers
+        uint64_t turn=0,                # of those that last
         Py_ssize_t step=0,              # number of steps taken before
     ):
         """Return the contribution of samples to a batch's mean loss and score; write the gradients."""
         cdef double[3] totals
         cdef job_t job = self.describe_job(data.samples, &rows[0], len(rows), params, workspace, True)
         cdef double loss
-        job.key = derive_key(key, <unsigned int> step)
+        job.key, job.turn = derive_key(key, <unsigned int> step), turn
         if dx is not None:
             job.dx = &dx[0, 0]
         memset(totals, 0, sizeof(totals))
@@ -665,7 +669,7 @@ cdef class Program:
                 images = epoch.augment(np.asarray(epoch.rows[start:start + size]))
                 job = self.describe_job(images, &positions[0], size, state.params, workspace, True)
             job.fraction, job.partner_offset = epoch.lambdas[batch], epoch.partner_offsets[batch]
-            job.key = derive_key(epoch.key, <unsigned int> state.steps[0])
+            job.key, job.turn = derive_key(epoch.key, <unsigned int> state.steps[0]), epoch.turn
             step = state.describe_step(epoch.rates[batch])
             job.step = &step
             loss = self.run_batch(

@@ -36,16 +36,22 @@ cdef enum optimizer_kind:
 ctypedef struct optimizer_t:
     int kind
     double keep_1, add_1, keep_2, add_2, epsilon
-    double weight_decay
     bint decoupled                  # weight decay is not part of the gradient
     double clip_norm                # the largest norm of the gradient; infinity: no limit
+
+
+# Neighbouring parameters that move alike.
+ctypedef struct group_t:
+    Py_ssize_t start, end
+    double rate                     # factor of the learning rate
+    double decay                    # weight decay
 
 
 # One step on all trained parameters.
 ctypedef struct step_t:
     const optimizer_t* optimizer
-    const Py_ssize_t* decaying      # (n_decaying, 2): ranges of parameters that decay
-    Py_ssize_t n_decaying
+    const group_t* groups           # (n_groups,), which make up the parameters that move
+    Py_ssize_t n_groups
     Py_ssize_t n_trained            # parameters that move
     real_t* params                  # IN OUT
     real_t* first                   # IN OUT
@@ -75,47 +81,34 @@ cdef inline double sum_squares(
     return total
 
 
-cdef inline void decay_weights(
-    const step_t* s,
-    Py_ssize_t start,           # index of the first parameter
-    Py_ssize_t n,
-    double factor,
-    const real_t* params,       # IN   (n,)
-    real_t* out,                # IN OUT (n,): the gradient, or the parameters themselves
-) noexcept nogil:
-    """Add factor times the weights among n parameters to out."""
-    cdef Py_ssize_t r, k
-    cdef real_t scale = <real_t> factor
-    for r in range(s.n_decaying):
-        for k in range(
-            max(s.decaying[2 * r] - start, <Py_ssize_t> 0), min(s.decaying[2 * r + 1] - start, n)
-        ):
-            out[k] += scale * params[k]
-
-
 cdef inline void update(
     const step_t* s,
+    const group_t* group,
     real_t* gradient,           # IN   (n,), clobbered
     Py_ssize_t start,           # index of the first parameter
     Py_ssize_t n,
 ) noexcept nogil:
-    """Take one step of the optimizer on n parameters."""
+    """Take one step of the optimizer on n parameters of a group."""
     cdef const optimizer_t* o = s.optimizer
     cdef real_t* params = s.params + start
     cdef real_t* first = s.first + start
     cdef real_t* second = s.second + start
     cdef Py_ssize_t k
-    cdef real_t scale = <real_t> s.scale, rate = <real_t> s.rate, epsilon = <real_t> o.epsilon
+    cdef double exact_rate = s.rate * group.rate
+    cdef real_t scale = <real_t> s.scale, rate = <real_t> exact_rate, epsilon = <real_t> o.epsilon
+    cdef real_t decay = <real_t> (-exact_rate * group.decay if o.decoupled else group.decay)
     cdef real_t keep_1 = <real_t> o.keep_1, add_1 = <real_t> o.add_1
     cdef real_t keep_2 = <real_t> o.keep_2, add_2 = <real_t> o.add_2
     cdef real_t root_correction, move
     if s.scale != 1:
         for k in range(n):
             gradient[k] *= scale
-    if o.decoupled:
-        decay_weights(s, start, n, -s.rate * o.weight_decay, params, params)
-    else:
-        decay_weights(s, start, n, o.weight_decay, params, gradient)
+    if group.decay != 0 and o.decoupled:
+        for k in range(n):
+            params[k] += decay * params[k]
+    elif group.decay != 0:
+        for k in range(n):
+            gradient[k] += decay * params[k]
     if o.kind == SGD:
         for k in range(n):
             first[k] = keep_1 * first[k] + gradient[k]
@@ -130,7 +123,7 @@ cdef inline void update(
             first[k] = keep_1 * first[k] + gradient[k] / (square_root(second[k]) + epsilon)
             params[k] -= rate * first[k]
     elif o.kind == ADAM:
-        rate = <real_t> (s.rate / (1 - pow(o.keep_1, <double> s.t)))
+        rate = <real_t> (exact_rate / (1 - pow(o.keep_1, <double> s.t)))
         root_correction = <real_t> (1 / sqrt(1 - pow(o.keep_2, <double> s.t)))
         for k in range(n):
             first[k] = keep_1 * first[k] + add_1 * gradient[k]

@@ -63,10 +63,15 @@ cdef inline double square_chunk(
 cdef inline void update_chunk(
     const shards_t* shards, const step_t* step, Py_ssize_t chunk
 ) noexcept nogil:
-    """Take the step on a chunk of the parameters."""
+    """Take the step on a chunk of the parameters, group by group."""
     cdef real_t[CHUNK] gradient
-    cdef Py_ssize_t n = sum_chunk(shards, step, chunk, gradient)
-    update(step, gradient, chunk * CHUNK, n)
+    cdef Py_ssize_t start = chunk * CHUNK
+    cdef Py_ssize_t stop = start + sum_chunk(shards, step, chunk, gradient)
+    cdef Py_ssize_t k, first, end
+    for k in range(step.n_groups):
+        first, end = max(step.groups[k].start, start), min(step.groups[k].end, stop)
+        if first < end:
+            update(step, &step.groups[k], gradient + first - start, first, end - first)
 
 
 cdef inline double measure_gradient(

@@ -81,7 +81,7 @@ cdef struct job_t:
     double* moments                 # (1 + blocks, n_moments): those of the batch, then of each block
     Py_ssize_t n_moments
     bint training
-    uint64_t key                    # of this step's random numbers
+    uint64_t key, turn              # of this step's random numbers, of those that last
     real_t* y                       # the output, if not NULL
     const labels_t* labels          # of the whole batch; or
     const samples_t* dy             # the gradient to the output
@@ -237,7 +237,8 @@ cdef inline void place_block(
     for lane in range(b.n):
         (<real_t*> &b.lane_mask)[lane] = 1
     b.training = job.training
-    b.key = job.key
+    b.key, b.turn = job.key, job.turn
+    b.rows = (job.rows if job.labels == NULL else job.labels.rows) + b.start
     b.moments = job.moments + (1 + block) * job.n_moments
     b.batch_moments = job.moments
     b.tables = job.tables

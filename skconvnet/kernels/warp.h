@@ -18,12 +18,23 @@ static inline lanes_t gather_lanes(const lanes_t *x, bits_t offset) {
     return y;
 }
 
+/* A position, mirrored at the first and the last pixel. */
+static inline lanes_t reflect_position(lanes_t position, lanes_t last) {
+    position = last - larger(position, -position);
+    return last - larger(position, -position);
+}
+
 /* Bilinear fractions of the pixels around a position, which is moved into the image first; pitch: offset from
    row to row. */
 static inline void find_source(
-    lanes_t row, lanes_t column, Py_ssize_t height, Py_ssize_t width, Py_ssize_t pitch, source_t *s
+    lanes_t row, lanes_t column, Py_ssize_t height, Py_ssize_t width, Py_ssize_t pitch, int reflect,
+    source_t *s
 ) {
     lanes_t last_row = splat(height - 1), last_column = splat(width - 1);
+    if (reflect) {
+        row = reflect_position(row, last_row);
+        column = reflect_position(column, last_column);
+    }
     row = larger(choose(row > last_row, last_row, row), splat(0));
     column = larger(choose(column > last_column, last_column, column), splat(0));
     bits_t i = __builtin_convertvector(row, bits_t), j = __builtin_convertvector(column, bits_t);

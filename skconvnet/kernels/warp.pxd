@@ -5,9 +5,10 @@ Output (i, j) is read from x at
     row     top  + middle_row    + up * cos a * (i - middle_row) - along * sin a * (j - middle_column)
     column  left + middle_column + up * sin a * (i - middle_row) + along * cos a * (j - middle_column)
 
-with the middle of the output, up and along from {1, -1}, and the pixels at the border repeated.  Where
-the largest angle is 0, all of this is exact in floating point, and pixels are copied.  In prediction
-only RandomCrop calls it, with one choice for every parameter (the middle), so nothing is random.
+with the middle of the output, up and along from {1, -1}, and the pixels at the border repeated, or the
+image mirrored beyond them.  Where the largest angle is 0, all of this is exact in floating point, and
+pixels are copied.  In prediction only RandomCrop calls it, with one choice for every parameter (the
+middle), so nothing is random.
 """
 
 from libc.math cimport cos, sin
@@ -23,7 +24,8 @@ cdef extern from "warp.h" nogil:
     ctypedef struct source_t:
         pass
     void find_source(
-        lanes_t row, lanes_t column, Py_ssize_t height, Py_ssize_t width, Py_ssize_t pitch, source_t* s
+        lanes_t row, lanes_t column, Py_ssize_t height, Py_ssize_t width, Py_ssize_t pitch, bint reflect,
+        source_t* s
     )
     lanes_t mix_pixels(const lanes_t* x, const source_t* s)
     lanes_t copy_pixel(const lanes_t* x, const source_t* s)
@@ -35,8 +37,10 @@ ctypedef struct warp_t:
     Py_ssize_t channels, hi, wi, ho, wo
     uint32_t stream                     # of random numbers, one for each call that draws
     uint32_t flips, mirrors             # choices of up and along: 1 or 2
+    bint alternating                    # up and along are drawn once, and change from epoch to epoch
     Py_ssize_t top, left                # the least
     uint32_t tops, lefts                # how many there are
+    bint reflect                        # mirror the image beyond its border
     double angle                        # the largest, in radians
 
 
@@ -44,6 +48,19 @@ ctypedef struct warp_t:
 ctypedef struct map_t:
     lanes_t row, row_i, row_j
     lanes_t column, column_i, column_j
+
+
+cdef inline uint32_t draw_turn(
+    const warp_t* g, const block_t* b, uint64_t key, uint32_t axis, Py_ssize_t lane
+) noexcept nogil:
+    """Draw whether the sample of a lane runs backwards along an axis."""
+    cdef uint32_t turns = g.mirrors if axis else g.flips
+    if not g.alternating:
+        return draw_below(key, axis, <uint32_t> (b.start + lane), turns)
+    if turns == 1 or lane >= b.n:
+        return 0
+    key = derive_key(b.turn // 2, g.stream)
+    return draw_below(key, axis, <uint32_t> b.rows[lane], 2) ^ <uint32_t> (b.turn & 1)
 
 
 cdef inline void draw_map(const warp_t* g, const block_t* b, map_t* m) noexcept nogil:
@@ -56,8 +73,8 @@ cdef inline void draw_map(const warp_t* g, const block_t* b, map_t* m) noexcept 
     middle[0], middle[1] = (g.ho - 1) * 0.5, (g.wo - 1) * 0.5
     for lane in range(LANES):
         sample = <uint32_t> (b.start + lane)
-        up = 1 - 2 * <double> draw_below(key, 0, sample, g.flips)
-        along = 1 - 2 * <double> draw_below(key, 1, sample, g.mirrors)
+        up = 1 - 2 * <double> draw_turn(g, b, key, 0, lane)
+        along = 1 - 2 * <double> draw_turn(g, b, key, 1, lane)
         angle = g.angle * (2 * draw_uniform(key, 4, sample) - 1)
         row[0], row[1] = up * cos(angle), -along * sin(angle)
         column[0], column[1] = up * sin(angle), along * cos(angle)
@@ -82,7 +99,7 @@ cdef inline void find_pixels(
     find_source(
         m.row + m.row_i * <real_t> i + m.row_j * <real_t> j,
         m.column + m.column_i * <real_t> i + m.column_j * <real_t> j,
-        g.hi, g.wi, pitch, s,
+        g.hi, g.wi, pitch, g.reflect, s,
     )
 
 

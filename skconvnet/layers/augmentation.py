@@ -1,15 +1,19 @@
 """Layers that change images at random in training, so that the network never sees the same one twice."""
 
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 from skconvnet._lowering.augmentation import ErasingCall, GaussianNoiseCall, WarpCall
 from skconvnet._lowering.memory import Tensor
 from skconvnet._lowering.plan import Plan
-from skconvnet._types import Shape, Size
+from skconvnet._types import Array, Shape, Size
 from skconvnet._values import check_numbers
-from skconvnet.layers.base import Layer, check_flag, check_image, check_pair
+from skconvnet.layers.base import Layer, ShapeError, check_flag, check_image, check_pair
 from skconvnet.layers.window import slide
 
 
@@ -46,6 +50,10 @@ class RandomFlip(_Augmentation):
         Whether to swap left and right with probability 1/2.
     vertical : bool, default=False
         Whether to swap top and bottom with probability 1/2.
+    alternating : bool, default=False
+        Whether an image that is swapped in one epoch is not swapped in the next one, and the other way round;
+        how it begins is drawn at random. Two epochs then show both views of every image (Jordan, "94% on
+        CIFAR-10 in 3.29 seconds on a single GPU", 2024, section 3.6).
     name : str, default=None
         Makes the layer searchable by name.
 
@@ -70,6 +78,7 @@ class RandomFlip(_Augmentation):
 
     horizontal: bool = True
     vertical: bool = False
+    alternating: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,9 +89,25 @@ class RandomFlip(_Augmentation):
             )
         check_flag("RandomFlip", "horizontal", self.horizontal)
         check_flag("RandomFlip", "vertical", self.vertical)
+        check_flag("RandomFlip", "alternating", self.alternating)
 
     def _change(self, plan: Plan, x: Tensor) -> Tensor:
-        return _warp(plan, x, x.shape, flip=self.vertical, mirror=self.horizontal)
+        choices = {"flip": self.vertical, "mirror": self.horizontal, "alternating": self.alternating}
+        return _warp(plan, x, x.shape, **choices)
+
+    def vary(self, images: Array) -> Iterator[Array]:
+        """Yield images in every way that this layer may change them.
+
+        Parameters
+        ----------
+        images : ndarray of shape (n, channels, height, width)
+
+        Yields
+        ------
+        variant : ndarray of that shape
+        """
+        for down, across in itertools.product((1, -1)[: 1 + self.vertical], (1, -1)[: 1 + self.horizontal]):
+            yield images[:, :, ::down, ::across]
 
 
 @dataclass(repr=False, eq=False)
@@ -121,6 +146,25 @@ class RandomShift(_Augmentation):
         rows, columns = check_pair("RandomShift", "pixels", self.pixels, 0)
         return _warp(plan, x, x.shape, tops=range(-rows, rows + 1), lefts=range(-columns, columns + 1))
 
+    def vary(self, images: Array) -> Iterator[Array]:
+        """Yield images in every way that this layer may change them.
+
+        Parameters
+        ----------
+        images : ndarray of shape (n, channels, height, width)
+
+        Yields
+        ------
+        variant : ndarray of that shape
+        """
+        pixels = check_pair("RandomShift", "pixels", self.pixels, 0)
+        rows, columns = (
+            [np.clip(np.arange(n) + shift, 0, n - 1) for shift in range(-most, most + 1)]
+            for n, most in zip(images.shape[2:], pixels)
+        )
+        for down, across in itertools.product(rows, columns):
+            yield images[:, :, down[:, np.newaxis], across]
+
 
 @dataclass(repr=False, eq=False)
 class RandomCrop(Layer):
@@ -132,7 +176,9 @@ class RandomCrop(Layer):
         Height and width of the window, in pixels.
     padding : int or (int, int), default=0
         Rows above and below, and columns left and right of the image, by which windows may extend beyond
-        it in training; the pixels at the border are repeated there.
+        it in training.
+    padding_mode : {"edge", "reflect"}, default="edge"
+        What is there: the pixels at the border, repeated, or a mirror image without them, as in `numpy.pad`.
     name : str, default=None
         Makes the layer searchable by name.
 
@@ -161,17 +207,27 @@ class RandomCrop(Layer):
 
     size: Size
     padding: Size = field(default=0, kw_only=True)
+    padding_mode: Literal["edge", "reflect"] = field(default="edge", kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_pair("RandomCrop", "size", self.size, 1)
         check_pair("RandomCrop", "padding", self.padding, 0)
+        if self.padding_mode not in ("edge", "reflect"):
+            raise ValueError(
+                f'RandomCrop: padding_mode must be "edge" or "reflect", got {self.padding_mode!r}.'
+            )
 
     def _list_starts(self, shape: Shape) -> list[range]:
         """Return the rows, and the columns, of the image at which windows may begin."""
         size = check_pair("RandomCrop", "size", self.size, 1)
         padding = check_pair("RandomCrop", "padding", self.padding, 0)
         slide(shape, (1, 1), (1, 1), padding, "Use less padding.")
+        if self.padding_mode == "reflect" and not (padding[0] < shape[1] and padding[1] < shape[2]):
+            raise ShapeError(
+                f"an image of at least {padding[0] + 1}x{padding[1] + 1} pixels, which reflecting mirrors",
+                'Use less padding, or padding_mode="edge".',
+            )
         counts = slide(shape, size, (1, 1), padding, "Use a smaller size, or more padding.")
         return [range(-before, n - before) for n, before in zip(counts, padding)]
 
@@ -189,7 +245,7 @@ class RandomCrop(Layer):
         if shape == x.shape and not plan.training:
             return x
         tops, lefts = self._list_starts(x.shape) if plan.training else self._list_middle(x.shape)
-        return _warp(plan, x, shape, tops=tops, lefts=lefts)
+        return _warp(plan, x, shape, tops=tops, lefts=lefts, reflect=self.padding_mode == "reflect")
 
 
 @dataclass(repr=False, eq=False)
@@ -337,6 +393,25 @@ class GaussianNoise(Layer):
         y = plan.add_like(x)
         plan.add_call(GaussianNoiseCall(x, y, plan.allocate_stream(), float(self.stddev)))
         return y
+
+
+def list_variants(layers: Sequence[RandomFlip | RandomShift], images: Array) -> Iterator[Array]:
+    """Yield images in every way that layers, one after the other, may change them.
+
+    Parameters
+    ----------
+    layers : sequence of RandomFlip and RandomShift
+    images : ndarray of shape (n, channels, height, width)
+
+    Yields
+    ------
+    variant : ndarray of that shape
+    """
+    if not layers:
+        yield images
+        return
+    for variant in layers[0].vary(images):
+        yield from list_variants(layers[1:], variant)
 
 
 RANDOM_LAYERS = RandomFlip, RandomShift, RandomCrop, RandomRotation, RandomErasing, GaussianNoise

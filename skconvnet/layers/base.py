@@ -1,7 +1,7 @@
 """The base class of layers: small immutable values that know their shapes, parameters and kernel calls."""
 
 from dataclasses import dataclass, field
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -148,6 +148,20 @@ class Layer(Value):
         """
         return [name for name in self.parameter_shapes(shape) if name == "weight"]
 
+    def list_rate_factors(self, shape: Shape) -> dict[str, float]:
+        """List the factors of the learning rate, for every parameter.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            (channels, height, width) or (features,).
+
+        Returns
+        -------
+        factors : dict of str to float
+        """
+        return dict.fromkeys(self.parameter_shapes(shape), 1.0)
+
     def initialize(self, shape: Shape, rng: np.random.RandomState) -> dict[str, Array]:
         """Draw the initial parameters, and return them with the initial statistics.
 
@@ -235,6 +249,54 @@ class Layer(Value):
             f"layers cannot be written in Python alone. For a function that changes images, use "
             f"Augment(function), in training, or a FunctionTransformer before the estimator."
         )
+
+
+@dataclass(repr=False, eq=False)
+class TrainedLayer(Layer):
+    """Base class of layers whose own parameters may learn at a rate of their own.
+
+    Parameters
+    ----------
+    learning_rate_factor : float or (float, float), default=1.0
+        Factor of the estimator's `learning_rate` for this layer, or a factor for "weight" and one for "bias".
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    Raises
+    ------
+    ValueError
+        If a factor is negative or not finite.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import Dense
+    >>> from skconvnet.layers.base import TrainedLayer
+    >>> isinstance(Dense(10), TrainedLayer)
+    True
+    """
+
+    learning_rate_factor: float | tuple[float, float] = field(default=1.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._resolve_factors()
+
+    def _resolve_factors(self) -> tuple[float, float]:
+        """Return the factors of weight and bias."""
+        given: Any = self.learning_rate_factor
+        pair = given if isinstance(given, tuple) else (given, given)
+        if len(pair) != 2 or not all(
+            isinstance(v, Real) and not isinstance(v, bool) and 0 <= float(v) < np.inf for v in pair
+        ):
+            raise ValueError(
+                f"{type(self).__name__}: learning_rate_factor must be a finite number of at least 0 or a "
+                f"pair (weight, bias) of them, got {short_repr(given)}."
+            )
+        return pair
+
+    def list_rate_factors(self, shape: Shape) -> dict[str, float]:
+        weight, bias = self._resolve_factors()
+        return {name: bias if name == "bias" else weight for name in self.parameter_shapes(shape)}
 
 
 # The largest size, stride or padding: larger than any image, and small enough not to overflow.

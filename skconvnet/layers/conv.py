@@ -1,5 +1,6 @@
 """Convolutions, with shared weights and without."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -12,14 +13,22 @@ from skconvnet._lowering.local import LocallyConnectedCall
 from skconvnet._lowering.memory import Tensor
 from skconvnet._lowering.plan import Plan
 from skconvnet._types import Array, Initializer, Padding, Pair, Shape, Size
-from skconvnet.initializers import check_initializer, draw
+from skconvnet.initializers import CONVOLUTION_INITIALIZERS, check_initializer, draw
 from skconvnet.layers.activation import resolve_activation
-from skconvnet.layers.base import Layer, ShapeError, check_count, check_flag, check_image, check_pair
+from skconvnet.layers.base import (
+    Layer,
+    ShapeError,
+    TrainedLayer,
+    check_count,
+    check_flag,
+    check_image,
+    check_pair,
+)
 from skconvnet.layers.window import check_padding, pad_image, slide
 
 
 @dataclass(repr=False, eq=False)
-class _Convolution2D(Layer):
+class _Convolution2D(TrainedLayer):
     """Base class of convolutions; `_sizes` names the fields that are sizes."""
 
     filters: int
@@ -30,6 +39,7 @@ class _Convolution2D(Layer):
     bias: bool = field(default=True, kw_only=True)
     init: Initializer = field(default="he_uniform", kw_only=True)
     _sizes: ClassVar[tuple[str, ...]] = ("kernel_size", "stride")
+    _own_initializers: ClassVar[Sequence[str]] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -39,7 +49,7 @@ class _Convolution2D(Layer):
         check_padding(owner, self.padding)
         check_flag(owner, "bias", self.bias)
         resolve_activation(owner, self.activation)
-        check_initializer(owner, self.init)
+        check_initializer(owner, self.init, self._own_initializers)
 
     def _pairs(self) -> list[Pair]:
         """Return the sizes, kernel size and stride first, as pairs."""
@@ -80,7 +90,10 @@ class Conv2D(_Convolution2D):
     dilation : int or (int, int), default=1
         Distance between neighbouring kernel elements, in pixels.
     init : str or callable, default="he_uniform"
-        How weights start: see :mod:`skconvnet.initializers`. Biases start at zero.
+        How weights start: see :mod:`skconvnet.initializers`. "dirac" and "whiten" are for layers without
+        groups, connections and dilation. Biases start at zero.
+    learning_rate_factor : float or (float, float), default=1.0
+        Factor of the estimator's `learning_rate` for this layer, or one for its weight and one for its bias.
     name : str, default=None
         Makes the layer searchable by name.
 
@@ -105,6 +118,7 @@ class Conv2D(_Convolution2D):
     groups: int = field(default=1, kw_only=True)
     dilation: Size = field(default=1, kw_only=True)
     _sizes: ClassVar[tuple[str, ...]] = ("kernel_size", "stride", "dilation")
+    _own_initializers: ClassVar[Sequence[str]] = CONVOLUTION_INITIALIZERS
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -118,6 +132,13 @@ class Conv2D(_Convolution2D):
             raise ValueError(
                 "Conv2D: got both groups and connections; leave groups=1 and say in connections what "
                 "each filter sees."
+            )
+        if self.init in CONVOLUTION_INITIALIZERS and (
+            self.groups > 1 or self.connections is not None or self._pairs()[2] != (1, 1)
+        ):
+            raise ValueError(
+                f"Conv2D: init={self.init!r} is for layers without groups, connections and dilation; choose "
+                f"another init."
             )
         if self.connections is not None:
             table = np.asarray(self.connections)
@@ -230,6 +251,8 @@ class LocallyConnected2D(_Convolution2D):
         Whether every output has a bias.
     init : str or callable, default="he_uniform"
         How weights start: see :mod:`skconvnet.initializers`. Biases start at zero.
+    learning_rate_factor : float or (float, float), default=1.0
+        Factor of the estimator's `learning_rate` for this layer, or one for its weight and one for its bias.
     name : str, default=None
         Makes the layer searchable by name.
 

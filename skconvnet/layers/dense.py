@@ -10,7 +10,7 @@ from skconvnet._lowering.plan import Plan
 from skconvnet._types import Array, Initializer, Shape
 from skconvnet.initializers import check_initializer, draw
 from skconvnet.layers.activation import resolve_activation
-from skconvnet.layers.base import Layer, check_count, check_flag
+from skconvnet.layers.base import Layer, TrainedLayer, check_count, check_flag
 
 
 @dataclass(repr=False, eq=False)
@@ -39,7 +39,7 @@ class Flatten(Layer):
 
 
 @dataclass(repr=False, eq=False)
-class Dense(Layer):
+class Dense(TrainedLayer):
     """Dense (fully connected) layer, ``y = weight @ x + bias``; an image is flattened first.
 
     Parameters
@@ -53,6 +53,8 @@ class Dense(Layer):
         Whether every unit has a bias.
     init : str or callable, default="he_uniform"
         How weights start: see :mod:`skconvnet.initializers`. Biases start at zero.
+    learning_rate_factor : float or (float, float), default=1.0
+        Factor of the estimator's `learning_rate` for this layer, or one for its weight and one for its bias.
     name : str, default=None
         Makes the layer searchable by name.
 
@@ -99,7 +101,7 @@ class Dense(Layer):
 
 
 @dataclass(repr=False, eq=False)
-class Output(Layer):
+class Output(TrainedLayer):
     """How to build the last layer: one output for each class, label or value to predict.
 
     An estimator adds a `Dense` layer with the number of units that y requires; put `Output` last in
@@ -113,6 +115,8 @@ class Output(Layer):
         Whether the added layer has a bias.
     init : str or callable, default="small_uniform"
         How its weights start: see :mod:`skconvnet.initializers`.
+    learning_rate_factor : float or (float, float), default=1.0
+        Factor of the estimator's `learning_rate` for this layer, or one for its weight and one for its bias.
     name : str, default=None
         Makes the layer searchable by name; its weights are always called "output.weight".
 
@@ -152,4 +156,7 @@ class Output(Layer):
         -------
         layer : Dense or Flatten
         """
-        return Dense(n_outputs, bias=self.bias, init=self.init) if self.dense else Flatten()
+        if not self.dense:
+            return Flatten()
+        factor = self.learning_rate_factor
+        return Dense(n_outputs, bias=self.bias, init=self.init, learning_rate_factor=factor)

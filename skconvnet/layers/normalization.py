@@ -10,7 +10,7 @@ from skconvnet._lowering.norm import BatchNormCall, LayerNormCall
 from skconvnet._lowering.plan import Plan
 from skconvnet._types import Array, Shape
 from skconvnet._values import check_numbers
-from skconvnet.layers.base import Layer, check_flag
+from skconvnet.layers.base import Layer, TrainedLayer, check_flag
 
 # The number of elements that are converted to float64 at a time: 8 MB.
 ELEMENTS_AT_ONCE = 2**20
@@ -24,7 +24,7 @@ def _check_affine(owner: str, layer: Any) -> None:
 
 
 @dataclass(repr=False, eq=False)
-class BatchNorm(Layer):
+class BatchNorm(TrainedLayer):
     """Normalise each channel by its mean and variance over the batch.
 
     ``y = gamma * (x - mean) / sqrt(var + epsilon) + beta``, with the mean and variance of the
@@ -42,6 +42,8 @@ class BatchNorm(Layer):
         Whether gamma is learnt, starting at 1; it is 1 otherwise.
     center : bool, default=True
         Whether beta is learnt, starting at 0; it is 0 otherwise.
+    learning_rate_factor : float or (float, float), default=1.0
+        Factor of the estimator's `learning_rate` for this layer, or one for its weight and one for its bias.
     name : str, default=None
         Makes the layer searchable by name.
 
@@ -171,7 +173,7 @@ class Standardize(Layer):
 
 
 @dataclass(repr=False, eq=False)
-class LayerNorm(Layer):
+class LayerNorm(TrainedLayer):
     """Normalise each sample by the mean and variance of all its values.
 
     ``y = gamma * (x - mean) / sqrt(var + epsilon) + beta``, where gamma and beta have the
@@ -185,6 +187,8 @@ class LayerNorm(Layer):
         Whether gamma is learnt, starting at 1; it is 1 otherwise.
     center : bool, default=True
         Whether beta is learnt, starting at 0; it is 0 otherwise.
+    learning_rate_factor : float or (float, float), default=1.0
+        Factor of the estimator's `learning_rate` for this layer, or one for its weight and one for its bias.
     name : str, default=None
         Makes the layer searchable by name.
 

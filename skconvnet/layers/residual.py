@@ -83,6 +83,11 @@ class Residual(Layer):
                         f"Residual: {type(layer).__name__} belongs in the network itself, not in a "
                         f"residual connection."
                     )
+                if getattr(layer, "init", None) == "whiten":
+                    raise ValueError(
+                        'Residual: init="whiten" is for layers of the network itself, not for those in a '
+                        "residual connection. Use another init."
+                    )
 
     def list_branches(self, shape: Shape | None = None) -> tuple[Chain, ...]:
         if shape is not None:
@@ -131,6 +136,9 @@ class Residual(Layer):
             for key, layer, inner_shape in branch
             for name in layer.list_decaying(inner_shape)
         ]
+
+    def list_rate_factors(self, shape: Shape) -> dict[str, float]:
+        return self._collect("list_rate_factors", shape)
 
     def statistic_shapes(self, shape: Shape) -> dict[str, Shape]:
         return self._collect("statistic_shapes", shape)

@@ -52,22 +52,26 @@ def step_by_reference(optimizer, params, gradient, state, rate, t):
 def test_optimizers(isa, dtype, optimizer, weight_decay, clip_norm):
     # more parameters than a thread updates at a time, several gradient shards, a short last batch
     rng = np.random.RandomState(5)
-    network = Network([Dense(61), Dense(30)], (19,), 3, dtype)
+    layers = [Dense(61, learning_rate_factor=(0.5, 3)), Dense(30)]
+    network = Network(layers, (19,), 3, dtype)
     network.initialize(rng)
     network.params += 0.01  # so that biases are not 0, and would show decay
     X = rng.standard_normal((70, 19)).astype(dtype)
     target, weight = rng.randint(0, 3, 70), rng.rand(70) + 0.5
     params, state = network.params.astype(np.float64), np.zeros((2, network.n_params))
-    decay = np.zeros(network.n_params)
+    decay, rate = np.zeros((2, network.n_params))
+    rate[:] = 0.01
     for key, part in network.split(decay).items():
         part[...] = weight_decay * key.endswith(".weight")
+    for key, factor in (("0.weight", 0.5), ("0.bias", 3)):
+        network.split(rate)[key][...] *= factor
     trainer = Trainer(network, optimizer, rng)
     run_epoch = trainer.prepare(
         TrainingData(X, target, weight), StepSettings(32, 0.01, False, 2, weight_decay, clip_norm)
     )
     t = 0
     for _ in range(2):
-        exact = Network([Dense(61), Dense(30)], (19,), 3, np.float64)
+        exact = Network(layers, (19,), 3, np.float64)
         for start in (0, 32, 64):
             exact.params = params
             batch = slice(start, start + 32)
@@ -77,10 +81,10 @@ def test_optimizers(isa, dtype, optimizer, weight_decay, clip_norm):
                 assert np.linalg.norm(gradient) > clip_norm
                 gradient = reference.clip(gradient, clip_norm)
             if isinstance(optimizer, (AdamW, Lion)):
-                params = params - 0.01 * decay * params
+                params = params - rate * decay * params
             else:
                 gradient = gradient + decay * params
-            params, state = step_by_reference(optimizer, params, gradient, state, 0.01, t)
+            params, state = step_by_reference(optimizer, params, gradient, state, rate, t)
         run_epoch()
         assert trainer.steps[0] == t
         tolerance = 1e-12 if dtype == np.float64 else 2e-4

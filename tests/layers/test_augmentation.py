@@ -8,7 +8,9 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import cross_val_score
 
 from skconvnet import ConvNetClassifier
+from skconvnet._losses import Loss
 from skconvnet._network import Network
+from skconvnet._training import StepSettings, Trainer, TrainingData
 from skconvnet.layers import (
     BatchNorm,
     Conv2D,
@@ -21,14 +23,17 @@ from skconvnet.layers import (
     RandomRotation,
     RandomShift,
     Rescaling,
+    ShapeError,
     Standardize,
 )
+from skconvnet.optimizers import SGD
 
 AUGMENTATIONS = [
     RandomFlip(),
     RandomShift(1),
     RandomRotation(),
     RandomCrop(8, padding=1),
+    RandomCrop(8, padding=1, padding_mode="reflect"),
     RandomErasing(),
     GaussianNoise(),
 ]
@@ -69,6 +74,65 @@ def test_flip(horizontal, vertical):
     check_uniform(count_choices(y, choices))
 
 
+def test_reflecting_needs_a_pixel_more_than_it_mirrors():
+    image = (2, 7, 6)
+    assert RandomCrop((7, 6), padding=(6, 5), padding_mode="reflect").output_shape(image) == image
+    with pytest.raises(ShapeError, match="an image of at least 8x1 pixels") as caught:
+        RandomCrop((7, 6), padding=(7, 0), padding_mode="reflect").output_shape(image)
+    assert 'padding_mode="edge"' in caught.value.remedy
+    with pytest.raises(ValueError, match='padding_mode must be "edge" or "reflect", got \'wrap\''):
+        RandomCrop(7, padding_mode="wrap")
+
+
+def find_flips(layer, X, order, turn):
+    """Return for each sample whether it was mirrored and turned upside down, in a batch of this order."""
+    network = Network([layer, Dense(1, bias=False)], X.shape[1:], dtype=X.dtype)
+    network.initialize(np.random.RandomState(0))
+    program = network.compile(training=True)
+    workspace = network.make_workspace(program, 1, 4)
+    data = network.wrap_data(X, np.zeros((len(X), 1), X.dtype), np.ones(len(X)), Loss("squared_error"))
+    flips = np.zeros((len(X), 2), int)
+    for row in order:
+        gradient = np.zeros(network.n_params, X.dtype)
+        arguments = network.params, None, gradient, workspace
+        program.loss(data, np.array([row]), *arguments, total=1.0, key=turn + 5, turn=turn)
+        image = gradient.reshape(X.shape[1:]) * np.sign(gradient.sum())  # a multiple of the image
+        flips[row] = image[0, 0, 0] > image[0, 0, -1], image[0, 0, 0] > image[0, -1, 0]
+    return flips
+
+
+def test_alternating_flip():
+    """In every second epoch an image is the other way round, whatever its position in a batch."""
+    x = make_images(300, (1, 3, 4))
+    layer = RandomFlip(vertical=True, alternating=True)
+    order = np.random.default_rng(0).permutation(300)
+    first = find_flips(layer, x, range(300), 2 * 77)
+    np.testing.assert_array_equal(find_flips(layer, x, order, 2 * 77), first)
+    np.testing.assert_array_equal(find_flips(layer, x, order, 2 * 77 + 1), 1 - first)
+    check_uniform(np.bincount(first @ [1, 2], minlength=4))
+    assert (find_flips(layer, x, order, 2 * 78) != first).any(axis=0).all()  # another fit
+    across = find_flips(RandomFlip(alternating=True), x, order, 2 * 77)
+    assert across[:, 0].any() and not across[:, 1].any()
+
+
+def test_epochs_alternate():
+    """One step an epoch on one image, which is as it is or mirrored: the weights learn both, in turn."""
+    X = np.arange(12, dtype=float).reshape(1, 1, 3, 4) / 12
+    trainer = Trainer(
+        Network([RandomFlip(alternating=True)], (1, 3, 4), 2, np.float64), SGD(), np.random.RandomState(3)
+    )
+    run_epoch = trainer.prepare(
+        TrainingData(X, np.zeros(1, np.intp), np.ones(1)), StepSettings(1, 0.1, True, 1)
+    )
+    ascending = []
+    for _ in range(6):
+        before = trainer.network.weights["output.weight"].copy()
+        run_epoch()
+        move = (trainer.network.weights["output.weight"] - before)[0].reshape(3, 4)
+        ascending.append(bool(move[0, 0] < move[0, 3]))
+    assert ascending in ([True, False] * 3, [False, True] * 3)
+
+
 def test_shift():
     x = make_images(900)
     y = train([RandomShift((1, 2))], x)
@@ -76,13 +140,22 @@ def test_shift():
     check_uniform(count_choices(y, [padded[:, i : i + 7, j : j + 6] for i in range(3) for j in range(5)]))
 
 
-@pytest.mark.parametrize("size, padding", [((5, 3), 0), (7, (1, 2)), ((7, 6), 1)])
-def test_crop(size, padding):
+@pytest.mark.parametrize(
+    "size, padding, mode",
+    [
+        ((5, 3), 0, "edge"),
+        (7, (1, 2), "edge"),
+        ((7, 6), 1, "edge"),
+        ((7, 6), 1, "reflect"),
+        (6, (2, 0), "reflect"),
+    ],
+)
+def test_crop(size, padding, mode):
     x = make_images(900)
-    layer = RandomCrop(size, padding=padding)
+    layer = RandomCrop(size, padding=padding, padding_mode=mode)
     y = train([layer], x)
     (height, width), (top, left) = (v if isinstance(v, tuple) else (v, v) for v in (size, padding))
-    padded = np.pad(x[0], ((0, 0), (top, top), (left, left)), mode="edge")
+    padded = np.pad(x[0], ((0, 0), (top, top), (left, left)), mode=mode)
     windows = [
         padded[:, i : i + height, j : j + width]
         for i in range(padded.shape[1] - height + 1)
@@ -171,6 +244,10 @@ def test_training_equals_the_reference(isa, dtype):
         RandomShift((3, 1)): reference.random_window(x, 0, 0, (9, 7), range(-3, 4), range(-1, 2)),
         RandomCrop(8, padding=2): reference.random_window(x, 0, 0, (8, 8), range(-2, 4), range(-2, 2)),
         RandomErasing(): x * mask,
+        RandomFlip(alternating=True): reference.random_flip(x, 0, 0, True, False),
+        RandomCrop(8, padding=(8, 3), padding_mode="reflect"): reference.random_window(
+            x, 0, 0, (8, 8), range(-8, 10), range(-3, 3), "reflect"
+        ),
     }
     for layer, expected in exact.items():
         np.testing.assert_array_equal(train([layer], x), expected)
@@ -264,6 +341,6 @@ def test_standardize_after_them_learns_from_the_images_as_given():
     ]
     # moving whole pixels and standardising them commute
     np.testing.assert_array_equal(fits[0].network_.params, fits[1].network_.params)
-    for clf, key in zip(fits, ("2", "0", "6")):
+    for clf, key in zip(fits, ("2", "0", str(len(AUGMENTATIONS)))):
         mean = clf.network_.weights[f"{key}.running_mean"]
         np.testing.assert_allclose(mean, x.mean(axis=(0, 2, 3)), rtol=1e-12)
