@@ -53,7 +53,10 @@ def test_unknown_keywords(kind, keywords):
     ("make", "message"),
     [
         (lambda: Conv2D(8, in_channels=3), "It is found from the data: leave it out. Valid: "),
-        (lambda: Dense(8, colour=3), "'colour'. Valid: activation, bias, init, learning_rate_factor, name, units."),
+        (
+            lambda: Dense(8, colour=3),
+            "'colour'. Valid: activation, bias, init, learning_rate_factor, name, units.",
+        ),
         (lambda: Adam(lr=0.1), "Set learning_rate of the estimator. Valid: "),
         (lambda: Adam(weight_decay=0.1), "Set weight_decay of the estimator. "),
         (lambda: ConvNetClassifier(callbacks=[]), "Set them by set_callbacks(...). "),
