@@ -40,6 +40,7 @@ CANDIDATES = {
     "he, lecun": ("he_uniform", "lecun_uniform"),
     "he, glorot": ("he_uniform", "glorot_uniform"),
     "lecun, small": ("lecun_uniform", "small_uniform"),
+    "PyTorch's, small": (draw_like_torch, "small_uniform"),
     "PyTorch's": (draw_like_torch, draw_like_torch),
 }
 

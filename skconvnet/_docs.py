@@ -77,7 +77,7 @@ PARAMETERS = {
     "data_format": """{"channels_last", "channels_first"}, default="channels_last"
         Position of the channels in X.""",
     "optimizer": """str or optimizer, default="adam"
-        "sgd", "adagrad", "adadelta", "rmsprop", "adam", "adamw", "lion", or an object of
+        "sgd", "adagrad", "adadelta", "rmsprop", "adam", "adamw", "lion", "muon", or an object of
         :mod:`skconvnet.optimizers`, such as ``SGD(momentum=0.9)``, whose fields are parameters:
         ``optimizer__momentum``.""",
     "learning_rate": """float or schedule, default=0.001

@@ -223,33 +223,38 @@ class Network:
                 raise ValueError(f"set_weights: {stage.label}: {error}") from None
         self.params = vector
 
-    def group_parameters(self, weight_decay: float = 0.0) -> Array:
+    def group_parameters(self, weight_decay: float = 0.0, matrices: bool = False) -> Array:
         """Divide the trained part of the flat vector into ranges that optimizers move alike.
 
         Parameters
         ----------
         weight_decay : float, default=0.0
             It acts on weights, but on no biases or scales.
+        matrices : bool, default=False
+            Whether the weights of hidden layers are matrices with a row for each filter or unit.
 
         Returns
         -------
         groups : structured ndarray of shape (k,)
-            With the fields of the kernels' struct group_t: start, end, rate, decay.
+            With the fields of the kernels' struct group_t: start, end, rate, decay, rows.
         """
         groups: list[list[Any]] = []
         for stage in self.stages:
             if stage.frozen:
                 continue
             decaying = stage.layer.list_decaying(stage.input_shape)
+            inner = matrices and stage.key != "output"
+            whole = stage.layer.list_matrices(stage.input_shape) if inner else ()
             for name, factor in stage.layer.list_rate_factors(stage.input_shape).items():
                 start, size = stage.offsets[name], count_elements([stage.shapes[name]])
-                alike = [float(factor), float(weight_decay) * (name in decaying)]
-                if groups and groups[-1][1:] == [start, *alike]:
+                rows = stage.shapes[name][0] if name in whole else 0
+                alike = [float(factor), float(weight_decay) * (name in decaying), rows]
+                if groups and rows == 0 and groups[-1][1:] == [start, *alike]:
                     groups[-1][1] += size
                 else:
                     groups.append([start, start + size, *alike])
-        fields = [("start", np.intp), ("end", np.intp), ("rate", np.float64), ("decay", np.float64)]
-        return np.array([tuple(group) for group in groups], fields)
+        types = {"start": np.intp, "end": np.intp, "rate": np.float64, "decay": np.float64, "rows": np.intp}
+        return np.array([tuple(group) for group in groups], list(types.items()))
 
     def summary(self) -> None:
         """Print a table: a row per layer, with the shape of its output, its parameters and its bytes.

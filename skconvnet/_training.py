@@ -205,7 +205,7 @@ class Trainer:
         """Return the optimizer, the parameters that it updates, and its state, for the engine."""
         engine = kernels.get_engine(self.network.dtype)
         fields = self._optimizer.fields(engine.optimizer_kinds, settings.clip_norm)
-        groups = self.network.group_parameters(settings.weight_decay)
+        groups = self.network.group_parameters(settings.weight_decay, self._optimizer.moves_matrices)
         return engine.OptimizerState(fields, groups, self.network.params, self._state, self.steps)
 
     def prepare_steps(self, settings: StepSettings) -> Callable[[Array, float], None]:

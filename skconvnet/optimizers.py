@@ -10,22 +10,35 @@ rmsprop                 `RMSprop`       0.001
 adam                    `Adam`          0.001
 adamw                   `AdamW`         0.001
 lion                    `Lion`          0.0001
+muon                    `Muon`          0.001 to 0.01
 ======================  ==============  ==========================================
 
 The learning rate, the weight decay and the largest norm of a gradient are the estimator's parameters
 `learning_rate`, `weight_decay` and `clip_norm`. Weight decay is added to the gradient as
-``weight_decay * weight``; `AdamW` and `Lion` instead subtract
+``weight_decay * weight``; `AdamW`, `Lion` and `Muon` instead subtract
 ``learning_rate * weight_decay * weight`` from the weight, in addition to their step.
 """
 
 from dataclasses import dataclass
 from math import inf
+from numbers import Integral
 from typing import Any, ClassVar
 
 from skconvnet._advice import guide_imports, suggest
 from skconvnet._values import Value, check_numbers
 
-__all__ = ["OPTIMIZERS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Lion", "Optimizer", "RMSprop"]
+__all__ = [
+    "OPTIMIZERS",
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Lion",
+    "Muon",
+    "Optimizer",
+    "RMSprop",
+]
 
 
 @dataclass(repr=False, eq=False)
@@ -40,6 +53,7 @@ class Optimizer(Value):
     """
 
     decoupled: ClassVar[bool] = False  # whether weights decay directly, not through the gradient
+    moves_matrices: ClassVar[bool] = False  # whether the weights of layers move as matrices
 
     def formula(self) -> dict[str, Any]:
         """Return the kernels' formula.
@@ -70,6 +84,10 @@ class Optimizer(Value):
         formula = {**dict.fromkeys(("keep_1", "add_1", "keep_2", "add_2", "epsilon"), 0.0), **self.formula()}
         return {
             **formula,
+            "iterations": 0,
+            "momentum": 0.0,
+            "nesterov": False,
+            "normalize": False,
             "kind": kinds[formula["kind"]],
             "decoupled": self.decoupled,
             "clip_norm": inf if clip_norm is None else float(clip_norm),
@@ -409,6 +427,85 @@ class Lion(Optimizer):
         }
 
 
+@dataclass(repr=False, eq=False, kw_only=True)
+class Muon(Optimizer):
+    """Muon: momentum that is made nearly orthogonal, for the weights of hidden layers.
+
+    The weight of a `Conv2D` or `Dense` layer is a matrix with a row for each filter or unit. With
+    ``velocity = momentum * velocity + gradient`` and ``u = gradient + momentum * velocity``, or the velocity
+    itself without Nesterov's momentum, some steps of a Newton-Schulz iteration replace the singular values of
+    u by values near 1, and then ``weight -= learning_rate * 0.2 * sqrt(max(rows, columns)) * u``, after
+    ``weight -= learning_rate * weight_decay * weight``. The factor gives steps of the size of Adam's, so the
+    same learning rate suits the others [2]_: the output layer, biases, scales, and layers with groups,
+    connections or unshared weights move by the step of `other`.
+
+    Parameters
+    ----------
+    momentum : float, default=0.95
+        Fraction of the last velocity that is kept, at least 0 and below 1.
+    nesterov : bool, default=True
+        Whether to use Nesterov's momentum.
+    iterations : int, default=5
+        Number of steps of the iteration, from 1 to 20.
+    normalize : bool, default=False
+        Whether each of these weights is scaled before its step to the norm ``sqrt(rows)``. It suits layers
+        that a normalisation follows, whose outputs do not depend on the norm of the weights.
+    other : str or optimizer, default="adamw"
+        The optimizer of all other parameters.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range, or other is Muon itself.
+
+    References
+    ----------
+    .. [1] Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024.
+    .. [2] Liu et al., "Muon is scalable for LLM training", arXiv:2502.16982 (2025), equation 4.
+
+    Examples
+    --------
+    >>> from skconvnet import ConvNetClassifier
+    >>> from skconvnet.optimizers import Muon
+    >>> clf = ConvNetClassifier(optimizer=Muon(), learning_rate=0.003, weight_decay=0.01)
+    """
+
+    decoupled: ClassVar[bool] = True
+    moves_matrices: ClassVar[bool] = True
+    momentum: float = 0.95
+    nesterov: bool = True
+    iterations: int = 5
+    normalize: bool = False
+    other: str | Optimizer = "adamw"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_numbers(self, momentum="[0, 1)")
+        for name in ("nesterov", "normalize"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"Muon: {name} must be True or False, got {getattr(self, name)!r}.")
+        if not isinstance(self.iterations, Integral) or not 1 <= self.iterations <= 20:
+            raise ValueError(f"Muon: iterations must be an int from 1 to 20, got {self.iterations!r}.")
+        if isinstance(self._resolve_other(), Muon):
+            raise ValueError('Muon: other moves what Muon does not; choose "adamw", "sgd" or another one.')
+
+    def _resolve_other(self) -> Optimizer:
+        """Return the optimizer of all other parameters."""
+        return resolve_optimizer(self.other)
+
+    def formula(self) -> dict[str, Any]:
+        return self._resolve_other().formula()
+
+    def fields(self, kinds: dict[str, int], clip_norm: float | None = None) -> dict[str, Any]:
+        return {
+            **self._resolve_other().fields(kinds, clip_norm),
+            "iterations": int(self.iterations),
+            "momentum": float(self.momentum),
+            "nesterov": self.nesterov,
+            "normalize": self.normalize,
+        }
+
+
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "sgd": SGD,
     "adagrad": Adagrad,
@@ -417,6 +514,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adam": Adam,
     "adamw": AdamW,
     "lion": Lion,
+    "muon": Muon,
 }
 
 

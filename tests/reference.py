@@ -470,6 +470,30 @@ def lion(
     return params - rate * direction, beta_2 * mean + (1 - beta_2) * gradient
 
 
+def muon(
+    weight: Array,
+    gradient: Array,
+    velocity: Array,
+    rate: float,
+    momentum: float,
+    nesterov: bool,
+    iterations: int,
+    normalize: bool,
+) -> tuple[Array, Array]:
+    """The next weight and velocity (Jordan et al. 2024; the factor 0.2 of Liu et al. 2025, equation 4)."""
+    velocity = momentum * velocity + gradient
+    u = (gradient + momentum * velocity if nesterov else velocity).reshape(len(gradient), -1)
+    x = u / (np.sqrt((u**2).sum()) + 1e-7)
+    x = x if x.shape[0] <= x.shape[1] else x.T
+    for _ in range(iterations):
+        a = x @ x.T
+        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+    x = x if x.shape == u.shape else x.T
+    if normalize:
+        weight = weight * np.sqrt(len(weight)) / np.sqrt((weight**2).sum())
+    return weight - rate * 0.2 * np.sqrt(max(u.shape)) * x.reshape(weight.shape), velocity
+
+
 def clip(gradient: Array, norm: float) -> Array:
     """The gradient, with at most this norm (Pascanu, Mikolov and Bengio 2013)."""
     length = np.sqrt((gradient**2).sum())

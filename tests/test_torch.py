@@ -35,7 +35,7 @@ from skconvnet.layers import (
     Tanh,
     ZeroPad2D,
 )
-from skconvnet.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
+from skconvnet.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Muon, RMSprop
 from skconvnet.schedules import CosineDecay, ExponentialDecay, OneCycle, ReduceOnPlateau, StepDecay, Warmup
 
 F = torch.nn.functional
@@ -276,6 +276,26 @@ def test_fifty_steps(name, weight_decay):
     train_torch(network, parameters, X[:64], y[:64], optimizer, 25)
     for key, weight in network.weights.items():
         assert_close(weight, parameters[key], 1e-9)
+
+
+@pytest.mark.parametrize("features, units", [(30, 5), (4, 30)])
+def test_muon(features, units):
+    """A step on a dense layer; PyTorch iterates in bfloat16, whose numbers have three digits."""
+    network, parameters, X, y = make_pair((features,), [Dense(units, bias=False)])
+    before = network.weights["0.weight"].copy()
+    trainer = Trainer(network, Muon(momentum=0.9), np.random.RandomState(0))
+    data = TrainingData(X[:64], y[:64], np.ones(64))
+    run_epoch = trainer.prepare(data, StepSettings(64, 0.01, False, 2, 0.1))
+    optimizer = torch.optim.Muon(
+        [parameters["0.weight"]], lr=0.01, weight_decay=0.1, momentum=0.9, adjust_lr_fn="match_rms_adamw"
+    )
+    run_epoch()
+    outputs = run_torch(network, parameters, torch.tensor(X[:64]), training=True)
+    F.cross_entropy(outputs, torch.tensor(y[:64])).backward()
+    optimizer.step()
+    ours = network.weights["0.weight"] - before
+    theirs = parameters["0.weight"].detach().numpy() - before
+    assert np.linalg.norm(ours - theirs) < 0.03 * np.linalg.norm(theirs)
 
 
 def test_weights_of_a_sequential_there_and_back():

@@ -24,6 +24,7 @@ from skconvnet.kernels.loss cimport (
     ABSOLUTE_ERROR, BINARY_CROSS_ENTROPY, CROSS_ENTROPY, HUBER, SQUARED_ERROR, labels_t, sum_losses,
     target_t
 )
+from skconvnet.kernels.muon cimport lay_out, matrix_t
 from skconvnet.kernels.noise cimport derive_key, draw_bits, draw_normal
 from skconvnet.kernels.op cimport op_t, set_op
 from skconvnet.kernels.optimizer cimport (
@@ -249,6 +250,18 @@ cdef class Epoch:
         self.key, self.turn, self.augment = key, turn, augment
 
 
+def allocate_vectors(Py_ssize_t n):
+    """Return memory of n vectors, all zero, and of one more, for their alignment."""
+    return np.zeros((n + 1) * sizeof(lanes_t), np.uint8)
+
+
+cdef lanes_t* find_first_vector(const unsigned char[::1] memory) noexcept:
+    """Point at the first whole vector of such memory."""
+    return <lanes_t*> (
+        <size_t> &memory[0] + sizeof(lanes_t) - <size_t> &memory[0] % sizeof(lanes_t)
+    )
+
+
 cdef class OptimizerState:
     """An optimizer with the parameters that it moves and its memory of earlier steps.
 
@@ -271,6 +284,9 @@ cdef class OptimizerState:
     cdef real_t[::1] params
     cdef real_t[:, ::1] vectors
     cdef Py_ssize_t[::1] steps
+    cdef object memory
+    cdef lanes_t* matrix_scratch
+    cdef double[::1] row_squares
 
     def __init__(
         self, dict optimizer, const group_t[::1] groups, real_t[::1] params,
@@ -278,6 +294,15 @@ cdef class OptimizerState:
     ):
         self.optimizer = optimizer
         self.groups, self.params, self.vectors, self.steps = groups, params, vectors, steps
+        cdef matrix_t matrix
+        cdef Py_ssize_t k, columns, n = 0, n_rows = 0
+        for k in range(groups.shape[0]):
+            if groups[k].rows > 0:
+                columns = (groups[k].end - groups[k].start) // groups[k].rows
+                n = max(n, lay_out(groups[k].rows, columns, NULL, &matrix))
+                n_rows = max(n_rows, groups[k].rows)
+        self.memory, self.row_squares = allocate_vectors(n), np.empty(n_rows)
+        self.matrix_scratch = find_first_vector(self.memory)
 
     cdef step_t describe_step(self, double rate) noexcept:
         """Return the next step."""
@@ -289,6 +314,7 @@ cdef class OptimizerState:
         step.params = &self.params[0]
         step.first = &self.vectors[0, 0]
         step.second = &self.vectors[1, 0]
+        step.matrix_scratch, step.row_squares = self.matrix_scratch, &self.row_squares[0]
         step.scale, step.rate = 1, rate
         step.t = self.steps[0] + 1
         return step
@@ -332,7 +358,6 @@ cdef class Workspace:
     cdef real_t[::1] transformed_weights
 
     def __init__(self, Program program, int n_threads, Py_ssize_t batch_size=0):
-        cdef unsigned char[::1] memory
         cdef sizes_t sizes = program.sizes
         cdef Py_ssize_t n_blocks = count_parts(batch_size, LANES), n_vectors
         cdef Py_ssize_t n_shards = min(n_blocks, <Py_ssize_t> 2 * MAX_PAIRS)
@@ -343,11 +368,8 @@ cdef class Workspace:
         self.scratch_vectors = sizes.scratch_vectors
         n_vectors = n_threads * (self.arena_vectors + self.scratch_vectors)
         n_vectors += n_blocks * self.persistent_vectors
-        self.memory = np.zeros((n_vectors + 1) * sizeof(lanes_t), np.uint8)
-        memory = self.memory
-        self.arenas = <lanes_t*> (
-            <size_t> &memory[0] + sizeof(lanes_t) - <size_t> &memory[0] % sizeof(lanes_t)
-        )
+        self.memory = allocate_vectors(n_vectors)
+        self.arenas = find_first_vector(self.memory)
         self.scratch = self.arenas + n_threads * self.arena_vectors
         self.persistent = self.scratch + n_threads * self.scratch_vectors
         dtype = np.dtype(f"f{sizeof(real_t)}")

@@ -17,7 +17,7 @@ and of what is added to them:
 
 from libc.math cimport pow, sqrt
 
-from skconvnet.kernels.simd cimport real_t, square_root
+from skconvnet.kernels.simd cimport lanes_t, real_t, square_root
 
 cdef enum:
     CHUNK = 1024            # parameters that a thread updates at a time
@@ -38,6 +38,9 @@ ctypedef struct optimizer_t:
     double keep_1, add_1, keep_2, add_2, epsilon
     bint decoupled                  # weight decay is not part of the gradient
     double clip_norm                # the largest norm of the gradient; infinity: no limit
+    int iterations                  # of Muon, which moves the matrices; 0: they move as all others do
+    double momentum
+    bint nesterov, normalize
 
 
 # Neighbouring parameters that move alike.
@@ -45,6 +48,7 @@ ctypedef struct group_t:
     Py_ssize_t start, end
     double rate                     # factor of the learning rate
     double decay                    # weight decay
+    Py_ssize_t rows                 # of a matrix, the weight of a layer, if Muon moves it; else 0
 
 
 # One step on all trained parameters.
@@ -56,6 +60,8 @@ ctypedef struct step_t:
     real_t* params                  # IN OUT
     real_t* first                   # IN OUT
     real_t* second                  # IN OUT
+    lanes_t* matrix_scratch         # of the largest matrix: see muon.pxd
+    double* row_squares             # its rows
     double scale                    # of the gradient
     double rate
     Py_ssize_t t                    # which step this is, from 1

@@ -4,6 +4,7 @@ from cython.parallel cimport parallel
 from libc.math cimport INFINITY, sqrt
 
 from skconvnet.kernels.block cimport count_parts
+from skconvnet.kernels.muon cimport collect_momentum, move_matrices
 from skconvnet.kernels.optimizer cimport CHUNK, step_t, sum_squares, update
 from skconvnet.kernels.simd cimport real_t
 from skconvnet.kernels.team cimport divide, join_team, member_t, range_t, synchronize
@@ -70,7 +71,9 @@ cdef inline void update_chunk(
     cdef Py_ssize_t k, first, end
     for k in range(step.n_groups):
         first, end = max(step.groups[k].start, start), min(step.groups[k].end, stop)
-        if first < end:
+        if first < end and step.groups[k].rows > 0:
+            collect_momentum(step, &step.groups[k], gradient + first - start, first, end - first)
+        elif first < end:
             update(step, &step.groups[k], gradient + first - start, first, end - first)
 
 
@@ -103,6 +106,7 @@ cdef inline void take_step(
             step.scale = step.optimizer.clip_norm / norm
     for chunk in range(chunks.first, chunks.end):
         update_chunk(shards, &step, chunk)
+    move_matrices(&step, member)
 
 
 cdef inline void join_step(const shards_t* shards, const step_t* step, double* squares) noexcept nogil:

@@ -148,6 +148,20 @@ class Layer(Value):
         """
         return [name for name in self.parameter_shapes(shape) if name == "weight"]
 
+    def list_matrices(self, shape: Shape) -> list[str]:
+        """List the parameters that are linear maps, with a row for each output channel.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            (channels, height, width) or (features,).
+
+        Returns
+        -------
+        names : list of str
+        """
+        return []
+
     def list_rate_factors(self, shape: Shape) -> dict[str, float]:
         """List the factors of the learning rate, for every parameter.
 

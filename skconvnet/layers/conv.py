@@ -184,6 +184,9 @@ class Conv2D(_Convolution2D):
         shapes: dict[str, Shape] = {"weight": (self.filters, shape[0] // self.groups, *self._pairs()[0])}
         return {**shapes, "bias": (self.filters,)} if self.bias else shapes
 
+    def list_matrices(self, shape: Shape) -> list[str]:
+        return [] if self.groups > 1 or self.connections is not None else ["weight"]
+
     def count_parameters(self, shape: Shape) -> int:
         (kh, kw), _, _ = self._pairs()
         connected = int(self._connect(shape[0]).sum())

@@ -89,6 +89,9 @@ class Dense(TrainedLayer):
         shapes: dict[str, Shape] = {"weight": (self.units, int(np.prod(shape)))}
         return {**shapes, "bias": (self.units,)} if self.bias else shapes
 
+    def list_matrices(self, shape: Shape) -> list[str]:
+        return ["weight"]
+
     def initialize(self, shape: Shape, rng: np.random.RandomState) -> dict[str, Array]:
         inputs = int(np.prod(shape))
         parameters = {"weight": draw(self.init, (self.units, inputs), inputs, self.units, rng)}

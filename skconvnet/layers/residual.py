@@ -129,13 +129,20 @@ class Residual(Layer):
     def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
         return self._collect("parameter_shapes", shape)
 
-    def list_decaying(self, shape: Shape) -> list[str]:
+    def _collect_names(self, method: str, shape: Shape) -> list[str]:
+        """Call a method of every inner layer, and prefix the names in its list with the layer's key."""
         return [
             f"{key}.{name}"
             for branch in self.list_branches(shape)
             for key, layer, inner_shape in branch
-            for name in layer.list_decaying(inner_shape)
+            for name in getattr(layer, method)(inner_shape)
         ]
+
+    def list_decaying(self, shape: Shape) -> list[str]:
+        return self._collect_names("list_decaying", shape)
+
+    def list_matrices(self, shape: Shape) -> list[str]:
+        return self._collect_names("list_matrices", shape)
 
     def list_rate_factors(self, shape: Shape) -> dict[str, float]:
         return self._collect("list_rate_factors", shape)
