@@ -23,7 +23,8 @@ class Task:
 
 def train(seed, task):
     """Train and print a line per epoch; return the classifier, and what the best epoch has."""
-    clf = ConvNetClassifier(task.layers, random_state=seed, dtype="float32", **task.params)
+    params = {**task.params, "test_time_augmentation": None}  # only for the test images
+    clf = ConvNetClassifier(task.layers, random_state=seed, dtype="float32", **params)
     classes, best = np.unique(task.train[1]), {"score": 0}
     print("epoch  train_loss  train_score  valid_score  seconds")
     for epoch in range(1, task.n_epochs + 1):
@@ -45,6 +46,7 @@ def measure(name, task, seeds):
     for seed in seeds:
         print(f"{name}, seed {seed}")
         clf, best = train(seed, task)
+        clf.set_params(test_time_augmentation=task.params.get("test_time_augmentation"))
         last.append(clf.score(*task.test))
         clf.network_.set_weights(best["weights"])
         start = time.perf_counter()

@@ -23,6 +23,7 @@ def test_architectures(name):
         ("lenet5", 60806),
         ("annt_mnist", 51002),
         ("annt_cifar10", 145578),
+        ("cifar_record", 1971640),
         ("numpy_cnn", 105634),
         ("kajda_mnist", 3864),
         ("resnet", 272474),

@@ -202,5 +202,5 @@ cdef inline void move_matrices(const step_t* s, const member_t* member) noexcept
         return
     synchronize()
     for k in range(s.n_groups):
-        if s.groups[k].rows > 0:
+        if s.groups[k].rows > 0 and s.groups[k].rate > 0:
             move_matrix(s, &s.groups[k], member)
