@@ -7,6 +7,7 @@ from sklearn.decomposition import PCA
 from skconvnet import ConvNetClassifier
 from skconvnet.initializers import draw, whiten
 from skconvnet.layers import Conv2D, Dense, MaxPool2D, Rescaling, Residual, Standardize
+from skconvnet.optimizers import Muon
 
 
 def make_images(n=300, dtype=np.float64):
@@ -80,6 +81,17 @@ def test_whitening_sees_what_the_layers_before_make():
     half = ConvNetClassifier([*before, white], max_iter=1, random_state=0)
     half.fit(np.concatenate([X, X * 1e3]), np.concatenate([y, y]), np.repeat([1.0, 0.0], len(X)))
     np.testing.assert_allclose(half.network_.weights["white.weight"], fitted, rtol=1e-9)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", Muon(normalize=True)], ids=repr)
+def test_whitened_filters_stay_as_they_are(optimizer):
+    """With a factor of 0 nothing moves them: no step, no decoupled decay, no normalization."""
+    X, y = make_images()
+    layers = [Conv2D(6, 2, init="whiten", learning_rate_factor=(0, 1), name="white"), Conv2D(3)]
+    clf = ConvNetClassifier(layers, optimizer=optimizer, max_iter=2, random_state=0).fit(X, y)
+    weight, bias = (clf.network_.weights[f"white.{name}"] for name in ("weight", "bias"))
+    np.testing.assert_array_equal(weight, whiten(X.transpose(0, 3, 1, 2), weight))
+    assert bias.all()
 
 
 def test_constant_images():
