@@ -25,6 +25,11 @@ def clf():
     return make().fit(images, y)
 
 
+def list_files(caught):
+    """Return where warnings come from, without those of a fit that is worse than a constant."""
+    return [warning.filename for warning in caught if warning.category is UserWarning]
+
+
 class TestSecondOutputs:
     """Another output layer is added after one of the user's own."""
 
@@ -41,11 +46,11 @@ class TestSecondOutputs:
         message = rf"layers end in {written}, and an output layer of 10 units is added after .* Leave"
         with pytest.warns(UserWarning, match=message) as caught:
             clf = make(last, max_iter=2, warm_start=True).fit(images, y)
-        assert len(caught) == 1 and caught[0].filename == __file__
+        assert list_files(caught) == [__file__]
         clf.fit(images, y)
         with pytest.warns(UserWarning, match=message) as caught:
             make(last).partial_fit(images, y, classes=range(10))
-        assert len(caught) == 1 and caught[0].filename == __file__
+        assert list_files(caught) == [__file__]
 
     @pytest.mark.parametrize("loss, n_outputs", [("cross_entropy", 2), ("binary_cross_entropy", 1)])
     def test_of_one_unit_are_warned_of(self, loss, n_outputs):
@@ -84,7 +89,7 @@ class TestSecondOutputs:
 def test_warnings_point_at_the_line_that_calls_the_package(use):
     with pytest.warns(UserWarning, match="layers end in") as caught:
         use(make([Dense(10, activation="softmax")]))
-    assert [warning.filename for warning in caught] == [__file__]
+    assert list_files(caught) == [__file__]
 
 
 def test_warnings_point_at_code_without_a_module():
@@ -109,7 +114,7 @@ class TestChannelsFirst:
         clf = ConvNetClassifier([Dense(4)], max_iter=2)
         with pytest.warns(UserWarning, match=message) as caught:
             clf.fit(self.X[:, :channels], self.y)
-        assert len(caught) == 1 and caught[0].filename == __file__
+        assert list_files(caught) == [__file__]
         clf.predict(self.X[:, :channels])
 
     def test_is_suggested_where_a_layer_does_not_fit(self):
