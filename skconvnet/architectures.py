@@ -189,9 +189,8 @@ def cifar_record() -> list[Layer]:
 
     def convolve(filters: int, channels: int) -> Layer:
         # Muon's step at 0.05 times this factor makes singular values 0.24
-        factor = 0.24 / (0.05 * 0.2 * np.sqrt(max(filters, 9 * channels)))
-        init = {"init": "dirac", "learning_rate_factor": float(factor)}
-        return Conv2D(filters, padding="same", bias=False, **init)
+        factor = 0.24 / (0.05 * 0.2 * max(filters, 9 * channels) ** 0.5)
+        return Conv2D(filters, padding="same", bias=False, init="dirac", learning_rate_factor=factor)
 
     layers = [
         Standardize(),
