@@ -300,7 +300,8 @@ class _Team:
             X, target, weight = (part[start:end] for part in (self._X, self._target, self._weight))
             parts = [X, target, weight, self._inverse_variances, self._loss, reader]
             if dask.is_dask_collection(X):
-                parts[0] = client.compute(X, workers=[address])
+                # ranges may share a chunk: its task must not wait for another worker, which may be lost
+                parts[0] = client.compute(X, workers=[address], allow_other_workers=True)
                 parts[1:] = client.scatter(parts[1:], workers=[address], hash=False)
             else:
                 parts = client.scatter(parts, workers=[address], hash=False)
