@@ -50,14 +50,12 @@ from skconvnet.layers import (
     LogSoftmax,
     MaxPool2D,
     Output,
-    RandomFlip,
-    RandomShift,
     ShapeError,
     Sigmoid,
     Softmax,
 )
 from skconvnet.layers.activation import ACTIVATIONS
-from skconvnet.layers.augmentation import list_variants
+from skconvnet.layers.augmentation import VariedLayer, list_variants
 from skconvnet.optimizers import OPTIMIZERS, Optimizer, resolve_optimizer
 from skconvnet.schedules import Schedule
 
@@ -91,7 +89,8 @@ class BaseConvNet(
     """Base class of the estimators: checks parameters and images, trains and runs the network.
 
     A subclass checks y (`_check_y`), weights samples (`_weigh`), learns the outputs from y
-    (`_learn_outputs`), encodes y as targets (`_encode`), and defines the loss (`_make_loss`).
+    (`_learn_outputs`), encodes y as targets (`_encode`), defines the loss (`_make_loss`), and says in which
+    way the best constant prediction is better than a model, if it is (`_describe_failure`).
     """
 
     layers: Any  # `Any`, so callers need no None check
@@ -514,10 +513,6 @@ class BaseConvNet(
                 ConvergenceWarning,
             )
 
-    def _describe_failure(self, data: TrainingData, loss: float, score: float) -> str:
-        """Say in which way the best constant prediction is better than a model, or return an empty text."""
-        raise NotImplementedError
-
     def _average_variants(self, images: Array, n_threads: int) -> Array:
         """Return the mean outputs of the network for all variants of images."""
         check_variants(self.test_time_augmentation, self.network_.input_shape)
@@ -551,7 +546,7 @@ class BaseConvNet(
 def check_variants(layers: Any, shape: Shape | None = None) -> None:
     """Refuse layers, or a shape of the input, without variants of images that can be listed."""
     for layer in layers or ():
-        if not isinstance(layer, (RandomFlip, RandomShift)):
+        if not isinstance(layer, VariedLayer):
             raise ValueError(
                 f"test_time_augmentation must be a list of RandomFlip and RandomShift layers, got "
                 f"{short_repr(layer)} in it."

@@ -128,6 +128,7 @@ def draw(
     return rng.uniform(-1, 1, shape) * limit
 
 
+@threadpool_limits.wrap(limits=1)  # bitwise identical for any number of BLAS's threads
 def whiten(images: Array, weights: Array) -> NDArray[np.float64]:
     """Return weights whose first filters are principal components of the patches of images.
 
@@ -161,12 +162,6 @@ def whiten(images: Array, weights: Array) -> NDArray[np.float64]:
             f'init="whiten" needs images of at least {weights.shape[2]}x{weights.shape[3]} pixels, as the '
             f"kernel has, got {images.shape[2]}x{images.shape[3]}. Use another init."
         )
-    with threadpool_limits(1):  # bitwise identical for any number of BLAS's threads
-        return _whiten(images, weights)
-
-
-def _whiten(images: Array, weights: Array) -> NDArray[np.float64]:
-    """Return what `whiten` does."""
     filters, *kernel = weights.shape
     # (channels, n, rows, columns, kernel height, kernel width)
     windows = sliding_window_view(images, kernel[1:], axis=(2, 3)).swapaxes(0, 1)

@@ -12,7 +12,7 @@ from test_contract import ROWS
 
 from skconvnet import ConvNetClassifier, ConvNetRegressor, __version__, architectures, to_onnx
 from skconvnet._network import Network
-from skconvnet.layers import BatchNorm, Conv2D, Dense, Layer, MaxPool2D, Output, Standardize
+from skconvnet.layers import BatchNorm, Conv2D, Dense, Layer, MaxPool2D, Output, RandomFlip, Standardize
 
 rng = np.random.RandomState(0)
 IMAGES = rng.rand(40, 8, 8, 3).astype(np.float32)
@@ -207,3 +207,10 @@ def test_errors(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ImportError, match=r"pip install skconvnet\[onnx\]"):
         to_onnx(clf, path)
+
+
+def test_variants_are_refused(tmp_path):
+    clf = ConvNetClassifier(SMALL, max_iter=1).fit(IMAGES, np.arange(40) % 2)
+    clf.set_params(test_time_augmentation=[RandomFlip()])
+    with pytest.raises(ValueError, match="does not average over variants"):
+        to_onnx(clf, tmp_path / "model.onnx")

@@ -10,6 +10,7 @@ product by rows, so each element is one sum in one order.
 
 from libc.math cimport sqrt
 
+from skconvnet.kernels.block cimport count_parts
 from skconvnet.kernels.optimizer cimport group_t, step_t
 from skconvnet.kernels.simd cimport LANES, lanes_t, real_t
 from skconvnet.kernels.team cimport divide, member_t, range_t, synchronize
@@ -49,20 +50,15 @@ ctypedef struct matrix_t:
     lanes_t* b                          # (n_rows, square_pitch)
 
 
-cdef inline Py_ssize_t round_up(Py_ssize_t n, Py_ssize_t unit) noexcept nogil:
-    """Return the least multiple of unit that is not below n."""
-    return (n + unit - 1) // unit * unit
-
-
 cdef inline Py_ssize_t lay_out(
     Py_ssize_t rows, Py_ssize_t columns, lanes_t* scratch, matrix_t* m
 ) noexcept nogil:
     """Lay a matrix of parameters out in the scratch memory, and return how many vectors it takes."""
     m.transposed = rows > columns
     m.rows, m.columns = min(rows, columns), max(rows, columns)
-    m.n_rows = round_up(m.rows, ROW_BLOCK)
-    m.pitch = round_up(m.columns, VECTOR_BLOCK * LANES) // LANES
-    m.square_pitch = round_up(m.n_rows, LANES) // LANES
+    m.n_rows = count_parts(m.rows, ROW_BLOCK) * ROW_BLOCK
+    m.pitch = count_parts(m.columns, VECTOR_BLOCK * LANES) * VECTOR_BLOCK
+    m.square_pitch = count_parts(m.n_rows, LANES)
     m.x = scratch
     m.next_x = m.x + m.n_rows * m.pitch
     m.a = m.next_x + m.n_rows * m.pitch

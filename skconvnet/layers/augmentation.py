@@ -33,6 +33,24 @@ class _Augmentation(Layer):
         raise NotImplementedError
 
 
+@dataclass(repr=False, eq=False)
+class VariedLayer(_Augmentation):
+    """Base class of layers that make only a few variants of an image."""
+
+    def vary(self, images: Array) -> Iterator[Array]:
+        """Yield images in every way that this layer may change them.
+
+        Parameters
+        ----------
+        images : ndarray of shape (n, channels, height, width)
+
+        Yields
+        ------
+        variant : ndarray of that shape
+        """
+        raise NotImplementedError
+
+
 def _warp(plan: Plan, x: Tensor, shape: Shape, **choices: Any) -> Tensor:
     """Add the call of a random affine map of x, and return its output, of this shape."""
     y = plan.add_tensor(shape, x)
@@ -41,7 +59,7 @@ def _warp(plan: Plan, x: Tensor, shape: Shape, **choices: Any) -> Tensor:
 
 
 @dataclass(repr=False, eq=False)
-class RandomFlip(_Augmentation):
+class RandomFlip(VariedLayer):
     """Flip images in training, in each direction with probability 1/2.
 
     Parameters
@@ -96,22 +114,12 @@ class RandomFlip(_Augmentation):
         return _warp(plan, x, x.shape, **choices)
 
     def vary(self, images: Array) -> Iterator[Array]:
-        """Yield images in every way that this layer may change them.
-
-        Parameters
-        ----------
-        images : ndarray of shape (n, channels, height, width)
-
-        Yields
-        ------
-        variant : ndarray of that shape
-        """
         for down, across in itertools.product((1, -1)[: 1 + self.vertical], (1, -1)[: 1 + self.horizontal]):
             yield images[:, :, ::down, ::across]
 
 
 @dataclass(repr=False, eq=False)
-class RandomShift(_Augmentation):
+class RandomShift(VariedLayer):
     """Shift images by whole pixels in training; the pixels at the border are repeated.
 
     Parameters
@@ -147,16 +155,6 @@ class RandomShift(_Augmentation):
         return _warp(plan, x, x.shape, tops=range(-rows, rows + 1), lefts=range(-columns, columns + 1))
 
     def vary(self, images: Array) -> Iterator[Array]:
-        """Yield images in every way that this layer may change them.
-
-        Parameters
-        ----------
-        images : ndarray of shape (n, channels, height, width)
-
-        Yields
-        ------
-        variant : ndarray of that shape
-        """
         pixels = check_pair("RandomShift", "pixels", self.pixels, 0)
         rows, columns = (
             [np.clip(np.arange(n) + shift, 0, n - 1) for shift in range(-most, most + 1)]
@@ -395,7 +393,7 @@ class GaussianNoise(Layer):
         return y
 
 
-def list_variants(layers: Sequence[RandomFlip | RandomShift], images: Array) -> Iterator[Array]:
+def list_variants(layers: Sequence[VariedLayer], images: Array) -> Iterator[Array]:
     """Yield images in every way that layers, one after the other, may change them.
 
     Parameters
