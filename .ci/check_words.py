@@ -57,7 +57,9 @@ ALLOWED = [
 
 PATTERNS = {
     # words may stand on two lines, of a comment too
-    re.compile(rf"(?<!\w)(?:{word})(?!\w)".replace(" ", r"[\s#*]+"), re.IGNORECASE * word.islower()): use
+    re.compile(
+        rf"(?<![^\W_])(?:{word})(?![^\W_])".replace(" ", r"[\s#*]+"), re.IGNORECASE * word.islower()
+    ): use
     for word, use in RETIRED.items()
 }
 SUFFIXES = {"", ".py", ".pyi", ".pyx", ".pxd", ".c", ".h", ".md"} | {

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
 
@@ -235,7 +235,8 @@ class BaseConvNet(
             elif self.early_stopping:
                 if self._split_seed is None:
                     self._split_seed = int(self._trainer.rng.randint(2**31))
-                rows = split_off(self, data, y, self._split_seed)
+                stratified = is_classifier(self)
+                rows = split_off(data, y, self.validation_fraction, stratified, self._split_seed)
                 own_weight = check_sample_weight(sample_weight, images)  # without the class weights
                 held = TrainingData(images, target, own_weight, self._data_format)
                 validation = Validation(held, rows, y[rows])
@@ -664,6 +665,6 @@ def make_default_layers(shape: Shape) -> list[Layer]:
 
 
 def _shorten(pair: list[int]) -> int | tuple[int, int]:
-    """Return one number for two equal ones."""
+    """Return one size for two equal ones."""
     down, right = pair
     return down if down == right else (down, right)

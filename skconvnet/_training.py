@@ -264,8 +264,8 @@ class Trainer:
             key = int(self.rng.randint(2**63, dtype=np.uint64))
             self.turn = 2 * key if self.turn < 0 else self.turn ^ 1
             if settings.average:
-                with self._average(choose_part(len(rates)), report) as follow:
-                    loss, score, total = train_on(order, rates, key, follow)
+                with self._average(choose_part(len(rates)), report) as report_and_average:
+                    loss, score, total = train_on(order, rates, key, report_and_average)
             else:
                 self._own = None
                 loss, score, total = train_on(order, rates, key, report)
@@ -289,7 +289,7 @@ class Trainer:
         if self._own is not None:
             params[...] = self._own
 
-        def follow(fraction: float) -> None:
+        def report_and_average(fraction: float) -> None:
             nonlocal before
             steps = int(self.steps[0])
             if steps - before >= part or fraction == 1:
@@ -298,7 +298,7 @@ class Trainer:
             report(fraction)
 
         try:
-            yield follow
+            yield report_and_average
         finally:
             self._own = params.copy()
             params[...] = average

@@ -8,7 +8,6 @@ from types import FunctionType
 from typing import Any
 
 import numpy as np
-from sklearn.base import is_classifier
 
 from skconvnet._advice import hint
 from skconvnet._images import restore_axes
@@ -26,16 +25,18 @@ class Validation:
     y: Array
 
 
-def split_off(estimator: Any, data: TrainingData, y: Array, seed: int) -> Array:
+def split_off(data: TrainingData, y: Array, fraction: float, stratified: bool, seed: int) -> Array:
     """Choose samples to validate on; the same seed yields the same samples.
 
     Parameters
     ----------
-    estimator : estimator
-        Its validation_fraction is used; the split is stratified by the classes of a classifier.
     data : TrainingData
         Samples of weight 0 are not chosen.
     y : ndarray of shape (n,) or (n, n_outputs)
+    fraction : float
+        Of the samples to choose.
+    stratified : bool
+        Whether each class has the same fraction, where y holds classes.
     seed : int
 
     Returns
@@ -50,8 +51,7 @@ def split_off(estimator: Any, data: TrainingData, y: Array, seed: int) -> Array:
     from sklearn.model_selection import train_test_split  # late: importing it takes longer than this package
 
     used = np.flatnonzero(data.weight > 0)
-    fraction = estimator.validation_fraction
-    stratify = y[used] if is_classifier(estimator) and y.ndim == 1 else None
+    stratify = y[used] if stratified and y.ndim == 1 else None
     try:
         _, rows = train_test_split(used, test_size=fraction, stratify=stratify, random_state=seed)
     except ValueError as error:

@@ -407,8 +407,7 @@ def sgd(
 def adam(
     params: Array,
     gradient: Array,
-    mean: Array,
-    square: Array,
+    moments: tuple[Array, Array],
     rate: float,
     beta_1: float,
     beta_2: float,
@@ -416,6 +415,7 @@ def adam(
     t: int,
 ) -> tuple[Array, Array, Array]:
     """The next parameters, mean and mean square (Kingma and Ba 2015, algorithm 1)."""
+    mean, square = moments
     mean = beta_1 * mean + (1 - beta_1) * gradient
     square = beta_2 * square + (1 - beta_2) * gradient**2
     step = mean / (1 - beta_1**t) / (np.sqrt(square / (1 - beta_2**t)) + epsilon)

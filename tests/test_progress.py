@@ -88,14 +88,14 @@ def test_no_output_at_all(monkeypatch):
 
 def test_quick_epochs_have_no_bar(terminal, monkeypatch):
     monkeypatch.setattr(_progress.time, "perf_counter", lambda: 0.0)
-    with draw_bar(1, 2) as show:
-        show(0.5)
+    with draw_bar(1, 2) as report:
+        report(0.5)
     assert terminal() == ""
 
 
 def test_bar_is_erased_when_training_fails(terminal):
-    with pytest.raises(KeyboardInterrupt), draw_bar(1, 2) as show:
-        show(0.5)
+    with pytest.raises(KeyboardInterrupt), draw_bar(1, 2) as report:
+        report(0.5)
         raise KeyboardInterrupt
     written = terminal()
     assert "#" in written and read_screen(written) == [""]

@@ -143,7 +143,7 @@ def test_a_plateau_watches_the_validation_loss():
     run_epoch = trainer.prepare(TrainingData(X, Y, np.ones(40)), StepSettings(10, schedule, True, 1))
     history = []
     losses = iter([{"train_loss": 4 - k, "valid_loss": loss} for k, loss in enumerate([3.0, 2.0, 2.0, 1.0])])
-    train(trainer, lambda show: {**run_epoch(), **next(losses)}, 4, history, interruptible=False)
+    train(trainer, lambda report: {**run_epoch(), **next(losses)}, 4, history, interruptible=False)
     assert [record["learning_rate"] for record in history] == [0.5, 0.5, 0.5, 0.25]
     copy = trainer.copy()
     copy.end_epoch({"train_loss": 5.0})

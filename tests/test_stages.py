@@ -13,20 +13,20 @@ LAYERS = [
 ]
 
 
-def walk_tree(stages, path=""):
+def list_tree(stages, path=""):
     """Every stage with its path, outer ones first."""
     for stage in stages:
         yield f"{path}{stage.key}", stage
         for branch in stage.branches:
-            yield from walk_tree(branch, f"{path}{stage.key}.")
+            yield from list_tree(branch, f"{path}{stage.key}.")
 
 
 def test_layers_of_residual_connections_are_stages():
     network = Network(LAYERS, (2, 8, 8), 5)
-    paths = [path for path, _ in walk_tree(network.stages)]
+    paths = [path for path, _ in list_tree(network.stages)]
     inner = ["block.inner", "block.2", "block.2.0", "block.3", "block.shortcut.0"]
     assert paths == ["stem", "block", *inner, "2", "output"]
-    shapes = {path: (stage.input_shape, stage.output_shape) for path, stage in walk_tree(network.stages)}
+    shapes = {path: (stage.input_shape, stage.output_shape) for path, stage in list_tree(network.stages)}
     assert shapes["block.inner"] == ((4, 6, 6), (6, 6, 6)) and shapes["block"] == shapes["block.shortcut.0"]
 
 
@@ -34,7 +34,7 @@ def test_offsets_of_inner_stages_are_those_of_the_weights():
     network = Network(LAYERS, (2, 8, 8), 5, freeze=["stem"])
     network.initialize(np.random.RandomState(0))
     found = {}
-    for path, stage in walk_tree(network.stages):
+    for path, stage in list_tree(network.stages):
         if not stage.branches:
             for name, shape in {**stage.shapes, **stage.statistics}.items():
                 start = stage.offsets[name]
@@ -49,7 +49,7 @@ def test_offsets_of_inner_stages_are_those_of_the_weights():
 
 def test_inner_stages_of_a_frozen_stage_are_frozen():
     network = Network(LAYERS, (2, 8, 8), 5, freeze=["block"])
-    frozen = {path for path, stage in walk_tree(network.stages) if stage.frozen}
-    assert frozen == {path for path, _ in walk_tree(network.stages) if path.startswith("block")}
-    counts = {path: stage.n_parameters for path, stage in walk_tree(network.stages)}
+    frozen = {path for path, stage in list_tree(network.stages) if stage.frozen}
+    assert frozen == {path for path, _ in list_tree(network.stages) if path.startswith("block")}
+    counts = {path: stage.n_parameters for path, stage in list_tree(network.stages)}
     assert counts["block"] == counts["block.inner"] == 0 < counts["stem"]

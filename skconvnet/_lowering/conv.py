@@ -179,10 +179,10 @@ class ConvCall(LinearCall):
             fields["channel_weights"]["x_lanes"] = -1
         return fields
 
-    def add_winograd(self, tables: ProgramTables, side: str, pixels: bool = False) -> int:
+    def add_winograd(self, tables: ProgramTables, side: str, single_image: bool = False) -> int:
         """Add the Winograd plan of a side, forward or backward, and return its index; -1 if there is none.
 
-        pixels: whether lanes are neighbouring pixels instead of samples.
+        single_image: whether lanes are neighbouring pixels instead of samples.
         """
         if side not in self._winograd:
             return -1
@@ -190,12 +190,12 @@ class ConvCall(LinearCall):
         strides = kh * kw, self.x.shape[0] * kh * kw
         if side == "backward":
             strides = strides[::-1]
-        return self._winograd[side].add_to(tables, self.weight, strides, pixels)
+        return self._winograd[side].add_to(tables, self.weight, strides, single_image)
 
     def count_plane_scratch(self, engine: "Engine") -> int:
         """Return the number of scratch vectors in the program for a single image."""
         forward = self._winograd.get("forward")
-        return forward.count_scratch(engine, pixels=True) if forward else 0
+        return forward.count_scratch(engine, single_image=True) if forward else 0
 
     def count_winograd_columns(self) -> Pair:
         """Return the columns that Winograd's algorithm reads left and right of x."""

@@ -118,7 +118,7 @@ class PlaneConvCall(Call):
         ends = {"x": x.vector_fields(), "y": y.vector_fields(), "ho": 1, "wo": y.n_vectors}
         return {
             "linear": {**call.linear_fields(tables, ci, co * ci * kh * kw, tiles), **ends},
-            "winograd_forward": call.add_winograd(tables, "forward", pixels=True),
+            "winograd_forward": call.add_winograd(tables, "forward", single_image=True),
         }
 
     def count_scratch(self, engine: "Engine") -> int:

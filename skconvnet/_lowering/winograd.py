@@ -224,18 +224,18 @@ class WinogradPlan:
         one_column = all(band.count == 1 for band in bands)
         return divide_evenly(self.target[0], engine.column_height if one_column else engine.tile_height)
 
-    def count_scratch(self, engine: "Engine", pixels: bool = False) -> int:
-        """Return the number of scratch vectors; pixels: in the program for a single image."""
-        return self._lay_out(engine, pixels)[1]
+    def count_scratch(self, engine: "Engine", single_image: bool = False) -> int:
+        """Return the number of scratch vectors; single_image: in the program for a single image."""
+        return self._lay_out(engine, single_image)[1]
 
-    def _count_lines_at_once(self, engine: "Engine", pixels: bool) -> int:
+    def _count_lines_at_once(self, engine: "Engine", single_image: bool) -> int:
         """Return how many lines share a vector: 2 if the positions of one fill at most half of it."""
-        return 2 if pixels and self.nested and self.length <= engine.lanes // 2 else 1
+        return 2 if single_image and self.nested and self.length <= engine.lanes // 2 else 1
 
-    def _lay_out(self, engine: "Engine", pixels: bool, start: int = 0) -> tuple[Fields, int]:
+    def _lay_out(self, engine: "Engine", single_image: bool, start: int = 0) -> tuple[Fields, int]:
         """Return what is in scratch memory at a time and its offsets, and the end of its memory."""
-        bands = self._list_plane_bands(engine.lanes) if pixels else self._list_bands()
-        grain = 1 if pixels else engine.lanes
+        bands = self._list_plane_bands(engine.lanes) if single_image else self._list_bands()
+        grain = 1 if single_image else engine.lanes
         widest = max(band.count for band in bands)
         widest_terms = max(self._count_terms(band, engine.lanes, grain) for band in bands)
         height = self._find_height(bands, engine)
@@ -247,7 +247,7 @@ class WinogradPlan:
         n_zeros = self._count_zeros(bands, engine, grain)
         # of a channel, with what shuffles read beyond its end
         n_along = N_POINTS * (N_ACROSS * widest + self.n_points_across) if self.nested else 0
-        n_along *= self._count_lines_at_once(engine, pixels)
+        n_along *= self._count_lines_at_once(engine, single_image)
         fields = {
             "some_channels": some_channels,
             "some_targets": some_targets,
@@ -331,25 +331,30 @@ class WinogradPlan:
         return [Work(setup / n_lines, n_lines), Work(unit, n_units)]
 
     def add_to(
-        self, tables: ProgramTables, weight: int, strides: Pair, pixels: bool = False, transforms: bool = True
+        self,
+        tables: ProgramTables,
+        weight: int,
+        strides: Pair,
+        single_image: bool = False,
+        transforms: bool = True,
     ) -> int:
         """Add the plan to a program and return its index.
 
         weight: offset in the parameter vector; strides: from input to input and from output to output channel
-        there; pixels: whether lanes are neighbouring pixels instead of samples; transforms: whether it uses
-        the transformed weights.
+        there; single_image: whether lanes are neighbouring pixels instead of samples; transforms: whether it
+        uses the transformed weights.
         """
         engine = tables.engine
         (channels, *source_size), (targets, *target_size) = self.source, self.target
-        grain = 1 if pixels else engine.lanes
-        bands = self._list_plane_bands(engine.lanes) if pixels else self._list_bands()
+        grain = 1 if single_image else engine.lanes
+        bands = self._list_plane_bands(engine.lanes) if single_image else self._list_bands()
         step = engine.lanes * (self.n_across if self.down else self.n_outputs)
-        layout, _ = self._lay_out(engine, pixels, tables.scratch)
+        layout, _ = self._lay_out(engine, single_image, tables.scratch)
         some_channels, some_targets = layout["some_channels"], layout["some_targets"]
         n_last = channels - (-(-channels // some_channels) - 1) * some_channels
         height = self._find_height(bands, engine)
         n_heights = -(-targets // height)
-        lines_at_once = self._count_lines_at_once(engine, pixels)
+        lines_at_once = self._count_lines_at_once(engine, single_image)
         n_lines = -(-self.lines // lines_at_once)
         rows, last_rows, x_taps, w_taps, band_table = [], [], [], [], []
         for band in bands:

@@ -15,7 +15,7 @@ that computes the values, in place.  Those whose derivative needs x, or more tha
     log_softmax y = x - log(sum of e^x)             dx = dy - e^y sum of dy
 """
 
-from skconvnet.kernels.block cimport block_t, buffer_t, find_row, share
+from skconvnet.kernels.block cimport block_t, buffer_t, find_row, find_units
 from skconvnet.kernels.simd cimport lanes_t, larger, real_t, splat, where_positive
 from skconvnet.kernels.team cimport cut, range_t
 from skconvnet.kernels.vecmath cimport (
@@ -162,7 +162,7 @@ cdef inline void activation_forward(const void* fields, const block_t* b) noexce
     cdef const activation_t* g = <const activation_t*> fields
     cdef Py_ssize_t c, i, j
     cdef bint over_channels = g.kind == SOFTMAX or g.kind == LOG_SOFTMAX
-    cdef range_t rows, units = share(b, g.ho if over_channels else g.channels * g.ho)
+    cdef range_t rows, units = find_units(b, g.ho if over_channels else g.channels * g.ho)
     if over_channels:
         for i in range(units.first, units.end):
             for j in range(g.wo):
@@ -179,7 +179,7 @@ cdef inline void activation_backward(const void* fields, const block_t* b) noexc
     cdef const activation_t* g = <const activation_t*> fields
     cdef Py_ssize_t c, i, j
     cdef bint over_channels = g.kind == SOFTMAX or g.kind == LOG_SOFTMAX
-    cdef range_t rows, units = share(b, g.ho if over_channels else g.channels * g.ho)
+    cdef range_t rows, units = find_units(b, g.ho if over_channels else g.channels * g.ho)
     if g.dx.offset < 0:
         return
     if over_channels:

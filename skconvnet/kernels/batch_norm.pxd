@@ -14,7 +14,7 @@ no `moments`, and `normalize` takes the running moments.  It does so in training
 from libc.math cimport sqrt
 
 from skconvnet.kernels.activation cimport activate_row, activation_backward_row
-from skconvnet.kernels.block cimport accumulate, block_t, buffer_t, find_row, share
+from skconvnet.kernels.block cimport accumulate, block_t, buffer_t, find_row, find_units
 from skconvnet.kernels.simd cimport LANES, lanes_t, real_t, splat, sum_lanes
 from skconvnet.kernels.team cimport cut, range_t
 
@@ -68,7 +68,7 @@ cdef inline void moments_forward(const void* fields, const block_t* b) noexcept 
     """Write the moments of x of a block; partial sums run along rows, which keeps rounding errors small."""
     cdef const batch_norm_t* g = <const batch_norm_t*> fields
     cdef Py_ssize_t c, i, j
-    cdef range_t channels = share(b, g.channels)
+    cdef range_t channels = find_units(b, g.channels)
     cdef const lanes_t* x
     cdef lanes_t row, total
     cdef real_t mean
@@ -153,7 +153,7 @@ cdef inline void normalize_forward(const void* fields, const block_t* b) noexcep
     """Write y."""
     cdef const batch_norm_t* g = <const batch_norm_t*> fields
     cdef Py_ssize_t c, i, j
-    cdef range_t rows, units = share(b, g.channels * g.ho)
+    cdef range_t rows, units = find_units(b, g.channels * g.ho)
     cdef const lanes_t* x
     cdef lanes_t* y
     cdef affine_t a
@@ -175,7 +175,7 @@ cdef inline void normalize_forward(const void* fields, const block_t* b) noexcep
 cdef inline void scale_gradients(const batch_norm_t* g, const block_t* b) noexcept nogil:
     """Overwrite dy with dx where the moments do not depend on x."""
     cdef Py_ssize_t c, i, j
-    cdef range_t rows, units = share(b, g.channels * g.ho)
+    cdef range_t rows, units = find_units(b, g.channels * g.ho)
     cdef const lanes_t* y
     cdef lanes_t* dy
     cdef affine_t a
@@ -198,7 +198,7 @@ cdef inline void normalize_backward(const void* fields, const block_t* b) noexce
     """Backpropagate dy through the activation in place, sum it, and accumulate dgamma and dbeta."""
     cdef const batch_norm_t* g = <const batch_norm_t*> fields
     cdef Py_ssize_t c, i, j
-    cdef range_t channels = share(b, g.channels)
+    cdef range_t channels = find_units(b, g.channels)
     cdef const lanes_t* x
     cdef const lanes_t* y
     cdef lanes_t* dy
@@ -233,7 +233,7 @@ cdef inline void moments_backward(const void* fields, const block_t* b) noexcept
     """Overwrite dy with dx, if required; lanes without a sample get 0."""
     cdef const batch_norm_t* g = <const batch_norm_t*> fields
     cdef Py_ssize_t c, i, j
-    cdef range_t rows, units = share(b, g.channels * g.ho)
+    cdef range_t rows, units = find_units(b, g.channels * g.ho)
     cdef const lanes_t* x
     cdef lanes_t* dx
     cdef affine_t a

@@ -73,7 +73,7 @@ cdef inline bint is_first_member(const block_t* b) noexcept nogil:
     return b.first_part == 0
 
 
-cdef inline range_t share(const block_t* b, Py_ssize_t n) noexcept nogil:
+cdef inline range_t find_units(const block_t* b, Py_ssize_t n) noexcept nogil:
     """Return which of the n units of a call this thread computes."""
     cdef range_t units
     units.first = n * b.first_part // b.n_parts

@@ -7,7 +7,7 @@ x is transposed, and a channel tile has no sums over the lanes of a vector.
 """
 
 from skconvnet.kernels.block cimport (
-    accumulate_at, block_t, buffer_t, count_parts, locate, locate_offset, share
+    accumulate_at, block_t, buffer_t, count_parts, find_units, locate, locate_offset
 )
 from skconvnet.kernels.simd cimport (
     CHANNEL_TILE_HEIGHT, LANES, MAX_LANES, lanes_t, real_t, splat, transpose_lanes
@@ -90,7 +90,7 @@ cdef inline void correlate_by_channels(
     real_t* dweight,            # IN OUT, or OUT in the first block of a shard
 ) noexcept nogil:
     """Add the contribution of this block to the gradient of every weight; a thread has some filters."""
-    cdef range_t channels, filters = share(b, g.co)
+    cdef range_t channels, filters = find_units(b, g.co)
     cdef const Py_ssize_t* tap
     cdef Py_ssize_t k, n, first, height, width
     cdef channel_tile_t t

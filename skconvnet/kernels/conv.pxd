@@ -7,7 +7,7 @@ input are made of output tiles; the gradient to the weight is made of weight til
 use Winograd's algorithm.
 """
 
-from skconvnet.kernels.block cimport block_t, is_shared, share
+from skconvnet.kernels.block cimport block_t, find_units, is_shared
 from skconvnet.kernels.channel_weights cimport channel_weights_t, correlate_by_channels
 from skconvnet.kernels.linear cimport (
     find_bias, gradients_t, linear_activation_backward, linear_forward, linear_input_gradient, linear_t
@@ -85,12 +85,12 @@ cdef inline void receive_dy(
         linear_activation_backward(&g.linear, &g.gradients.dy, b, o, o + 1)
 
 
-cdef inline void receive_share(const conv_t* g, const pool_t* pool, const block_t* b) noexcept nogil:
+cdef inline void receive_shared_dy(const conv_t* g, const pool_t* pool, const block_t* b) noexcept nogil:
     """Do so for a thread's part of the channels of a shared block, before any thread reads dy of others.
 
     The threads also transform x together for the gradient to the weight, where they share it.
     """
-    cdef range_t channels = share(b, g.linear.groups * g.linear.co)
+    cdef range_t channels = find_units(b, g.linear.groups * g.linear.co)
     if g.gradients.dy.offset >= 0 and is_shared(b):
         receive_dy(g, pool, b, channels.first, channels.end)
         if g.winograd_weights.terms >= 0:
@@ -106,7 +106,7 @@ cdef inline void correlate_groups(
     """
     cdef const linear_t* linear = &g.linear
     cdef weight_tiles_t tiles = g.weight_tiles
-    cdef range_t some, units = share(b, linear.groups * tiles.n_tiles)
+    cdef range_t some, units = find_units(b, linear.groups * tiles.n_tiles)
     cdef bint received_all = is_shared(b)
     cdef Py_ssize_t k, n, first, received, end
     for k in range(linear.groups):
@@ -155,7 +155,7 @@ cdef inline void propagate_back(const conv_t* g, const pool_t* pool, const block
 
 cdef inline void conv_receive(const void* fields, const block_t* b) noexcept nogil:
     """Backpropagate dy through the activation in place and accumulate dbias, if the block is shared."""
-    receive_share(<const conv_t*> fields, NULL, b)
+    receive_shared_dy(<const conv_t*> fields, NULL, b)
 
 
 cdef inline void conv_backward(const void* fields, const block_t* b) noexcept nogil:
@@ -171,7 +171,7 @@ cdef inline void pooled_conv_forward(const void* fields, const block_t* b) noexc
 cdef inline void pooled_conv_receive(const void* fields, const block_t* b) noexcept nogil:
     """Write dy of the convolution and accumulate dbias, if the block is shared."""
     cdef const pooled_conv_t* g = <const pooled_conv_t*> fields
-    receive_share(&g.conv, &g.pool, b)
+    receive_shared_dy(&g.conv, &g.pool, b)
 
 
 cdef inline void pooled_conv_backward(const void* fields, const block_t* b) noexcept nogil:

@@ -7,7 +7,7 @@ would cost more than the multiplications; so x is transposed once, and lanes bec
 """
 
 from skconvnet.kernels.block cimport (
-    block_t, count_parts, divide_evenly, is_shared, locate, locate_offset, share
+    block_t, count_parts, divide_evenly, find_units, is_shared, locate, locate_offset
 )
 from skconvnet.kernels.linear cimport (
     gradients_t, linear_activation_backward, linear_forward, linear_input_gradient, linear_t
@@ -78,7 +78,7 @@ cdef inline void dense_forward(const void* fields, const block_t* b) noexcept no
 cdef inline void dense_receive(const void* fields, const block_t* b) noexcept nogil:
     """Backpropagate dy through the activation in place and accumulate dbias, if the block is shared."""
     cdef const dense_t* g = <const dense_t*> fields
-    cdef range_t units = share(b, g.linear.co)
+    cdef range_t units = find_units(b, g.linear.co)
     if g.gradients.dy.offset >= 0 and is_shared(b):
         linear_activation_backward(&g.linear, &g.gradients.dy, b, units.first, units.end)
 
@@ -92,7 +92,7 @@ cdef inline void dense_backward(const void* fields, const block_t* b) noexcept n
     cdef const linear_t* linear = &g.linear
     cdef const gradients_t* d = &g.gradients
     cdef real_t* x_lanes = <real_t*> locate_offset(b, g.scratch)
-    cdef range_t vectors = share(b, count_parts(linear.ci, LANES))
+    cdef range_t vectors = find_units(b, count_parts(linear.ci, LANES))
     cdef Py_ssize_t first = vectors.first * LANES, n = min(vectors.end * LANES, linear.ci) - first
     if d.dy.offset < 0:
         return

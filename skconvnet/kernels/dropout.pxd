@@ -9,7 +9,7 @@ backward pass draws it again.
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from skconvnet.kernels.block cimport block_t, buffer_t, find_row, share
+from skconvnet.kernels.block cimport block_t, buffer_t, find_row, find_units
 from skconvnet.kernels.noise cimport derive_key, draw_mask
 from skconvnet.kernels.simd cimport lanes_t, real_t
 from skconvnet.kernels.team cimport cut, range_t
@@ -30,7 +30,7 @@ cdef inline void apply_mask(
     cdef uint64_t key = derive_key(b.key, g.stream)
     cdef uint32_t element
     cdef Py_ssize_t c, i, j
-    cdef range_t rows, units = share(b, g.channels * g.ho)
+    cdef range_t rows, units = find_units(b, g.channels * g.ho)
     cdef const lanes_t* x
     cdef lanes_t* y
     for c in range(g.channels):

@@ -8,7 +8,7 @@ Prediction does not call it.
 from libc.math cimport exp, log, sqrt
 from libc.stdint cimport uint32_t, uint64_t
 
-from skconvnet.kernels.block cimport block_t, buffer_t, find_row, share
+from skconvnet.kernels.block cimport block_t, buffer_t, find_row, find_units
 from skconvnet.kernels.noise cimport derive_key, draw_below, draw_uniform
 from skconvnet.kernels.simd cimport LANES, lanes_t, larger, magnitude, real_t, splat, where_positive
 from skconvnet.kernels.team cimport range_t
@@ -68,7 +68,7 @@ cdef inline void erase(
     cdef const lanes_t* x
     cdef lanes_t* y
     cdef rectangle_t r
-    cdef range_t rows = share(b, g.ho)
+    cdef range_t rows = find_units(b, g.ho)
     draw_rectangle(g, b, &r)
     for i in range(rows.first, rows.end):
         x = find_row(b, source, 0, i)

@@ -1,6 +1,6 @@
 """From images to vectors: they share their values; a gradient with columns of padding needs a copy."""
 
-from skconvnet.kernels.block cimport block_t, buffer_t, find_row, locate, share
+from skconvnet.kernels.block cimport block_t, buffer_t, find_row, find_units, locate
 from skconvnet.kernels.simd cimport lanes_t
 from skconvnet.kernels.team cimport cut, range_t
 
@@ -16,7 +16,7 @@ cdef inline void flatten_backward(const void* fields, const block_t* b) noexcept
     cdef const lanes_t* dy
     cdef lanes_t* dx
     cdef Py_ssize_t c, i, j
-    cdef range_t rows, units = share(b, g.channels * g.hi)
+    cdef range_t rows, units = find_units(b, g.channels * g.hi)
     if g.dx.offset < 0:
         return
     for c in range(g.channels):

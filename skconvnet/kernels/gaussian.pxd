@@ -5,7 +5,7 @@ Prediction does not call it.
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from skconvnet.kernels.block cimport block_t, buffer_t, find_row, share
+from skconvnet.kernels.block cimport block_t, buffer_t, find_row, find_units
 from skconvnet.kernels.noise cimport derive_key, draw_normal
 from skconvnet.kernels.simd cimport lanes_t, real_t
 from skconvnet.kernels.team cimport cut, range_t
@@ -24,7 +24,7 @@ cdef inline void gaussian_forward(const void* fields, const block_t* b) noexcept
     cdef uint64_t key = derive_key(b.key, g.stream)
     cdef uint32_t element
     cdef Py_ssize_t c, i, j
-    cdef range_t rows, units = share(b, g.channels * g.ho)
+    cdef range_t rows, units = find_units(b, g.channels * g.ho)
     cdef real_t stddev = <real_t> g.stddev
     cdef const lanes_t* x
     cdef lanes_t* y

@@ -7,7 +7,9 @@
 All of it happens within a lane; only dgamma and dbeta are sums over lanes.
 """
 
-from skconvnet.kernels.block cimport accumulate_sums, block_t, buffer_t, find_row, is_first_member, share
+from skconvnet.kernels.block cimport (
+    accumulate_sums, block_t, buffer_t, find_row, find_units, is_first_member
+)
 from skconvnet.kernels.simd cimport LANES, MAX_LANES, inverse_root, lanes_t, real_t, splat
 from skconvnet.kernels.team cimport cut, range_t
 
@@ -54,7 +56,7 @@ cdef inline void layer_norm_forward(const void* fields, const block_t* b) noexce
     """Write y; every thread computes the moments for itself."""
     cdef const layer_norm_t* g = <const layer_norm_t*> fields
     cdef Py_ssize_t c, i, j, k
-    cdef range_t rows, units = share(b, g.channels * g.ho)
+    cdef range_t rows, units = find_units(b, g.channels * g.ho)
     cdef const lanes_t* x
     cdef lanes_t* y
     cdef lanes_t value

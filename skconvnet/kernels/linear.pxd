@@ -5,7 +5,7 @@ channels exchanged.
 """
 
 from skconvnet.kernels.activation cimport activation_backward_row
-from skconvnet.kernels.block cimport accumulate, block_t, buffer_t, find_row, locate, share
+from skconvnet.kernels.block cimport accumulate, block_t, buffer_t, find_row, find_units, locate
 from skconvnet.kernels.output_tiles cimport bind, compute_output_tiles, operands_t, output_tiles_t
 from skconvnet.kernels.simd cimport lanes_t, real_t, splat, sum_lanes
 from skconvnet.kernels.team cimport cut, range_t
@@ -38,7 +38,7 @@ cdef inline void linear_forward(const void* fields, const block_t* b) noexcept n
     """Write y."""
     cdef const linear_t* g = <const linear_t*> fields
     cdef const real_t* bias = find_bias(g, b)
-    cdef range_t tiles, units = share(b, g.groups * g.tiles.n_tiles)
+    cdef range_t tiles, units = find_units(b, g.groups * g.tiles.n_tiles)
     cdef operands_t p
     cdef Py_ssize_t k
     for k in range(g.groups):
@@ -81,7 +81,7 @@ cdef inline void linear_input_gradient(
 ) noexcept nogil:
     """Write dx."""
     cdef operands_t p
-    cdef range_t tiles, units = share(b, g.groups * d.tiles.n_tiles)
+    cdef range_t tiles, units = find_units(b, g.groups * d.tiles.n_tiles)
     cdef Py_ssize_t k
     for k in range(g.groups):
         tiles = cut(units, k * d.tiles.n_tiles, d.tiles.n_tiles)

@@ -9,7 +9,7 @@ at every position.  The gradient to the weights at a position is that of a dense
 
 from skconvnet.kernels.activation cimport activation_backward_row
 from skconvnet.kernels.block cimport (
-    accumulate_sums, block_t, buffer_t, count_parts, find_row, is_shared, locate, locate_offset, share
+    accumulate_sums, block_t, buffer_t, count_parts, find_row, find_units, is_shared, locate, locate_offset
 )
 from skconvnet.kernels.dense cimport accumulate_products, transpose
 from skconvnet.kernels.output_tiles cimport bind, compute_output_tiles, operands_t, output_tiles_t
@@ -37,13 +37,13 @@ cdef inline void local_forward(const void* fields, const block_t* b) noexcept no
     if g.bias >= 0:
         p.bias = b.params + g.bias
     p.activation, p.slope = g.activation, g.slope
-    compute_output_tiles(&g.forward, b, &p, share(b, g.forward.n_tiles))
+    compute_output_tiles(&g.forward, b, &p, find_units(b, g.forward.n_tiles))
 
 
 cdef inline void local_activation_backward(const local_t* g, const block_t* b) noexcept nogil:
     """Backpropagate dy through the activation in place; accumulate dbias."""
     cdef Py_ssize_t o, i, j, k, n, start
-    cdef range_t rows, units = share(b, g.co * g.ho)
+    cdef range_t rows, units = find_units(b, g.co * g.ho)
     cdef const lanes_t* y
     cdef lanes_t* dy
     cdef lanes_t[MAX_LANES] some
@@ -92,7 +92,7 @@ cdef inline void local_backward(const void* fields, const block_t* b) noexcept n
     cdef const local_t* g = <const local_t*> fields
     cdef operands_t p
     cdef Py_ssize_t i, j, size = g.ci * g.kh * g.kw
-    cdef range_t columns, units = share(b, g.ho * g.wo)
+    cdef range_t columns, units = find_units(b, g.ho * g.wo)
     cdef real_t* x_lanes = <real_t*> locate_offset(b, g.scratch)
     if g.dy.offset < 0:
         return
@@ -109,4 +109,4 @@ cdef inline void local_backward(const void* fields, const block_t* b) noexcept n
     if g.dx.offset < 0:
         return
     p = bind(locate(b, &g.dy), g.dy.plane, b.params + g.weight, locate(b, &g.dx), g.dx.plane)
-    compute_output_tiles(&g.backward, b, &p, share(b, g.backward.n_tiles))
+    compute_output_tiles(&g.backward, b, &p, find_units(b, g.backward.n_tiles))

@@ -24,7 +24,7 @@ cdef extern from "orthogonalize.h" nogil:
     )
     void add_product(
         const real_t* w, Py_ssize_t w_pitch, const lanes_t* x, Py_ssize_t n, Py_ssize_t pitch, Py_ssize_t i,
-        Py_ssize_t k, real_t a, lanes_t* y
+        real_t a, lanes_t* y
     )
 
 
@@ -114,6 +114,7 @@ cdef inline void iterate(matrix_t* m, const member_t* member) noexcept nogil:
     """Take one step of the Newton-Schulz iteration; all threads of the team must call it."""
     cdef range_t own = divide(m.n_rows // ROW_BLOCK, member)
     cdef Py_ssize_t block, j, k
+    cdef const real_t* b = <const real_t*> m.b
     cdef lanes_t* x = m.x
     for block in range(own.first, own.end):
         for j in range(m.n_rows // ROW_BLOCK):
@@ -130,9 +131,9 @@ cdef inline void iterate(matrix_t* m, const member_t* member) noexcept nogil:
     synchronize()
     for block in range(own.first, own.end):
         for k in range(m.pitch // VECTOR_BLOCK):
+            j = k * VECTOR_BLOCK
             add_product(
-                <const real_t*> m.b, m.square_pitch * LANES, m.x, m.n_rows, m.pitch, block * ROW_BLOCK,
-                k * VECTOR_BLOCK, SLOPE, m.next_x,
+                b, m.square_pitch * LANES, m.x + j, m.n_rows, m.pitch, block * ROW_BLOCK, SLOPE, m.next_x + j
             )
     synchronize()
     m.x, m.next_x = m.next_x, x

@@ -28,21 +28,20 @@ static inline void multiply_rows(
         }
 }
 
-/* ROW_BLOCK rows and VECTOR_BLOCK vectors of y = a x + w x, from row i and vector k on; w: rows of `w_pitch`
-   elements; x, y: n rows of `pitch` vectors. */
+/* ROW_BLOCK rows and VECTOR_BLOCK vectors of y = a x + w x, from row i on; w: rows of `w_pitch` elements; x, y: n
+   rows of `pitch` vectors, of which the first VECTOR_BLOCK are meant. */
 static inline void add_product(
-    const real_t *w, Py_ssize_t w_pitch, const lanes_t *x, Py_ssize_t n, Py_ssize_t pitch, Py_ssize_t i,
-    Py_ssize_t k, real_t a, lanes_t *y
+    const real_t *w, Py_ssize_t w_pitch, const lanes_t *x, Py_ssize_t n, Py_ssize_t pitch, Py_ssize_t i, real_t a,
+    lanes_t *y
 ) {
     lanes_t sums[ROW_BLOCK][VECTOR_BLOCK];
     for (int r = 0; r < ROW_BLOCK; r++)
-        for (int v = 0; v < VECTOR_BLOCK; v++) sums[r][v] = a * x[(i + r) * pitch + k + v];
+        for (int v = 0; v < VECTOR_BLOCK; v++) sums[r][v] = a * x[(i + r) * pitch + v];
     for (Py_ssize_t l = 0; l < n; l++)
         for (int r = 0; r < ROW_BLOCK; r++)
-            for (int v = 0; v < VECTOR_BLOCK; v++)
-                sums[r][v] += w[(i + r) * w_pitch + l] * x[l * pitch + k + v];
+            for (int v = 0; v < VECTOR_BLOCK; v++) sums[r][v] += w[(i + r) * w_pitch + l] * x[l * pitch + v];
     for (int r = 0; r < ROW_BLOCK; r++)
-        for (int v = 0; v < VECTOR_BLOCK; v++) y[(i + r) * pitch + k + v] = sums[r][v];
+        for (int v = 0; v < VECTOR_BLOCK; v++) y[(i + r) * pitch + v] = sums[r][v];
 }
 
 #endif

@@ -4,7 +4,7 @@ Backward, the first of the pixels of a window that equals its maximum gets the g
 divides its gradient by the number of pixels that it averaged.  Windows may overlap: gradients add up.
 """
 
-from skconvnet.kernels.block cimport block_t, buffer_t, locate, share
+from skconvnet.kernels.block cimport block_t, buffer_t, find_units, locate
 from skconvnet.kernels.simd cimport lanes_t, larger, real_t, select_first_equal, splat
 from skconvnet.kernels.team cimport cut, range_t
 
@@ -55,7 +55,7 @@ cdef inline void max_pool_forward(const void* fields, const block_t* b) noexcept
     cdef const pool_t* g = <const pool_t*> fields
     cdef Py_ssize_t c, i, j, r, s
     cdef window_t w
-    cdef range_t rows, units = share(b, g.channels * g.ho)
+    cdef range_t rows, units = find_units(b, g.channels * g.ho)
     cdef const lanes_t* x
     cdef lanes_t best
     for c in range(g.channels):
@@ -103,7 +103,7 @@ cdef inline void max_pool_backward_channels(
 cdef inline void max_pool_backward(const void* fields, const block_t* b) noexcept nogil:
     """Write dx, if required."""
     cdef const pool_t* g = <const pool_t*> fields
-    cdef range_t channels = share(b, g.channels)
+    cdef range_t channels = find_units(b, g.channels)
     max_pool_backward_channels(g, b, channels.first, channels.end)
 
 
@@ -112,7 +112,7 @@ cdef inline void avg_pool_forward(const void* fields, const block_t* b) noexcept
     cdef const pool_t* g = <const pool_t*> fields
     cdef Py_ssize_t c, i, j, r, s
     cdef window_t w
-    cdef range_t rows, units = share(b, g.channels * g.ho)
+    cdef range_t rows, units = find_units(b, g.channels * g.ho)
     cdef const lanes_t* x
     cdef lanes_t total
     for c in range(g.channels):
@@ -133,7 +133,7 @@ cdef inline void avg_pool_backward(const void* fields, const block_t* b) noexcep
     cdef const pool_t* g = <const pool_t*> fields
     cdef Py_ssize_t c, i, j, r, s
     cdef window_t w
-    cdef range_t channels = share(b, g.channels)
+    cdef range_t channels = find_units(b, g.channels)
     cdef lanes_t* dx
     cdef lanes_t part
     if g.dx.offset < 0:

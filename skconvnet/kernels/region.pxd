@@ -215,7 +215,7 @@ cdef inline void run_task(const job_t* job, const task_t* task, const block_t* b
         scatter(b, job.input, &job.input.gradient, job.dx)
 
 
-cdef inline void place_block(
+cdef inline void fill_block(
     const job_t* job, const member_t* member, Py_ssize_t arena, Py_ssize_t shard, Py_ssize_t i, block_t* b
 ) noexcept nogil:
     """Fill in block i of a shard, all of it for one thread."""
@@ -258,7 +258,7 @@ cdef inline void run_shard(
     cdef double since = 0
     cdef block_t b
     for i in range(count_blocks(job, shard)):
-        place_block(job, member, member.thread, shard, i, &b)
+        fill_block(job, member, member.thread, shard, i, &b)
         if job.seconds != NULL:
             since = read_clock()
         for k in range(tasks.first, tasks.end):
@@ -286,7 +286,7 @@ cdef inline void share_shards(
                 n_mine = s
                 break
             b = &blocks[s]
-            place_block(job, member, first + s, first_shard + first + s, i, b)
+            fill_block(job, member, first + s, first_shard + first + s, i, b)
             b.first_part = max(first_part - (first + s) * n_threads, <Py_ssize_t> 0)
             b.end_part = min(end_part - (first + s) * n_threads, n_threads)
             b.n_parts = n_threads

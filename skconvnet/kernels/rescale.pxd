@@ -3,7 +3,7 @@
 The elements of a larger y around x keep the value that its memory was allocated with: zero.
 """
 
-from skconvnet.kernels.block cimport block_t, buffer_t, find_row, share
+from skconvnet.kernels.block cimport block_t, buffer_t, find_row, find_units
 from skconvnet.kernels.simd cimport lanes_t, real_t
 from skconvnet.kernels.team cimport cut, range_t
 
@@ -19,7 +19,7 @@ cdef inline void rescale_forward(const void* fields, const block_t* b) noexcept 
     """Write y."""
     cdef const rescale_t* g = <const rescale_t*> fields
     cdef Py_ssize_t c, i, j
-    cdef range_t rows, units = share(b, g.channels * g.ho)
+    cdef range_t rows, units = find_units(b, g.channels * g.ho)
     cdef const lanes_t* x
     cdef lanes_t* y
     cdef real_t scale = <real_t> g.scale, offset = <real_t> g.offset
@@ -36,7 +36,7 @@ cdef inline void rescale_backward(const void* fields, const block_t* b) noexcept
     """Write dx, if required."""
     cdef const rescale_t* g = <const rescale_t*> fields
     cdef Py_ssize_t c, i, j
-    cdef range_t rows, units = share(b, g.channels * g.ho)
+    cdef range_t rows, units = find_units(b, g.channels * g.ho)
     cdef const lanes_t* dy
     cdef lanes_t* dx
     cdef real_t scale = <real_t> g.scale

@@ -7,7 +7,7 @@ The backward pass of a split comes after those of all other readers of its x; th
 """
 
 from skconvnet.kernels.activation cimport activate_row, activation_backward_row
-from skconvnet.kernels.block cimport block_t, buffer_t, find_row, share
+from skconvnet.kernels.block cimport block_t, buffer_t, find_row, find_units
 from skconvnet.kernels.simd cimport lanes_t
 from skconvnet.kernels.team cimport cut, range_t
 
@@ -28,7 +28,7 @@ cdef inline void split_forward(const void* fields, const block_t* b) noexcept no
     """Write y."""
     cdef const split_t* g = <const split_t*> fields
     cdef Py_ssize_t c, i, j
-    cdef range_t rows, units = share(b, g.channels * g.ho)
+    cdef range_t rows, units = find_units(b, g.channels * g.ho)
     cdef const lanes_t* x
     cdef lanes_t* y
     for c in range(g.channels):
@@ -44,7 +44,7 @@ cdef inline void split_backward(const void* fields, const block_t* b) noexcept n
     """Add dy to dx, if required."""
     cdef const split_t* g = <const split_t*> fields
     cdef Py_ssize_t c, i, j
-    cdef range_t rows, units = share(b, g.channels * g.ho)
+    cdef range_t rows, units = find_units(b, g.channels * g.ho)
     cdef const lanes_t* dy
     cdef lanes_t* dx
     if g.dx.offset < 0:
@@ -62,7 +62,7 @@ cdef inline void addition_forward(const void* fields, const block_t* b) noexcept
     """Write y."""
     cdef const addition_t* g = <const addition_t*> fields
     cdef Py_ssize_t c, i, j
-    cdef range_t rows, units = share(b, g.channels * g.ho)
+    cdef range_t rows, units = find_units(b, g.channels * g.ho)
     cdef const lanes_t* x
     cdef const lanes_t* z
     cdef lanes_t* y
@@ -81,7 +81,7 @@ cdef inline void addition_backward(const void* fields, const block_t* b) noexcep
     """Backpropagate dy, which is dx, through the activation in place, and copy it to dz, if required."""
     cdef const addition_t* g = <const addition_t*> fields
     cdef Py_ssize_t c, i, j
-    cdef range_t rows, units = share(b, g.channels * g.ho)
+    cdef range_t rows, units = find_units(b, g.channels * g.ho)
     cdef const lanes_t* y
     cdef lanes_t* dy
     cdef lanes_t* dz

@@ -1,6 +1,6 @@
 """Between the user's rows and the lanes of a block: one gather in, one scatter out."""
 
-from skconvnet.kernels.block cimport block_t, buffer_t, locate, share
+from skconvnet.kernels.block cimport block_t, buffer_t, find_units, locate
 from skconvnet.kernels.simd cimport LANES, real_t
 from skconvnet.kernels.team cimport cut, range_t
 
@@ -58,7 +58,7 @@ cdef inline void gather_samples(
     With a fraction below 1, x becomes (1 - fraction) * x + fraction * sample.
     """
     cdef real_t* x = <real_t*> locate(b, buffer)
-    cdef range_t units = share(b, s.channels * s.hi)
+    cdef range_t units = find_units(b, s.channels * s.hi)
     if s.format == b"B":
         gather_pixels(s, <const unsigned char*> s.data, rows, n, x, buffer, <real_t> fraction, units)
     elif s.format == b"f":
@@ -84,7 +84,7 @@ cdef inline void scatter_samples(
     """Write the first n lanes of a buffer to out (n, channels * height * width)."""
     cdef const real_t* x = <const real_t*> locate(b, buffer)
     cdef Py_ssize_t lane, c, i, j
-    cdef range_t samples = share(b, n)
+    cdef range_t samples = find_units(b, n)
     out += samples.first * channels * height * width
     for lane in range(samples.first, samples.end):
         for c in range(channels):

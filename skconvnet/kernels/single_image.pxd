@@ -6,7 +6,7 @@ from the first row to the last, with the same kernels and the same sums as over 
 write into the gaps is cleared where it would be read.  This file has the kernels that differ.
 """
 
-from skconvnet.kernels.block cimport block_t, buffer_t, count_parts, locate, share
+from skconvnet.kernels.block cimport block_t, buffer_t, count_parts, find_units, locate
 from skconvnet.kernels.samples cimport pixel_t, samples_t
 from skconvnet.kernels.simd cimport (
     LANES, inlined_t, lanes_t, larger, load_even, load_lanes, load_strided, real_t, store_some
@@ -47,7 +47,7 @@ cdef inline void gather_values(
     cdef const char* sample
     cdef real_t* x
     cdef Py_ssize_t c, i, j
-    cdef range_t channels = share(b, g.channels)
+    cdef range_t channels = find_units(b, g.channels)
     for c in range(channels.first, channels.end):
         for i in range(g.height):
             x = find_plane_row(b, g, c, i)
@@ -73,7 +73,7 @@ cdef inline void clear_gaps(const void* fields, const block_t* b) noexcept nogil
     cdef const plane_t* g = <const plane_t*> fields
     cdef Py_ssize_t c, i, j, gap
     cdef real_t* x
-    cdef range_t channels = share(b, g.channels)
+    cdef range_t channels = find_units(b, g.channels)
     for c in range(channels.first, channels.end):
         for i in range(g.height):
             x = find_plane_row(b, g, c, i)
@@ -118,7 +118,7 @@ cdef inline inlined_t pool_plane(
     cdef Py_ssize_t c, i, j, r, s, tap, first, end, rows, columns
     cdef const real_t* x
     cdef real_t* y
-    cdef range_t channels = share(b, g.y.channels)
+    cdef range_t channels = find_units(b, g.y.channels)
     cdef real_t least = 0 if average else <real_t> -1e400
     for c in range(channels.first, channels.end):
         for i in range(g.y.height):
@@ -159,7 +159,7 @@ cdef inline void scatter_plane(const void* fields, const block_t* b) noexcept no
     cdef real_t* y
     cdef const real_t* x
     cdef Py_ssize_t c, i, j
-    cdef range_t channels = share(b, g.x.channels)
+    cdef range_t channels = find_units(b, g.x.channels)
     y = <real_t*> locate(b, &g.y) + channels.first * g.x.height * g.x.width * LANES
     for c in range(channels.first, channels.end):
         for i in range(g.x.height):

@@ -14,7 +14,7 @@ middle), so nothing is random.
 from libc.math cimport cos, sin
 from libc.stdint cimport uint32_t, uint64_t
 
-from skconvnet.kernels.block cimport block_t, buffer_t, find_row, is_first_member, locate, share
+from skconvnet.kernels.block cimport block_t, buffer_t, find_row, find_units, is_first_member, locate
 from skconvnet.kernels.noise cimport derive_key, draw_below, draw_uniform
 from skconvnet.kernels.simd cimport LANES, lanes_t, real_t, splat
 from skconvnet.kernels.team cimport range_t
@@ -111,7 +111,7 @@ cdef inline void warp_forward(const void* fields, const block_t* b) noexcept nog
     cdef lanes_t* y
     cdef map_t m
     cdef source_t s
-    cdef range_t rows = share(b, g.ho)
+    cdef range_t rows = find_units(b, g.ho)
     draw_map(g, b, &m)
     for i in range(rows.first, rows.end):
         for j in range(g.wo):

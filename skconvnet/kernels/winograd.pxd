@@ -31,7 +31,7 @@ from libc.string cimport memset
 
 from skconvnet.kernels.activation cimport activate_row
 from skconvnet.kernels.block cimport (
-    accumulate_at, block_t, buffer_t, count_parts, is_shared, locate, locate_offset, share
+    accumulate_at, block_t, buffer_t, count_parts, find_units, is_shared, locate, locate_offset
 )
 from skconvnet.kernels.channel_weights cimport find_group, store_transposed
 from skconvnet.kernels.output_tiles cimport bind, compute_output_tiles, operands_t, output_tiles_t
@@ -455,7 +455,7 @@ cdef inline void winograd(
     const operands_t* p,        # bias and activation
 ) noexcept nogil:
     """Write every output of a convolution."""
-    cdef range_t heights, units = share(b, g.n_units)
+    cdef range_t heights, units = find_units(b, g.n_units)
     cdef Py_ssize_t line, k, part, start, end, height = g.output_tiles.height
     cdef Py_ssize_t n_heights = count_parts(g.targets, height), unit = 0
     cdef section_t section
@@ -548,7 +548,7 @@ cdef inline void share_terms(
     const winograd_t* g, const weight_sums_t* w, const block_t* b, const buffer_t* x
 ) noexcept nogil:
     """Write a thread's part of B x, before any thread reads that of others, if they share it."""
-    cdef range_t channels, units = share(b, w.n_groups * g.lines)
+    cdef range_t channels, units = find_units(b, w.n_groups * g.lines)
     cdef stretch_t source
     cdef Py_ssize_t k
     if w.shared_terms < 0 or units.first == units.end:
@@ -639,7 +639,7 @@ cdef inline void correlate_by_winograd(
     real_t* dweight,            # IN OUT, or OUT in the first block of a shard
 ) noexcept nogil:
     """Add the contribution of this block to the gradient of every weight; a thread has some units."""
-    cdef range_t channels, targets, units = share(b, g.n_taps * g.targets)
+    cdef range_t channels, targets, units = find_units(b, g.n_taps * g.targets)
     cdef Py_ssize_t k, line, part
     cdef stretch_t stretch, source
     cdef chunk_t chunk

@@ -55,7 +55,7 @@ def test_an_output_with_few_taps_inside_is_not_nested():
 
 
 @pytest.mark.parametrize("pixels", [False, True])
-def test_scratch_has_room_for_all(pixels):
+def test_scratch_is_large_enough_for_all(pixels):
     engine = get_engine(np.float32)
     plan = make_plan(300, (8, 40), 300, (3, 3))
     layout, end = plan._lay_out(engine, pixels)

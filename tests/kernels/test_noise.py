@@ -83,7 +83,7 @@ def test_definition(key):
     np.testing.assert_array_equal(draw(key)[0], reference.mix_bits(inner))
 
 
-def test_instruction_sets_and_precisions_draw_the_same(key):
+def test_instruction_sets_and_dtypes_draw_the_same(key):
     chosen, (bits, wide) = get_isa(), draw(key)
     try:
         for isa in list_isas():

@@ -16,7 +16,7 @@ def step_by_reference(optimizer, params, gradient, state, rate, t):
     """Return the parameters and state after a step of the reference implementation."""
     settings = [getattr(optimizer, f.name) for f in dataclasses.fields(optimizer)]
     if isinstance(optimizer, Adam):
-        params, *state = reference.adam(params, gradient, *state, rate, *settings, t)
+        params, *state = reference.adam(params, gradient, state, rate, *settings, t)
     elif isinstance(optimizer, (Adagrad, RMSprop, Adadelta)):
         step = getattr(reference, type(optimizer).__name__.lower())
         params, *state = step(params, gradient, *state, rate, *settings)
