@@ -1,11 +1,11 @@
 """Train networks from the literature on CIFAR-10 and measure their accuracy.
 
-    python benchmarks/train_cifar10.py --data PATH [--networks resnet] [--seeds 0 1 2] [--output FILE]
+    python benchmarks/train_cifar10.py --data PATH [--networks resnet] [--seeds 0 1 2] [--all] [--output FILE]
 
 PATH is a folder with CIFAR-10's binary or Python batches, or an .npz file with uint8 arrays x_train,
 y_train, x_test, y_test. The last eighth of the training images selects the epoch whose weights are kept; the
 other training images are trained on. The 10,000 test images measure the accuracy of the kept weights, and of
-those after the last epoch.
+those after the last epoch. With --all, all training images are trained on, and the last epoch counts.
 
 annt_cifar10  pixels scaled to [-1, 1]; batches of 50, Adam at 0.001, 20 epochs, as in the article
 record        the layers and settings of architectures.cifar_record: batches of 2,000, 8 epochs; predictions
@@ -19,7 +19,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from training import Task, measure, report
+from training import Task, measure, measure_all, report
 
 from skconvnet import architectures
 from skconvnet.datasets import read_cifar10
@@ -65,7 +65,7 @@ def make_record(n_samples):
 NETWORKS = {"annt_cifar10": make_annt_cifar10, "record": make_record, "resnet": make_resnet}
 
 
-def load(path, make):
+def load(path, make, train_on_all):
     """Read the images and return the task."""
     if path.is_dir():
         batches = read_cifar10(path)
@@ -74,7 +74,7 @@ def load(path, make):
         with np.load(path) as file:
             X, y, X_test, y_test = (file[name] for name in ("x_train", "y_train", "x_test", "y_test"))
     n = len(X) * 7 // 8
-    return Task(*make(n), (X[:n], y[:n]), (X[n:], y[n:]), (X_test, y_test))
+    return Task(*make(len(X) if train_on_all else n), (X[:n], y[:n]), (X[n:], y[n:]), (X_test, y_test))
 
 
 def main():
@@ -83,9 +83,12 @@ def main():
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--output", type=Path, help="also write the tables to this file")
+    parser.add_argument("--all", action="store_true", help="train on all training images")
     arguments = parser.parse_args()
+    run = measure_all if arguments.all else measure
     tables = [
-        measure(name, load(arguments.data, NETWORKS[name]), arguments.seeds) for name in arguments.networks
+        run(name, load(arguments.data, NETWORKS[name], arguments.all), arguments.seeds)
+        for name in arguments.networks
     ]
     report(tables, arguments.output)
 

@@ -1,4 +1,4 @@
-"""What the training benchmarks share: a loop over seeds, the weights of the best epoch, a table."""
+"""What the training benchmarks share: loops over seeds, the weights of the best epoch, tables."""
 
 import statistics
 import time
@@ -66,6 +66,46 @@ def measure(name, task, seeds):
             "|---|---|---|---|---|---|---|---|",
             *rows,
             f"| median | | | **{statistics.median(kept):.4f}** | **{statistics.median(last):.4f}** | | | |",
+        ]
+    )
+
+
+def measure_all(name, task, seeds):
+    """Train on the images that train and select, with each seed; return a Markdown table.
+
+    The test images measure the accuracy after every epoch, but choose nothing: the last epoch counts.
+    """
+    variants = task.params.get("test_time_augmentation")
+    train = tuple(np.concatenate(parts) for parts in zip(task.train, task.valid, strict=True))
+    rows, finals = [], []
+    for seed in seeds:
+        print(
+            f"{name}, all training images, seed {seed}\nepoch  seconds  train_loss  train_score  test_score"
+        )
+        params = {**task.params, "test_time_augmentation": None}
+        clf = ConvNetClassifier(task.layers, random_state=seed, dtype="float32", **params)
+        seconds = 0
+        for epoch in range(1, task.n_epochs + 1):
+            clf.partial_fit(*train, classes=np.unique(train[1]))
+            record, score = clf.history_[-1], clf.score(*task.test)
+            seconds += record["duration"]
+            print(
+                f"{epoch:5d}  {seconds:7.1f}  {record['train_loss']:10.4f}  {record['train_score']:11.4f}  "
+                f"{score:10.4f}",
+                flush=True,
+            )
+        finals.append(
+            clf.set_params(test_time_augmentation=variants).score(*task.test) if variants else score
+        )
+        print(f"test accuracy {score:.4f}, with variants {finals[-1]:.4f}\n", flush=True)
+        rows.append(f"| {seed} | {score:.4f} | {finals[-1]:.4f} | {seconds:.1f} s |")
+    return "\n".join(
+        [
+            f"| {name}, all training images, seed | test, last epoch | with variants | "
+            f"{task.n_epochs} epochs of training |",
+            "|---|---|---|---|",
+            *rows,
+            f"| median | | **{statistics.median(finals):.4f}** | |",
         ]
     )
 

@@ -16,14 +16,16 @@ from sklearn.utils.validation import check_is_fitted, check_random_state, valida
 from skconvnet import kernels
 from skconvnet._advice import StrictInit, check_keywords, guess, hint, short_repr
 from skconvnet._callbacks import notify_callbacks
+from skconvnet._defaults import make_default_layers, make_signal_layers
 from skconvnet._files import FileMixin
 from skconvnet._images import (
-    channels_first,
-    check_image_shape,
+    Layout,
+    check_sample_shape,
     flatten_images,
     resolve_input_shape,
     suggest_channels_first,
     view_images,
+    warn_of_signals,
 )
 from skconvnet._network import Network
 from skconvnet._outline import format_table, outline_layers, outline_stages
@@ -43,12 +45,8 @@ from skconvnet._validation import Validation, prepare_scoring, split_off
 from skconvnet._warnings import warn
 from skconvnet.functional import log_softmax, softmax
 from skconvnet.layers import (
-    Conv2D,
-    Dense,
-    Flatten,
     Layer,
     LogSoftmax,
-    MaxPool2D,
     Output,
     ShapeError,
     Sigmoid,
@@ -56,6 +54,7 @@ from skconvnet.layers import (
 )
 from skconvnet.layers.activation import ACTIVATIONS
 from skconvnet.layers.augmentation import VariedLayer, list_variants
+from skconvnet.layers.sequence import count_axes
 from skconvnet.optimizers import OPTIMIZERS, Optimizer, resolve_optimizer
 from skconvnet.schedules import Schedule
 
@@ -107,11 +106,12 @@ class BaseConvNet(
     history_: list[Record]
     _trainer: Trainer
     _data_format: str
+    _signals: bool = False
     _y_shape: Shape
     _split_seed: int | None  # None until validation samples are split off
 
     _parameter_constraints: dict[str, Any] = {
-        "layers": [list, tuple, None],
+        "layers": [list, tuple, StrOptions({"signals"}), None],
         "input_shape": [list, tuple, None],
         "data_format": [StrOptions({"channels_last", "channels_first"})],
         "optimizer": [StrOptions(set(OPTIMIZERS)), Optimizer],
@@ -228,7 +228,7 @@ class BaseConvNet(
             given = X, y, sample_weight
             images, y, weight = self._prepare(X, y, sample_weight, self._resumes())
             target = self._encode(y, self.network_)
-            data = TrainingData(images, target, weight, self._data_format)
+            data = TrainingData(images, target, weight, self._layout)
             validation = None
             if X_val is not None:
                 validation = self._check_validation(X_val, y_val, sample_weight_val)
@@ -238,11 +238,11 @@ class BaseConvNet(
                 stratified = is_classifier(self)
                 rows = split_off(data, y, self.validation_fraction, stratified, self._split_seed)
                 own_weight = check_sample_weight(sample_weight, images)  # without the class weights
-                held = TrainingData(images, target, own_weight, self._data_format)
+                held = TrainingData(images, target, own_weight, self._layout)
                 validation = Validation(held, rows, y[rows])
                 weight = weight.copy()
                 weight[rows] = 0
-                data = TrainingData(images, target, weight, self._data_format)
+                data = TrainingData(images, target, weight, self._layout)
             self._train(data, self.max_iter, validation, given, prepare)
             self._warn_of_failure(data, on_samples=prepare is Trainer.prepare)
         return self
@@ -255,7 +255,7 @@ class BaseConvNet(
         """Train a new network for an epoch, or continue with the fitted one."""
         images, y, weight = self._prepare(X, y, sample_weight, resume, classes)
         target = self._encode(y, self.network_)
-        self._train(TrainingData(images, target, weight, self._data_format), 1)
+        self._train(TrainingData(images, target, weight, self._layout), 1)
 
     def _prepare(
         self, X: Any, y: Any, sample_weight: Any, resume: bool, classes: Any = None
@@ -352,7 +352,7 @@ class BaseConvNet(
         except ValueError as error:
             raise ValueError(f"X_val and y_val: {error}") from error
         rows = np.flatnonzero(weight)
-        return Validation(TrainingData(images, target, weight, self._data_format), rows, y[rows])
+        return Validation(TrainingData(images, target, weight, self._layout), rows, y[rows])
 
     @contextmanager
     def _change_model(self) -> Iterator[None]:
@@ -376,7 +376,8 @@ class BaseConvNet(
             from skconvnet import architectures  # late: needed only for this advice
 
             meant = guess(value, architectures.__all__)
-            return f"Call it: skconvnet.architectures.{meant}()." if meant else ""
+            if meant:
+                return f"Call it: skconvnet.architectures.{meant}()."
         words = [
             word for c in self._parameter_constraints[name] if isinstance(c, StrOptions) for word in c.options
         ]
@@ -394,45 +395,54 @@ class BaseConvNet(
         """Return the shape of a sample, given as a row of n_features values; None for plain vectors."""
         return self.input_shape
 
+    @property
+    def _layout(self) -> Layout:
+        """The axes of the samples that the estimator was fitted on."""
+        return Layout(self._data_format, self._signals)
+
     def _check_training_images(self, X: Any, y: Any) -> tuple[Array, Any, str]:
         """Check X and y, learn the shape of the input, and return the images as the network reads them."""
         X, image_shape = flatten_images(X)
         rows, y = validate_data(self, X, y, multi_output=True)
-        self.input_shape_ = resolve_input_shape(
-            self._get_input_shape(rows.shape[1]), image_shape, rows.shape[1], self.data_format
-        )
-        self._data_format = self.data_format
+        given = self._get_input_shape(rows.shape[1])
+        n_axes = 1 if self.layers == "signals" else count_axes(self.layers or ())
+        self._data_format, self._signals = self.data_format, n_axes == 1
+        if given is None and n_axes is None and image_shape is not None and len(image_shape) == 2:
+            warn_of_signals(image_shape)
+        self.input_shape_ = resolve_input_shape(given, image_shape, rows.shape[1], self._layout)
         dtype = self.dtype
         if dtype == "auto":
             dtype = "float64" if rows.dtype.type in (np.float64, np.longdouble) else "float32"
-        return view_images(rows, self.input_shape_, self._data_format, np.dtype(dtype)), y, dtype
+        return view_images(rows, self.input_shape_, self._layout, np.dtype(dtype)), y, dtype
 
     def _check_images(self, X: Any, **labels: Any) -> tuple[Array, Any]:
         """Check X against what the estimator was fitted on, and return it as the network reads it."""
         check_is_fitted(self)
         flat, _ = flatten_images(X)
-        if len(self.input_shape_) == 3:
+        if len(self.input_shape_) > 1:
             shape = X.shape if hasattr(X, "shape") else np.asarray(X).shape
-            check_image_shape(shape, self.input_shape_, self._data_format)
+            check_sample_shape(shape, self.input_shape_, self._layout)
         checked = validate_data(self, flat, reset=False, **labels)
         rows, y = checked if isinstance(checked, tuple) else (checked, None)
-        images = view_images(rows, self.input_shape_, self._data_format, self.network_.dtype)
+        images = view_images(rows, self.input_shape_, self._layout, self.network_.dtype)
         return images, y
 
     def _get_layers(self, shape: Shape) -> Sequence[Layer | None]:
         """Return the layers, for an input of (channels, height, width) or (features,)."""
-        return make_default_layers(shape) if self.layers is None else self.layers
+        if self.layers is None:
+            return make_default_layers(shape)
+        return make_signal_layers(shape) if isinstance(self.layers, str) else self.layers
 
     def _build_trainer(self, n_outputs: int, dtype: str) -> Trainer:
         """Return a trainer of a new network, compiled for the shape of the input, with weights drawn."""
-        shape = channels_first(self.input_shape_, self._data_format)
+        shape = self._layout.to_network(self.input_shape_)
         check_variants(self.test_time_augmentation, shape)
         rng = check_random_state(self.random_state)
         try:
             network = Network(self._get_layers(shape), shape, n_outputs, dtype, self.freeze or ())
         except ValueError as error:
             if isinstance(error.__context__, ShapeError):
-                advice = suggest_channels_first(self.input_shape_, self._data_format)
+                advice = suggest_channels_first(self.input_shape_, self._layout)
                 raise ValueError(f"{error}{advice}") from None
             raise
         network.initialize(rng)
@@ -623,48 +633,3 @@ def list_results(trainer: Trainer, history: list[Record]) -> dict[str, Any]:
         "validation_loss_curve_": curves[0],
         "validation_scores_": curves[1],
     }
-
-
-def make_default_layers(shape: Shape) -> list[Layer]:
-    """Return the layers that an estimator uses if it is given none.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        (channels, height, width) or (features,).
-
-    Returns
-    -------
-    layers : list of layer
-        For vectors, one dense layer of 100 units with ReLU. For images, convolutions with ReLU, each followed
-        by a maximum pooling that halves height and width, then a dense layer of 128 units with ReLU. The
-        convolutions have 3x3 kernels, and 32 filters in the first one and 64 in the others; there are two,
-        and more until height and width are at most 8. An axis of fewer than 4 pixels is not halved, nor one
-        of at most 8 after the second convolution. Along an axis of more than 64 pixels, the first convolution
-        has the stride, a power of 2, that leaves at most 64, and a kernel that overlaps by almost half.
-    """
-    if len(shape) == 1:
-        return [Dense(100, activation="relu")]
-    # along each axis of more than 64 pixels, a power of 2 that leaves at most 64
-    steps = [1 << (-(-n // 64) - 1).bit_length() for n in shape[1:]]
-    size = [-(-n // step) for n, step in zip(shape[1:], steps)]
-    kernel = [max(2 * step - 1, 3) for step in steps]
-    layers: list[Layer] = [
-        Conv2D(32, _shorten(kernel), stride=_shorten(steps), padding="same", activation="relu")
-    ]
-    n_convolutions = 1
-    while True:
-        window = [2 if n >= (4 if n_convolutions <= 2 else 9) else 1 for n in size]
-        if window != [1, 1]:
-            layers.append(MaxPool2D(_shorten(window)))
-            size = [n // step for n, step in zip(size, window)]
-        if n_convolutions >= 2 and max(size) <= 8:
-            return [*layers, Flatten(), Dense(128, activation="relu")]
-        layers.append(Conv2D(64, padding="same", activation="relu"))
-        n_convolutions += 1
-
-
-def _shorten(pair: list[int]) -> int | tuple[int, int]:
-    """Return one size for two equal ones."""
-    down, right = pair
-    return down if down == right else (down, right)

@@ -62,18 +62,22 @@ def write_items(texts: Mapping[str, str]) -> str:
 
 
 PARAMETERS = {
-    "layers": """list of layer, default=None
+    "layers": """list of layer or "signals", default=None
         The network from input to output, of :mod:`skconvnet.layers`. The output layer is added, unless the
         last layer is `Output`, which says how to build it. A None in the list is left out.
+        If the first layer with windows is one of signals, such as `Conv1D`, X has signals; see `input_shape`.
         None instead of a list stands for default layers: for vectors, ``Dense(100, activation="relu")``; for
         images, 3x3 convolutions of 32, 64, 64 ... filters with ReLU, each followed by 2x2 max pooling, at
         least two and until the image has at most 8x8 pixels, then ``Dense(128, activation="relu")``. The
-        first convolution has a stride if the image has more than 64 pixels along an axis.
+        first convolution has a stride if the image has more than 64 pixels along an axis. "signals" stands
+        for default layers for signals: convolutions of 32, 64, 64 ... filters with ReLU, each followed by max
+        pooling of 2, until the signal has at most 16 values, then ``Dense(128, activation="relu")``.
         The fields of layers are parameters: ``layers__stem__filters`` for a layer named "stem", or
         ``layers__0__filters`` by position for a layer without a name.""",
     "input_shape": """tuple of int, default=None
         Shape of one image if X consists of rows: (height, width), (height, width, channels), or
-        (channels, height, width) if channels come first. With None, rows are plain vectors.""",
+        (channels, height, width) if channels come first; of one signal: (length,), (length, channels) or
+        (channels, length). With None, rows are plain vectors or signals of one channel.""",
     "data_format": """{"channels_last", "channels_first"}, default="channels_last"
         Position of the channels in X.""",
     "optimizer": """str or optimizer, default="adam"

@@ -1,7 +1,8 @@
-"""Images in the forms that users have, and in the one that networks read: (n, channels, height, width)."""
+"""Images and signals as users have them, and as networks read them: (n, channels, height, width)."""
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
@@ -84,77 +85,148 @@ def _require_one_shape(samples: Any) -> None:
             ) from None
 
 
-def check_image_shape(shape: Shape, fitted: Shape, data_format: str) -> None:
-    """Refuse images whose shape is not that of the fitted network; leave rows to scikit-learn's checks.
+@dataclass(frozen=True)
+class Layout:
+    """The axes of a user's samples.
+
+    Images are (height, width, channels) or, with the channels first, (channels, height, width); signals are
+    (length, channels) or (channels, length). To a network a signal is an image of one row.
+
+    Parameters
+    ----------
+    data_format : {"channels_last", "channels_first"}, default="channels_first"
+    signals : bool, default=False
+        Whether samples that are not plain vectors are signals.
+    """
+
+    data_format: str = "channels_first"
+    signals: bool = False
+
+    @property
+    def _is_last(self) -> bool:
+        return self.data_format == "channels_last"
+
+    @property
+    def n_axes(self) -> int:
+        """The number of axes of a sample beside the channels."""
+        return 1 if self.signals else 2
+
+    @property
+    def description(self) -> str:
+        """What the shape of a sample may be, for messages."""
+        size = "length" if self.signals else "height, width"
+        full = f"({size}, channels)" if self._is_last else f"(channels, {size})"
+        return f"({size}{',' * self.signals}) or {full}"
+
+    def add_channel(self, shape: Shape) -> Shape:
+        """Return the shape of a sample with its channels, 1 if it has none."""
+        if len(shape) > self.n_axes:
+            return tuple(shape)
+        return (*shape, 1) if self._is_last else (1, *shape)
+
+    def to_network(self, shape: Shape) -> Shape:
+        """Turn the shape of a sample into that of a network's input; vectors stay as they are."""
+        if len(shape) == 1:
+            return shape
+        channels, *size = (shape[-1], *shape[:-1]) if self._is_last else shape
+        return (channels, *([1] if self.signals else []), *size)
+
+    def arrange(self, samples: Array) -> Array:
+        """View samples as a network reads them; vectors stay as they are."""
+        if samples.ndim == 2:
+            return samples
+        samples = np.moveaxis(samples, -1, 1) if self._is_last else samples
+        return samples[:, :, np.newaxis] if self.signals else samples
+
+    def restore(self, images: Array) -> Array:
+        """View a network's input as the user has it: the inverse of `arrange`."""
+        if images.ndim == 2:
+            return images
+        images = images[:, :, 0] if self.signals else images
+        return np.moveaxis(images, 1, -1) if self._is_last else images
+
+
+def check_sample_shape(shape: Shape, fitted: Shape, layout: Layout) -> None:
+    """Refuse samples whose shape is not that of the fitted network; leave rows to scikit-learn's checks.
 
     Parameters
     ----------
     shape : tuple of int
         Shape of X.
     fitted : tuple of int
-        Shape of one image, with channels where data_format has them.
-    data_format : {"channels_last", "channels_first"}
+        Shape of one image or signal, with channels where the layout has them.
+    layout : Layout
 
     Raises
     ------
     ValueError
-        If X is a single image, or has images of another shape.
+        If X is a single sample, or has samples of another shape.
     """
+    kind = "signal" if layout.signals else "image"
     sample, as_rows = shape[1:], len(shape) < 3
     if as_rows and sample == (int(np.prod(fitted)),):
         return
-    if not as_rows and _with_channel(sample, data_format) == fitted:
+    if not as_rows and layout.add_channel(sample) == fitted:
         return
-    if len(shape) in (2, 3) and _with_channel(shape, data_format) == fitted:
+    if len(shape) in (layout.n_axes, layout.n_axes + 1) and layout.add_channel(shape) == fitted:
         raise ValueError(
-            f"X of shape {shape} is read as {shape[0]} {'rows' if as_rows else 'images'}; for one "
-            f"image give X[None]."
+            f"X of shape {shape} is read as {shape[0]} {'rows' if as_rows else f'{kind}s'}; for one "
+            f"{kind} give X[None]."
         )
     if not as_rows:
-        raise ValueError(f"X's images have shape {sample}, the network was fitted on {fitted}.")
+        raise ValueError(f"X's {kind}s have shape {sample}, the network was fitted on {fitted}.")
 
 
 def resolve_input_shape(
-    input_shape: Sequence[int] | None, image_shape: Shape | None, n_features: int, data_format: str
+    input_shape: Sequence[int] | None, sample_shape: Shape | None, n_features: int, layout: Layout
 ) -> Shape:
     """Return the shape of one sample, from input_shape and the shape of X.
 
     Parameters
     ----------
     input_shape : sequence of int or None
-        (h, w), (h, w, c), or (c, h, w) when channels come first.
-    image_shape : tuple of int or None
+        (h, w), (h, w, c), or (c, h, w) when channels come first; for signals without the height.
+    sample_shape : tuple of int or None
         The shape of a sample of X if X was not given as rows.
     n_features : int
         The number of values in a sample.
-    data_format : {"channels_last", "channels_first"}
+    layout : Layout
 
     Returns
     -------
     shape : tuple of int
-        (n_features,) for plain vectors; else with channels where data_format has them.
+        (n_features,) for plain vectors; else with channels where the layout has them.
 
     Raises
     ------
     ValueError
-        If input_shape is wrong, or does not fit X.
+        If input_shape is wrong, or does not fit X, or X has images where signals are expected.
     """
     if input_shape is None:
-        if image_shape is None:
-            return (n_features,)
-        shape = _with_channel(image_shape, data_format)
-        if data_format == "channels_last" and len(image_shape) == 3:
-            _warn_of_channels_first(shape)
+        if sample_shape is None:
+            return layout.add_channel((n_features,)) if layout.signals else (n_features,)
+        if layout.signals and len(sample_shape) > 2:
+            raise ValueError(
+                f"X of shape (n, {', '.join(map(str, sample_shape))}) has images, but the first layer with "
+                f"windows is for signals of shape {layout.description}. Use Conv2D and other layers of "
+                f"images, or give X of shape (n, length) or with channels."
+            )
+        shape = layout.add_channel(sample_shape)
+        _warn_of_channels_first(shape, layout)
         return shape
-    order = "(height, width) or " + (
-        "(height, width, channels)" if data_format == "channels_last" else "(channels, height, width)"
-    )
-    if len(input_shape) not in (2, 3) or not all(isinstance(n, Integral) and n > 0 for n in input_shape):
-        raise ValueError(f"input_shape must be {order}, got {input_shape!r}.")
-    shape = _with_channel(tuple(int(n) for n in input_shape), data_format)
-    if image_shape is not None and _with_channel(image_shape, data_format) != shape:
+    order, n_axes = layout.description, layout.n_axes
+    if len(input_shape) not in (n_axes, n_axes + 1) or not all(
+        isinstance(n, Integral) and n > 0 for n in input_shape
+    ):
+        remedy = (
+            "" if layout.signals or len(input_shape) != 1 else " For signals, begin the layers with Conv1D."
+        )
+        raise ValueError(f"input_shape must be {order}, got {input_shape!r}.{remedy}")
+    shape = layout.add_channel(tuple(int(n) for n in input_shape))
+    if sample_shape is not None and layout.add_channel(sample_shape) != shape:
+        kind = "signals" if layout.signals else "images"
         raise ValueError(
-            f"input_shape={tuple(input_shape)} does not fit X, whose images have shape {image_shape}."
+            f"input_shape={tuple(input_shape)} does not fit X, whose {kind} have shape {sample_shape}."
         )
     if int(np.prod(shape)) != n_features:
         raise ValueError(
@@ -164,39 +236,47 @@ def resolve_input_shape(
     return shape
 
 
-def _warn_of_channels_first(shape: Shape) -> None:
-    """Warn of images that seem to have their channels first, but are read as if they were last."""
-    height, width, channels = shape
-    if height in (1, 3) and width == channels > 4:
+def warn_of_signals(shape: Shape) -> None:
+    """Warn of images of a shape (height, width) that may be signals, where no layer says which they are."""
+    height, width = shape
+    if min(shape) * 8 <= max(shape):
         warn(
-            f"X of shape (n, {height}, {width}, {channels}) is read as {height}x{width} pixels in {channels} "
+            f"X of shape (n, {height}, {width}) is read as images of {height}x{width} pixels; if they are, "
+            f"set input_shape={shape}. If they are signals of {height} values in {width} channels, set "
+            f'layers="signals" or begin the layers with Conv1D; if of {width} values in {height} channels, '
+            f'set data_format="channels_first" as well.'
+        )
+
+
+def _warn_of_channels_first(shape: Shape, layout: Layout) -> None:
+    """Warn of samples that seem to have their channels first, but are read as if they were last."""
+    if layout.data_format == "channels_first":
+        return
+    *size, channels = shape
+    if layout.signals:
+        suspicious = channels > 4 and size[0] * 4 <= channels
+        read = f"{size[0]} values"
+    else:
+        suspicious = size[0] in (1, 3) and size[1] == channels > 4
+        read = f"{size[0]}x{size[1]} pixels"
+    if suspicious:
+        warn(
+            f"X of shape (n, {', '.join(map(str, shape))}) is read as {read} in {channels} "
             f'channels; if channels come first, set data_format="channels_first". If not, set '
             f"input_shape={shape}."
         )
 
 
-def suggest_channels_first(shape: Shape, data_format: str) -> str:
+def suggest_channels_first(shape: Shape, layout: Layout) -> str:
     """Return advice for a sample that seems to have its channels first, but is read as if they were last."""
-    if data_format == "channels_last" and len(shape) == 3 and shape[0] in (1, 3) and shape[2] > 4:
+    first, last = shape[0], shape[-1]
+    few = len(shape) > 1 and (first < last if layout.signals else first in (1, 3))
+    if layout.data_format == "channels_last" and few and last > 4:
         return f' Samples of shape {shape} with their channels first need data_format="channels_first".'
     return ""
 
 
-def _with_channel(shape: Shape, data_format: str) -> Shape:
-    """Return the shape of an image with its channels, 1 for a (height, width) image."""
-    if len(shape) == 3:
-        return tuple(shape)
-    return (*shape, 1) if data_format == "channels_last" else (1, *shape)
-
-
-def channels_first(shape: Shape, data_format: str) -> Shape:
-    """Turn the shape of a sample into (channels, height, width); vectors stay as they are."""
-    if len(shape) == 1 or data_format == "channels_first":
-        return shape
-    return (shape[2], *shape[:2])
-
-
-def view_images(rows: Array, shape: Shape, data_format: str, dtype: np.dtype[Any]) -> Array:
+def view_images(rows: Array, shape: Shape, layout: Layout, dtype: np.dtype[Any]) -> Array:
     """View checked rows as a network reads them, without a copy if possible.
 
     Parameters
@@ -205,7 +285,7 @@ def view_images(rows: Array, shape: Shape, data_format: str, dtype: np.dtype[Any
         Real numbers.
     shape : tuple of int
         Shape of a sample, as the user has it.
-    data_format : {"channels_last", "channels_first"}
+    layout : Layout
     dtype : dtype
         The network's dtype. Rows of uint8, float32 and float64 are read as they are, a mini-batch at a
         time; other types are converted to it first.
@@ -235,14 +315,4 @@ def view_images(rows: Array, shape: Shape, data_format: str, dtype: np.dtype[Any
                 f"X has values beyond {largest:g}, infinity in the float32 that the network "
                 f'computes in. Scale X, or use dtype="float64".'
             )
-    return arrange_axes(rows.reshape(len(rows), *shape), data_format)
-
-
-def arrange_axes(images: Array, data_format: str) -> Array:
-    """View images as a network reads them, channels first; vectors stay as they are."""
-    return np.moveaxis(images, -1, 1) if images.ndim == 4 and data_format == "channels_last" else images
-
-
-def restore_axes(images: Array, data_format: str) -> Array:
-    """View images of a network as the user has them: the inverse of `arrange_axes`."""
-    return np.moveaxis(images, 1, -1) if images.ndim == 4 and data_format == "channels_last" else images
+    return layout.arrange(rows.reshape(len(rows), *shape))

@@ -41,7 +41,8 @@ class Network:
     layers : list of layer or None
         None leaves a position empty.
     input_shape : tuple of int
-        (channels, height, width), or (features,) for vectors.
+        (channels, height, width), (channels, length) for signals, which have one row, or (features,) for
+        vectors.
     n_outputs : int, default=None
         Number of outputs. An `Output` layer is appended, or resolved if it is the last layer already. None
         for a stack without output layer.
@@ -80,7 +81,8 @@ class Network:
         dtype: DTypeLike = np.float32,
         freeze: Sequence[str | int] = (),
     ) -> None:
-        self.input_shape = tuple(int(n) for n in input_shape)
+        channels, *size = (int(n) for n in input_shape)
+        self.input_shape = (channels, 1, *size) if len(size) == 1 else (channels, *size)
         self.dtype = np.dtype(dtype)
         named = resolve_output(name_layers(layers), n_outputs)
         frozen = find_layers(named, freeze, "freeze")
@@ -145,6 +147,7 @@ class Network:
                 if k:
                     images = self.forward(images, last=self.stages[k - 1].key)
                 weight = self._view(self.params, stage, "weight")
+                weight = weight if weight.ndim == 4 else weight[:, :, np.newaxis]  # a signal has one row
                 weight[...] = whiten(images.reshape(-1, *stage.input_shape), weight)
 
     @staticmethod

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, TypeAlias
 
 import numpy as np
@@ -96,8 +96,11 @@ def to_onnx(estimator: BaseConvNet, path: Path) -> Any:
     x = "X"
     if network.dtype != np.float32:
         x = graph.add("Cast", x, to=graph.get_type(np.float32))
-    if len(estimator.input_shape_) == 3 and estimator._data_format == "channels_last":
-        x = graph.add("Transpose", x, perm=(0, 3, 1, 2))
+    n_axes = len(estimator.input_shape_)
+    if n_axes > 1 and estimator._layout.data_format == "channels_last":
+        x = graph.add("Transpose", x, perm=(0, n_axes, *range(1, n_axes)))
+    if estimator._layout.signals:
+        x = graph.add("Reshape", x, (-1, *network.input_shape))
     for stage in network.stages:
         x = _write_layer(graph.at(stage.key), stage.layer, x, stage.input_shape)
     if is_classifier(estimator):
@@ -148,10 +151,15 @@ class _Graph:
         self._nodes.append(self._onnx.helper.make_node(operator, names, [output], output, **attributes))
         return output
 
-    def find(self, name: str, default: ArrayLike | None = None) -> ArrayLike | None:
-        """Add a parameter of the layer to the model and return its name; default if there is none."""
+    def find(
+        self, name: str, default: ArrayLike | None = None, shape: Sequence[int] | None = None
+    ) -> ArrayLike | None:
+        """Add a parameter of the layer, in another shape if given, and return its name; default if none."""
         name = f"{self.key}.{name}"
-        return self._store(name, self.weights[name]) if name in self.weights else default
+        if name not in self.weights:
+            return default
+        weight = self.weights[name]
+        return self._store(name, weight if shape is None else weight.reshape(shape))
 
     def _store(self, name: str, value: ArrayLike) -> str:
         """Add an array to the model, as float32, int64 or text, and return its name."""
@@ -236,25 +244,27 @@ def _activate(graph: _Graph, layer: Any, x: str, shape: Shape) -> str:
     return _write_layer(graph, resolve_activation(graph.key, layer.activation), x, layer.output_shape(shape))
 
 
-def _write_convolution(graph: _Graph, layer: layers.Conv2D, x: str, shape: Shape) -> str:
+def _write_convolution(graph: _Graph, layer: layers.Conv1D | layers.Conv2D, x: str, shape: Shape) -> str:
     kernel, stride, dilation = layer._pairs()
     y = graph.add(
         "Conv",
         x,
-        graph.find("weight"),  # 0 where a connection table has False
+        graph.find("weight", shape=(layer.filters, -1, *kernel)),  # 0 where a connection table has False
         graph.find("bias"),
         kernel_shape=kernel,
         strides=stride,
         dilations=dilation,
         group=layer.groups,
-        pads=_list_sides(pad_image(shape, layer._span(), stride, layer.padding)),
+        pads=_list_sides(layer._pad(shape)),
     )
     return _activate(graph, layer, y, shape)
 
 
-def _write_local_convolution(graph: _Graph, layer: layers.LocallyConnected2D, x: str, shape: Shape) -> str:
+def _write_local_convolution(
+    graph: _Graph, layer: layers.LocallyConnected1D | layers.LocallyConnected2D, x: str, shape: Shape
+) -> str:
     (kh, kw), (down, right) = layer._pairs()
-    padding = pad_image(shape, (kh, kw), (down, right), layer.padding)
+    padding = layer._pad(shape)
     x = _pad(graph, x, padding)
     filters, rows, columns = layer.output_shape(shape)
     padded = (shape[0], *(n + sum(sides) for n, sides in zip(shape[1:], padding)))
@@ -268,7 +278,7 @@ def _write_local_convolution(graph: _Graph, layer: layers.LocallyConnected2D, x:
     y = graph.add("Transpose", y, perm=(1, 2, 0))  # [n][filter][position]
     y = graph.add("Reshape", y, (-1, filters, rows, columns))
     if layer.bias:
-        y = graph.add("Add", y, graph.find("bias"))
+        y = graph.add("Add", y, graph.find("bias", shape=(filters, rows, columns)))
     return _activate(graph, layer, y, shape)
 
 
@@ -285,8 +295,7 @@ def _write_flatten(graph: _Graph, layer: Layer, x: str, shape: Shape) -> str:
 def _list_window(layer: Any, shape: Shape) -> dict[str, Any]:
     """Return the attributes of a pooling; an average in ONNX leaves out the padding too, by default."""
     window, stride = layer._pairs()
-    sides = _list_sides(pad_image(shape, window, stride, layer.padding))
-    return {"kernel_shape": window, "strides": stride, "pads": sides}
+    return {"kernel_shape": window, "strides": stride, "pads": _list_sides(layer._pad(shape))}
 
 
 def _write_global_pool(operator: str) -> Writer:
@@ -359,13 +368,19 @@ def _write_residual(graph: _Graph, layer: layers.Residual, x: str, shape: Shape)
 
 # The writer of each class of layers.
 WRITERS: dict[type[Layer], Writer] = {
+    layers.Conv1D: _write_convolution,
     layers.Conv2D: _write_convolution,
+    layers.LocallyConnected1D: _write_local_convolution,
     layers.LocallyConnected2D: _write_local_convolution,
     layers.Dense: _write_dense,
     layers.Flatten: _write_flatten,
+    layers.MaxPool1D: _write("MaxPool", _list_window),
     layers.MaxPool2D: _write("MaxPool", _list_window),
+    layers.AvgPool1D: _write("AveragePool", _list_window),
     layers.AvgPool2D: _write("AveragePool", _list_window),
+    layers.GlobalMaxPool1D: _write_global_pool("GlobalMaxPool"),
     layers.GlobalMaxPool2D: _write_global_pool("GlobalMaxPool"),
+    layers.GlobalAvgPool1D: _write_global_pool("GlobalAveragePool"),
     layers.GlobalAvgPool2D: _write_global_pool("GlobalAveragePool"),
     layers.BatchNorm: _write_batch_norm,
     layers.Standardize: _write_standardization,

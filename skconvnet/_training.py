@@ -5,13 +5,13 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from skconvnet import kernels
-from skconvnet._images import arrange_axes, restore_axes
+from skconvnet._images import Layout
 from skconvnet._losses import CROSS_ENTROPY, Loss
 from skconvnet._network import Network
 from skconvnet._progress import COLUMNS, draw_bar, print_record
@@ -36,14 +36,14 @@ class TrainingData:
         Class indices, or a value for every output.
     weight : ndarray of float64 of shape (n,)
         Samples of weight 0 are left out.
-    data_format : {"channels_last", "channels_first"}, default="channels_first"
-        Layout of the mini-batches that the functions of `Augment` layers get.
+    layout : Layout, default=Layout()
+        That of the mini-batches that the functions of `Augment` layers get.
     """
 
     X: Array
     target: Array
     weight: Array
-    data_format: str = "channels_first"
+    layout: Layout = field(default_factory=Layout)
 
 
 @dataclass(frozen=True)
@@ -390,13 +390,13 @@ def start_augmentation(
         Returns the images of some samples after all `Augment` layers; None if there is no such layer.
     """
     layers = [s.layer for s in network.stages if isinstance(s.layer, Augment) and not s.frozen]
-    shown = np.asarray(restore_axes(data.X, data.data_format))
+    shown = np.asarray(data.layout.restore(data.X))
 
     def augment(rows: Array) -> "Samples":
         images = shown[rows].astype(network.dtype, order="C", copy=False)  # indexing has made a copy
         for layer in layers:
             images = layer.apply(images, rng)
-        return network.wrap(arrange_axes(np.require(images, requirements="A"), data.data_format))
+        return network.wrap(data.layout.arrange(np.require(images, requirements="A")))
 
     return augment if layers else None
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from skconvnet._advice import hint
-from skconvnet._images import restore_axes
 from skconvnet._training import Trainer, TrainingData
 from skconvnet._types import Array, Record
 from skconvnet._values import check_function
@@ -93,7 +92,7 @@ def prepare_scoring(
     model.__dict__.pop("feature_names_in_", None)  # the scorer gets plain arrays
     X, weight = validation.data.X[validation.rows], validation.data.weight[validation.rows]
     weights = {"sample_weight": weight} if np.ptp(weight) else {}  # not every scorer accepts weights
-    X = restore_axes(X, validation.data.data_format)
+    X = validation.data.layout.restore(X)
 
     def score() -> Record:
         value = scorer(model, X, validation.y, **weights)

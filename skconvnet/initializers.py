@@ -9,8 +9,8 @@ lecun_normal, _uniform  variance 1 / fan_in (LeCun et al., "Efficient BackProp",
 small_normal, _uniform  variance 0.03 / fan_in, for output layers: the first outputs hardly differ
 normal, uniform         standard deviation 0.05; within +-0.05
 zeros                   all zero
-dirac                   for `Conv2D`: the first filters each copy a channel, the others are "he_uniform"
-whiten                  for `Conv2D`: principal components of the training data, of variance 1
+dirac                   for convolutions: the first filters each copy a channel, the others are "he_uniform"
+whiten                  for convolutions: principal components of the training data, of variance 1
 ======================  ====================================================================
 
 Instead of a name, a callable ``(shape, fan_in, fan_out, rng) -> array`` may be given. A uniform
@@ -50,7 +50,7 @@ INITIALIZERS = [
     "uniform",
     "zeros",
 ]
-CONVOLUTION_INITIALIZERS = ["dirac", "whiten"]  # only for Conv2D without groups and connections
+CONVOLUTION_INITIALIZERS = ["dirac", "whiten"]  # only for convolutions without groups and connections
 
 # Added to the variances of principal components, as a fraction of their mean.
 EPSILON = 5e-4
@@ -113,7 +113,9 @@ def draw(
         if init == "dirac":
             copied = np.arange(min(shape[:2]))
             weights[copied] = 0
-            weights[copied, copied, shape[2] // 2, shape[3] // 2] = 1
+            area = int(np.prod(shape[2:]))
+            centre = np.ravel_multi_index([n // 2 for n in shape[2:]], shape[2:])
+            weights.reshape(*shape[:2], area)[copied, copied, centre] = 1
         return weights
     scheme, _, distribution = init.rpartition("_")
     if distribution == "zeros":

@@ -47,7 +47,9 @@ def check_gradients(network, rng, X, dx, dparams, measure):
     zeros = np.zeros_like(params), np.zeros_like(X)
     # weights that a connection table leaves out are not parameters
     tables = {
-        f"{stage.key}.weight": np.array(stage.layer.connections)[:, :, None, None]
+        f"{stage.key}.weight": np.array(stage.layer.connections)[
+            (..., *[None] * (len(stage.shapes["weight"]) - 2))
+        ]
         for stage in network.stages
         if getattr(stage.layer, "connections", None)
     }

@@ -1,5 +1,6 @@
 """The contract that every layer keeps: shapes, outputs, gradients, batch invariance, memory, values."""
 
+import dataclasses
 from itertools import product
 
 import numpy as np
@@ -15,21 +16,27 @@ from skconvnet.layers import (
     GELU,
     Arctan,
     Augment,
+    AvgPool1D,
     AvgPool2D,
     BatchNorm,
+    Conv1D,
     Conv2D,
     Dense,
     Dropout,
     Flatten,
     GaussianNoise,
+    GlobalAvgPool1D,
     GlobalAvgPool2D,
+    GlobalMaxPool1D,
     GlobalMaxPool2D,
     Identity,
     Layer,
     LayerNorm,
     LeakyReLU,
+    LocallyConnected1D,
     LocallyConnected2D,
     LogSoftmax,
+    MaxPool1D,
     MaxPool2D,
     Mixup,
     Output,
@@ -52,6 +59,7 @@ from skconvnet.layers.activation import ACTIVATIONS, resolve_activation
 from skconvnet.layers.window import pad_image
 
 IMAGE, PIXEL, ROW, COLUMN, VECTOR = (3, 7, 6), (3, 1, 1), (2, 1, 12), (1, 11, 1), (7,)
+SIGNAL = (3, 1, 14)
 PADDINGS = ["valid", "same", 1, (1, 0), ((0, 2), (1, 0))]
 TABLE = [[1, 0, 1], [0, 1, 1], [1, 1, 0], [0, 0, 1], [1, 0, 0]]
 
@@ -91,6 +99,19 @@ def list_rows():
         yield pool(2, padding="same"), PIXEL
         yield pool((4, 1), stride=2), COLUMN
     for layer, shape in product([GlobalAvgPool2D(), GlobalMaxPool2D()], [IMAGE, PIXEL, ROW, COLUMN]):
+        yield layer, shape
+    for kernel, stride, padding in product([1, 4], [1, 3], ["valid", "same", "causal", 2, (0, 3)]):
+        yield Conv1D(5, kernel, stride=stride, padding=padding), SIGNAL
+        yield LocallyConnected1D(3, kernel, stride=stride, padding=padding, bias=padding != 2), SIGNAL
+    yield Conv1D(6, 3, groups=3, dilation=2, padding="causal", bias=False), SIGNAL
+    yield Conv1D(5, 3, connections=TABLE, activation="tanh"), SIGNAL
+    yield Conv1D(5, 14, name="whole"), SIGNAL
+    yield Conv1D(4, 2, padding="same", init="dirac"), PIXEL
+    yield Conv1D(9, 5, padding="same"), (48, 1, 13)  # this uses Winograd
+    for pool in (MaxPool1D, AvgPool1D):
+        for size, stride, padding in product([2, 3], [None, 1], ["valid", "same", "causal", (1, 0)]):
+            yield pool(size, stride=stride, padding=padding), SIGNAL
+    for layer, shape in product([GlobalAvgPool1D(), GlobalMaxPool1D()], [SIGNAL, PIXEL]):
         yield layer, shape
     for units, bias, shape in product([1, 33], [True, False], [IMAGE, PIXEL, VECTOR, (40,)]):
         yield Dense(units, bias=bias), shape
@@ -158,6 +179,7 @@ def list_rows():
     yield Residual([MaxPool2D(), Conv2D(5, 1)], shortcut=[AvgPool2D(), BatchNorm(), Conv2D(5, 1)]), IMAGE
     yield Residual([Residual([LayerNorm(), Conv2D(3, padding=1)]), GELU()], shortcut=[Softplus()]), IMAGE
     yield Residual([GlobalMaxPool2D(), Dense(2)], shortcut=[Conv2D(2, 1), GlobalAvgPool2D()]), IMAGE
+    yield Residual([Conv1D(4, stride=2, padding="same"), Residual([BatchNorm()])]), SIGNAL
 
 
 ROWS = list(list_rows())
@@ -262,14 +284,42 @@ def run_residual(layer, x, p, draws):
     return outputs[0] + outputs[1]
 
 
+def as_images(run, kind):
+    """Adapt the reference implementation of a layer of images to a layer of signals, images of one row."""
+
+    def run_signals(layer, x, p, draws):
+        fields = {f.name: getattr(layer, f.name) for f in dataclasses.fields(layer)}
+        size = fields.get("pool_size") or (fields["kernel_size"] - 1) * fields.get("dilation", 1) + 1
+        if fields["padding"] == "causal":
+            fields["padding"] = (size - 1, 0)
+        if isinstance(fields["padding"], tuple):
+            fields["padding"] = ((0, 0), fields["padding"])
+        elif isinstance(fields["padding"], int):
+            fields["padding"] = (0, fields["padding"])
+        for name in {"kernel_size", "pool_size", "stride", "dilation"} & set(fields):
+            fields[name] = fields[name] and (1, fields[name])
+        # insert the axis of rows before the length of the output, and before that of the kernel
+        wide = {name: a[:, None] if a.ndim in (2, 4) else a for name, a in p.items()}
+        wide = {name: a[..., None, :] if name == "weight" else a for name, a in wide.items()}
+        return run(kind(**fields), x, wide, draws)
+
+    return run_signals
+
+
 # layer: its reference implementation, a function of layer, input, parameters, and draws, a list of the random
 # layers so far, or None in prediction
 REFERENCES = {
+    Conv1D: as_images(run_conv2d, Conv2D),
     Conv2D: run_conv2d,
+    LocallyConnected1D: as_images(run_local_conv2d, LocallyConnected2D),
     LocallyConnected2D: run_local_conv2d,
     Dense: run_dense,
+    MaxPool1D: as_images(run_pool2d(reference.max_pool2d), MaxPool2D),
     MaxPool2D: run_pool2d(reference.max_pool2d),
+    AvgPool1D: as_images(run_pool2d(reference.avg_pool2d), AvgPool2D),
     AvgPool2D: run_pool2d(reference.avg_pool2d),
+    GlobalMaxPool1D: lambda layer, x, p, draws: x.max(axis=(2, 3)),
+    GlobalAvgPool1D: lambda layer, x, p, draws: x.mean(axis=(2, 3)),
     GlobalMaxPool2D: lambda layer, x, p, draws: x.max(axis=(2, 3)),
     GlobalAvgPool2D: lambda layer, x, p, draws: x.mean(axis=(2, 3)),
     BatchNorm: run_batch_norm,

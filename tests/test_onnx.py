@@ -13,6 +13,7 @@ from test_contract import ROWS
 from skconvnet import ConvNetClassifier, ConvNetRegressor, __version__, architectures, to_onnx
 from skconvnet._network import Network
 from skconvnet.layers import BatchNorm, Conv2D, Dense, Layer, MaxPool2D, Output, RandomFlip, Standardize
+from skconvnet.layers.sequence import count_axes
 
 rng = np.random.RandomState(0)
 IMAGES = rng.rand(40, 8, 8, 3).astype(np.float32)
@@ -54,6 +55,7 @@ def test_every_layer(tmp_path, layer, shape):
     layers = [layer] if isinstance(layer, Output) else [layer, Output(dense=False)]
     n_outputs = 3 if isinstance(layer, Output) else int(np.prod(layer.output_shape(shape)))
     X = rng.standard_normal((17, *shape)).astype(np.float32)
+    X = X[:, :, 0] if count_axes([layer]) == 1 else X
     reg = ConvNetRegressor(layers, data_format="channels_first")
     fit_random(reg, X, rng.standard_normal((17, n_outputs)))
     model = export(reg, tmp_path)

@@ -5,7 +5,7 @@ import pytest
 from sklearn.base import clone
 
 from skconvnet import ConvNetClassifier
-from skconvnet._base import make_default_layers
+from skconvnet._defaults import make_default_layers
 from skconvnet._network import Network
 from skconvnet.layers import Conv2D, Dense, Flatten, LeakyReLU, MaxPool2D
 from skconvnet.optimizers import SGD, Adam

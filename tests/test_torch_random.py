@@ -19,17 +19,23 @@ from skconvnet.layers import (
     ELU,
     GELU,
     Arctan,
+    AvgPool1D,
     AvgPool2D,
     BatchNorm,
+    Conv1D,
     Conv2D,
     Dense,
     Flatten,
+    GlobalAvgPool1D,
     GlobalAvgPool2D,
+    GlobalMaxPool1D,
     GlobalMaxPool2D,
     LayerNorm,
     LeakyReLU,
+    LocallyConnected1D,
     LocallyConnected2D,
     LogSoftmax,
+    MaxPool1D,
     MaxPool2D,
     ReLU,
     Rescaling,
@@ -108,6 +114,43 @@ def local_convolutions(draw):
     options = {"stride": draw(strides), "padding": draw(paddings), "bias": draw(st.booleans())}
     layer = LocallyConnected2D(draw(sizes), kernel, **options)
     return layer, (draw(sizes), *(draw_size(draw, k) for k in kernel))
+
+
+signal_paddings = st.one_of(st.sampled_from(["valid", "same", "causal"]), st.integers(0, 2), sides)
+
+
+@st.composite
+def signal_convolutions(draw):
+    """A convolution of signals, and an input shape that it takes."""
+    kernel, dilation, groups = (
+        draw(st.integers(1, 5)),
+        draw(st.integers(1, 3)),
+        draw(st.sampled_from([1, 1, 2])),
+    )
+    options = {
+        "stride": draw(st.integers(1, 3)),
+        "padding": draw(signal_paddings),
+        "bias": draw(st.booleans()),
+    }
+    if draw(st.booleans()):
+        layer, span = LocallyConnected1D(draw(sizes), kernel, **options), kernel
+    else:
+        span = (kernel - 1) * dilation + 1
+        layer = Conv1D(groups * draw(sizes), kernel, dilation=dilation, groups=groups, **options)
+    return layer, (groups * draw(sizes), 1, draw_size(draw, span))
+
+
+def signal_poolings(kind):
+    @st.composite
+    def draw_pooling(draw):
+        size = draw(st.integers(2, 4))
+        side = st.integers(0, size - 1)
+        words = st.sampled_from(["valid", "same", "causal"])
+        padding = draw(st.one_of(words, side, st.tuples(side, side)))
+        layer = kind(size, stride=draw(st.one_of(st.none(), st.integers(1, 3))), padding=padding)
+        return layer, (draw(sizes), 1, draw_size(draw, size))
+
+    return draw_pooling()
 
 
 def poolings(kind):
@@ -219,6 +262,12 @@ def test_local_conv2d(case, n, seed):
 
 
 @SIXTY
+@given(signal_convolutions(), counts, seeds)
+def test_convolutions_of_signals(case, n, seed):
+    check_sums(*case, n, seed)
+
+
+@SIXTY
 @given(images_or_vectors(), st.integers(1, 50), st.booleans(), counts, seeds)
 def test_dense(shape, units, bias, n, seed):
     check_sums(Dense(units, bias=bias), shape, n, seed)
@@ -237,8 +286,14 @@ def test_avg_pool2d(case, n, seed):
 
 
 @SIXTY
-@given(poolings(MaxPool2D), counts, seeds)
-def test_max_pool2d(case, n, seed):
+@given(signal_poolings(AvgPool1D), counts, seeds)
+def test_avg_pool1d(case, n, seed):
+    check_sums(*case, n, seed)
+
+
+@SIXTY
+@given(st.one_of(poolings(MaxPool2D), signal_poolings(MaxPool1D)), counts, seeds)
+def test_max_pool(case, n, seed):
     # the outputs are elements of the input; dx adds up elements of dy, and its scale their absolute values
     network, X, dy = prepare(*case, n, seed)
     ours, theirs = run_ours(network, X, dy), run_theirs(network, X, dy)
@@ -253,6 +308,17 @@ def test_max_pool2d(case, n, seed):
     seeds,
 )
 def test_global_pooling(layer, shape, n, seed):
+    check_sums(layer, shape, n, seed)
+
+
+@SIXTY
+@given(
+    st.sampled_from([GlobalAvgPool1D(), GlobalMaxPool1D()]),
+    st.tuples(sizes, st.just(1), sizes),
+    counts,
+    seeds,
+)
+def test_global_pooling_of_signals(layer, shape, n, seed):
     check_sums(layer, shape, n, seed)
 
 

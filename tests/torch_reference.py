@@ -6,17 +6,23 @@ from skconvnet.layers import (
     ELU,
     GELU,
     Arctan,
+    AvgPool1D,
     AvgPool2D,
     BatchNorm,
+    Conv1D,
     Conv2D,
     Dense,
     Flatten,
+    GlobalAvgPool1D,
     GlobalAvgPool2D,
+    GlobalMaxPool1D,
     GlobalMaxPool2D,
     LayerNorm,
     LeakyReLU,
+    LocallyConnected1D,
     LocallyConnected2D,
     LogSoftmax,
+    MaxPool1D,
     MaxPool2D,
     ReLU,
     Rescaling,
@@ -70,6 +76,38 @@ def run_torch(network, parameters, x, training):
     return x
 
 
+def pad_signal(length, size, stride, padding):
+    """Return the zeros (before, after) of a signal, for windows of a size."""
+    if padding == "causal":
+        return size - 1, 0
+    if isinstance(padding, tuple):
+        return padding
+    if padding == "same":
+        total = max((-(-length // stride) - 1) * stride + size - length, 0)
+        return total // 2, total - total // 2
+    return (0, 0) if padding == "valid" else (padding, padding)
+
+
+def run_signals(key, layer, weight, bias, x):
+    """Return the outputs of a layer with windows along signals, computed by PyTorch's functions."""
+    pools = isinstance(layer, (MaxPool1D, AvgPool1D))
+    kernel = layer.pool_size if pools else layer.kernel_size
+    stride, dilation = layer.stride or kernel, getattr(layer, "dilation", 1)
+    sides = pad_signal(x.shape[2], (kernel - 1) * dilation + 1, stride, layer.padding)
+    if isinstance(layer, MaxPool1D):
+        return F.max_pool1d(F.pad(x, sides, value=-torch.inf), kernel, stride)
+    if isinstance(layer, AvgPool1D):
+        fraction = F.avg_pool1d(F.pad(torch.ones_like(x), sides), kernel, stride)
+        return F.avg_pool1d(F.pad(x, sides), kernel, stride) / fraction
+    if isinstance(layer, Conv1D):
+        y = F.conv1d(F.pad(x, sides), weight, bias, stride, 0, dilation, layer.groups)
+    else:
+        windows = F.pad(x, sides).unfold(2, kernel, stride)  # (n, channels, length of the output, kernel)
+        y = torch.einsum("ojck,ncjk->noj", weight, windows)
+        y = y if bias is None else y + bias
+    return activate(resolve_activation(key, layer.activation), y)
+
+
 def run_layer(key, layer, input_shape, parameters, x, training):
     """Return the outputs of a layer, computed by PyTorch's functions."""
     if isinstance(layer, Residual):
@@ -81,6 +119,8 @@ def run_layer(key, layer, input_shape, parameters, x, training):
             total = total + y
         return total
     weight, bias = parameters.get(f"{key}.weight"), parameters.get(f"{key}.bias")
+    if isinstance(layer, (Conv1D, LocallyConnected1D, MaxPool1D, AvgPool1D)):
+        return run_signals(key, layer, weight, bias, x[:, :, 0])[:, :, None]
     if isinstance(layer, Conv2D):
         kernel, stride, dilation = map(as_pair, (layer.kernel_size, layer.stride, layer.dilation))
         span = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation))
@@ -109,9 +149,9 @@ def run_layer(key, layer, input_shape, parameters, x, training):
         x = x * layer.scale + layer.offset
     elif isinstance(layer, ZeroPad2D):
         x = F.pad(x, as_sides(pad_image(input_shape, (1, 1), (1, 1), layer.padding)))
-    elif isinstance(layer, GlobalAvgPool2D):
+    elif isinstance(layer, (GlobalAvgPool1D, GlobalAvgPool2D)):
         x = x.mean((2, 3))
-    elif isinstance(layer, GlobalMaxPool2D):
+    elif isinstance(layer, (GlobalMaxPool1D, GlobalMaxPool2D)):
         x = x.amax((2, 3))
     elif isinstance(layer, Flatten):
         x = x.flatten(1)

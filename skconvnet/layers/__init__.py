@@ -23,12 +23,21 @@ from skconvnet.layers.augmentation import (
     RandomShift,
 )
 from skconvnet.layers.base import Layer, ShapeError
-from skconvnet.layers.conv import Conv2D, LocallyConnected2D
+from skconvnet.layers.conv import Conv1D, Conv2D, LocallyConnected1D, LocallyConnected2D
 from skconvnet.layers.dense import Dense, Flatten, Output
 from skconvnet.layers.dropout import Dropout
 from skconvnet.layers.minibatch import Augment, Mixup
 from skconvnet.layers.normalization import BatchNorm, LayerNorm, Standardize
-from skconvnet.layers.pool import AvgPool2D, GlobalAvgPool2D, GlobalMaxPool2D, MaxPool2D
+from skconvnet.layers.pool import (
+    AvgPool1D,
+    AvgPool2D,
+    GlobalAvgPool1D,
+    GlobalAvgPool2D,
+    GlobalMaxPool1D,
+    GlobalMaxPool2D,
+    MaxPool1D,
+    MaxPool2D,
+)
 from skconvnet.layers.rescaling import Rescaling, ZeroPad2D
 from skconvnet.layers.residual import Residual
 
@@ -37,21 +46,27 @@ __all__ = [
     "GELU",
     "Arctan",
     "Augment",
+    "AvgPool1D",
     "AvgPool2D",
     "BatchNorm",
+    "Conv1D",
     "Conv2D",
     "Dense",
     "Dropout",
     "Flatten",
     "GaussianNoise",
+    "GlobalAvgPool1D",
     "GlobalAvgPool2D",
+    "GlobalMaxPool1D",
     "GlobalMaxPool2D",
     "Identity",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "LocallyConnected1D",
     "LocallyConnected2D",
     "LogSoftmax",
+    "MaxPool1D",
     "MaxPool2D",
     "Mixup",
     "Output",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -47,7 +47,8 @@ class Layer(Value):
     """Base class of layers.
 
     A layer holds no arrays and no training mode: `fit` compiles it, for its input's shape, into
-    kernel calls. Shapes are (channels, height, width) for images and (features,) for vectors.
+    kernel calls. Shapes are (channels, height, width) for images, (channels, 1, length) for signals, and
+    (features,) for vectors.
 
     Parameters
     ----------
@@ -62,6 +63,8 @@ class Layer(Value):
     """
 
     name: str | None = field(default=None, kw_only=True)
+    # axes that windows slide along: 2 for images, 1 for signals; None for layers that take any input
+    _n_axes: ClassVar[int | None] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -336,6 +339,16 @@ def check_pair(owner: str, what: str, value: Any, smallest: int) -> Pair:
     return int(pair[0]), int(pair[1])
 
 
+def check_length(owner: str, what: str, value: Any, smallest: int) -> int:
+    """Return a size along a signal; refuse anything but an int."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or not smallest <= int(value) <= LARGEST:
+        raise ValueError(
+            f"{owner}: {what} must be an int of at least {smallest} (and at most {LARGEST}), got "
+            f"{short_repr(value)}."
+        )
+    return int(value)
+
+
 def check_count(owner: str, what: str, value: Any) -> None:
     """Require an int of at least 1."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
@@ -354,17 +367,27 @@ def check_image(shape: Shape) -> None:
         raise ShapeError(
             "images (channels, height, width)",
             "Put it before Flatten and Dense; for rows of pixels, set "
-            "input_shape=(height, width) or (height, width, channels).",
+            "input_shape=(height, width) or (height, width, channels); for signals, use Conv1D and other "
+            "layers whose names end in 1D.",
+        )
+
+
+def check_signal(shape: Shape) -> None:
+    """Require the shape of a signal, (channels, 1, length)."""
+    if len(shape) != 3 or shape[1] != 1:
+        raise ShapeError(
+            "signals (channels, 1, length)",
+            "Put it before Flatten and Dense; for images, use the layer whose name ends in 2D.",
         )
 
 
 def describe_shape(shape: Shape) -> str:
-    """Write a shape for a message: "3x5 pixels in 6 channels", "64 features"."""
+    """Write a shape for a message: "3x5 pixels in 6 channels", "5 values in 1 channel", "64 features"."""
     if len(shape) == 1:
         return f"{shape[0]} features"
     return f"{format_size(shape)} in {shape[0]} channel{'s' * (shape[0] != 1)}"
 
 
 def format_size(shape: Shape) -> str:
-    """Write the height and width of an image for a message: "3x5 pixels"."""
-    return f"{shape[1]}x{shape[2]} pixels"
+    """Write the height and width of an image, or the length of a signal, for a message: "3x5 pixels"."""
+    return f"{shape[2]} values" if shape[1] == 1 else f"{shape[1]}x{shape[2]} pixels"

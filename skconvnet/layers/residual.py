@@ -12,11 +12,11 @@ from skconvnet._lowering.plan import Plan
 from skconvnet._lowering.residual import AdditionCall, SplitCall
 from skconvnet._types import Array, Shape
 from skconvnet.layers.base import Chain, Layer, ShapeError, describe_shape
-from skconvnet.layers.conv import Conv2D
+from skconvnet.layers.conv import Conv1D, Conv2D
 from skconvnet.layers.dense import Dense, Output
 from skconvnet.layers.minibatch import Augment, Mixup
 from skconvnet.layers.normalization import Standardize
-from skconvnet.layers.sequence import name_layers
+from skconvnet.layers.sequence import count_axes, name_layers
 
 
 @dataclass(repr=False, eq=False)
@@ -32,8 +32,9 @@ class Residual(Layer):
     shortcut : "auto" or list of layer, default="auto"
         The layers between the input and the sum, parallel to the branch. "auto" means the input itself
         if the branch keeps its shape, and else a projection without bias:
-        ``Conv2D(filters, 1, stride=..., bias=False)`` with the stride that gives the branch's size, or
-        ``Dense(units, bias=False)`` for vectors. An empty list means the input itself.
+        ``Conv2D(filters, 1, stride=..., bias=False)`` with the stride that gives the branch's size, `Conv1D`
+        beside layers of signals, or ``Dense(units, bias=False)`` for vectors. An empty list means the input
+        itself.
     name : str, default=None
         Makes the layer searchable by name.
 
@@ -104,7 +105,8 @@ class Residual(Layer):
         branch, output_shape = _chain("", self.layers, shape)
         beside: Any = self.shortcut
         if beside == "auto":
-            beside = () if output_shape == shape else (_project(shape, output_shape),)
+            kind = Conv1D if count_axes(self.layers) == 1 else Conv2D
+            beside = () if output_shape == shape else (_project(shape, output_shape, kind),)
         shortcut, other_shape = _chain("shortcut.", beside, shape)
         if other_shape != output_shape:
             raise ShapeError(
@@ -209,8 +211,8 @@ def _select(named: dict[str, Any], key: str) -> dict[str, Any]:
     }
 
 
-def _project(shape: Shape, output_shape: Shape) -> Layer:
-    """Return the layer with the fewest weights that turns one shape into another."""
+def _project(shape: Shape, output_shape: Shape, kind: type[Conv1D | Conv2D]) -> Layer:
+    """Return the layer with the fewest weights that turns one shape into another, a convolution of a kind."""
     if len(output_shape) == 1 and len(shape) == 1:
         return Dense(output_shape[0], bias=False)
     if len(output_shape) == len(shape) == 3:
@@ -219,7 +221,8 @@ def _project(shape: Shape, output_shape: Shape) -> Layer:
             for n, n_out in zip(shape[1:], output_shape[1:])
         )
         if down and right:
-            return Conv2D(output_shape[0], 1, stride=(down, right), bias=False)
+            stride = right if kind is Conv1D else (down, right)
+            return kind(output_shape[0], 1, stride=stride, bias=False)
     raise ShapeError(
         f"a shortcut from {describe_shape(shape)} to {describe_shape(output_shape)}, which no stride gives",
         "Give its layers by shortcut=[...], or use padding='same' in the branch.",

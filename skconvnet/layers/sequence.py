@@ -51,6 +51,29 @@ def name_layers(layers: Sequence[Layer | None]) -> Named:
     return named
 
 
+def count_axes(layers: Sequence[Layer | None]) -> int | None:
+    """Return the number of axes that windows slide along: 2 in images, 1 in signals.
+
+    Parameters
+    ----------
+    layers : list of layer or None
+        The first layer that has windows decides, also one within another.
+
+    Returns
+    -------
+    n_axes : int or None
+        None if no layer has windows.
+    """
+    for layer in layers:
+        if not isinstance(layer, Layer):
+            continue
+        inner = [one for branch in layer.list_branches() for _, one, _ in branch]
+        n_axes = layer._n_axes or count_axes(inner)
+        if n_axes is not None:
+            return n_axes
+    return None
+
+
 def _correct(wrong: object) -> str:
     """Return what to write instead of an object that is not a layer; empty if it is not known."""
     if isinstance(wrong, type):

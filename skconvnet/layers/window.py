@@ -1,10 +1,18 @@
 """The arithmetic of windows that slide over an image, in convolutions, poolings, crops and padding."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from skconvnet._advice import hint
-from skconvnet._types import Padding, Pair, Shape, Sides, Size
-from skconvnet.layers.base import ShapeError, check_pair, format_size
+from skconvnet._types import Padding, Pair, Shape, Sides, SignalPadding, Size
+from skconvnet.layers.base import (
+    Layer,
+    ShapeError,
+    check_image,
+    check_length,
+    check_pair,
+    check_signal,
+    format_size,
+)
 
 # The largest number of pixels in an output channel: a block with more would take gigabytes.
 LARGEST_IMAGE = 2**28
@@ -30,6 +38,56 @@ def check_padding(owner: str, padding: object) -> None:
         f'{owner}: padding must be "valid", "same", an int, a pair (height, width) or '
         f"((top, bottom), (left, right)), got {padding!r}.{hint(padding, ('valid', 'same'))}"
     )
+
+
+def check_signal_padding(owner: str, padding: object) -> None:
+    """Require "valid", "same", "causal", an int, or (before, after)."""
+    words = ("valid", "same", "causal")
+    if isinstance(padding, str) and padding in words:
+        return
+    sides = padding if isinstance(padding, (tuple, list)) and len(padding) == 2 else (padding,)
+    if any(isinstance(side, (str, tuple, list)) for side in sides):
+        raise ValueError(
+            f'{owner}: padding must be "valid", "same", "causal", an int or a pair (before, after), got '
+            f"{padding!r}.{hint(padding, words)}"
+        )
+    for side in sides:
+        check_length(owner, "padding", side, 0)
+
+
+class Windowed(Layer):
+    """Base class of layers whose windows slide along the `_n_axes` axes of images, or of signals.
+
+    To the engine a signal is an image of one row: sizes are pairs (1, size) there.
+    """
+
+    _n_axes: ClassVar[int]
+    padding: Any
+
+    def _resolve_size(self, what: str) -> Pair:
+        """Return the field `what`, a size, as a pair (height, width)."""
+        owner, value = type(self).__name__, getattr(self, what)
+        if self._n_axes == 2:
+            return check_pair(owner, what, value, 1)
+        return 1, check_length(owner, what, value, 1)
+
+    def _check_padding(self) -> None:
+        """Refuse a padding that is not of the kinds that the layer takes."""
+        (check_padding if self._n_axes == 2 else check_signal_padding)(type(self).__name__, self.padding)
+
+    def _resolve_padding(self, span: Pair) -> Padding:
+        """Return the padding as that of an image, for windows of this height and width."""
+        padding: Padding | SignalPadding = self.padding
+        if padding == "causal":
+            return (0, 0), (span[1] - 1, 0)
+        if self._n_axes == 2 or isinstance(padding, str):
+            return padding
+        before, after = padding if isinstance(padding, (tuple, list)) else (padding, padding)
+        return (0, 0), (int(before), int(after))  # type: ignore[arg-type]
+
+    def _check_input(self, shape: Shape) -> None:
+        """Refuse an input that is not an image, or not a signal."""
+        (check_image if self._n_axes == 2 else check_signal)(shape)
 
 
 def pad_axis(n_in: int, kernel: int, stride: int, padding: Literal["valid", "same"] | Size) -> Pair:
@@ -63,7 +121,8 @@ def slide(shape: Shape, kernel: Pair, stride: Pair, padding: Padding, remedy: st
     padded = [n + before + after for n, (before, after) in zip(shape[1:], sides)]
     if any(n < k for n, k in zip(padded, kernel)):
         least = [max(k - before - after, 1) for k, (before, after) in zip(kernel, sides)]
-        raise ShapeError(f"an input of at least {format_size((0, *least))}", remedy)
+        size = format_size((0, *least)) if shape[1] == 1 else f"{least[0]}x{least[1]} pixels"
+        raise ShapeError(f"an input of at least {size}", remedy)
     rows, columns = ((n - k) // s + 1 for n, k, s in zip(padded, kernel, stride))
     if rows * columns > LARGEST_IMAGE:
         raise ShapeError(
