@@ -2,7 +2,6 @@
 
 Those that the package has itself come from `skconvnet.architectures`; the others are made here:
 
-    fcn         for signals: three wide convolutions along 150 values
     large       224x224 images: kernels of 7 and 3, four stages
     wide        256 channels at most, on maps of 31, 15, 7 and 3 columns
     separable   depthwise convolutions and convolutions of 1x1, MobileNet's kind
@@ -20,10 +19,6 @@ from skconvnet.layers import GELU, BatchNorm, Conv2D, Dense, GlobalAvgPool2D, Ma
 def convolve(filters, kernel, activation=ReLU, **options):
     """Return a convolution that keeps the image's size, batch normalisation and an activation."""
     return [Conv2D(filters, kernel, bias=False, **{"padding": "same", **options}), BatchNorm(), activation()]
-
-
-def fcn():
-    return [*convolve(128, (1, 8)), *convolve(256, (1, 5)), *convolve(128, (1, 3)), GlobalAvgPool2D()]
 
 
 def large():
@@ -56,7 +51,6 @@ def join_stages(some):
 
 
 NETWORKS = {
-    "fcn": (fcn(), (1, 1, 150)),
     "large": (large(), (3, 224, 224)),
     "wide": (wide(), (3, 32, 32)),
     "separable": (separable(), (3, 32, 32)),
@@ -92,14 +86,13 @@ def translate(layer, shape):
 
     from skconvnet import layers as ours
     from skconvnet.layers.activation import resolve_activation
-    from skconvnet.layers.window import pad_image
 
-    if isinstance(layer, (ours.Conv2D, ours.Dense)):
+    if isinstance(layer, (ours.Conv1D, ours.Conv2D, ours.Dense)):
         after = translate(resolve_activation("", layer.activation), shape)
     match layer:
-        case ours.Conv2D():
+        case ours.Conv1D() | ours.Conv2D():
             kernel, stride, dilation = layer._pairs()
-            (top, bottom), (left, right) = pad_image(shape, layer._span(), stride, layer.padding)
+            (top, bottom), (left, right) = layer._pad(shape)
             even = (top, left) == (bottom, right)
             before = [] if even else [nn.ZeroPad2d((left, right, top, bottom))]
             padding = (top, left) if even else 0
@@ -118,7 +111,7 @@ def translate(layer, shape):
             return [nn.MaxPool2d(layer.pool_size, layer.stride)]
         case ours.AvgPool2D(padding="valid"):
             return [nn.AvgPool2d(layer.pool_size, layer.stride)]
-        case ours.GlobalAvgPool2D():
+        case ours.GlobalAvgPool1D() | ours.GlobalAvgPool2D():
             return [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
         case ours.Residual():
             branches = layer.list_branches(shape)

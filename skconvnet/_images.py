@@ -124,6 +124,13 @@ class Layout:
             return tuple(shape)
         return (*shape, 1) if self._is_last else (1, *shape)
 
+    def drop_row(self, shape: Shape) -> Shape:
+        """Return the shape of a signal that is given as an image of one row; others stay as they are."""
+        row = 0 if self._is_last else 1
+        if self.signals and len(shape) == 3 and shape[row] == 1:
+            return (*shape[:row], *shape[row + 1 :])
+        return shape
+
     def to_network(self, shape: Shape) -> Shape:
         """Turn the shape of a sample into that of a network's input; vectors stay as they are."""
         if len(shape) == 1:
@@ -163,7 +170,7 @@ def check_sample_shape(shape: Shape, fitted: Shape, layout: Layout) -> None:
         If X is a single sample, or has samples of another shape.
     """
     kind = "signal" if layout.signals else "image"
-    sample, as_rows = shape[1:], len(shape) < 3
+    sample, as_rows = layout.drop_row(shape[1:]), len(shape) < 3
     if as_rows and sample == (int(np.prod(fitted)),):
         return
     if not as_rows and layout.add_channel(sample) == fitted:
@@ -202,6 +209,7 @@ def resolve_input_shape(
     ValueError
         If input_shape is wrong, or does not fit X, or X has images where signals are expected.
     """
+    sample_shape = None if sample_shape is None else layout.drop_row(sample_shape)
     if input_shape is None:
         if sample_shape is None:
             return layout.add_channel((n_features,)) if layout.signals else (n_features,)

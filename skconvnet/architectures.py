@@ -12,9 +12,11 @@ from skconvnet.layers import (
     GELU,
     AvgPool2D,
     BatchNorm,
+    Conv1D,
     Conv2D,
     Dense,
     Flatten,
+    GlobalAvgPool1D,
     GlobalAvgPool2D,
     LeakyReLU,
     MaxPool2D,
@@ -31,10 +33,12 @@ __all__ = [
     "annt_cifar10",
     "annt_mnist",
     "cifar_record",
+    "fcn",
     "kajda_mnist",
     "lenet5",
     "numpy_cnn",
     "resnet",
+    "resnet1d",
     "vgg",
 ]
 
@@ -47,15 +51,18 @@ xxx... .xxx.. ..xxx. ...xxx x...xx xx...x xxxx.. .xxxx.
 LENET_CONNECTIONS = np.array([[mark == "x" for mark in row] for row in _LENET_MARKS.split()])
 LENET_CONNECTIONS.flags.writeable = False
 
-# network: (channels, height, width) of the images that it was made for
+# network: (channels, height, width) of the images that it was made for; (channels, 1, length) of signals,
+# which may have any length
 INPUT_SHAPES = {
     "annt_cifar10": (3, 32, 32),
     "annt_mnist": (1, 32, 32),
     "cifar_record": (3, 32, 32),
+    "fcn": (1, 1, 150),
     "kajda_mnist": (1, 28, 28),
     "lenet5": (1, 32, 32),
     "numpy_cnn": (1, 28, 28),
     "resnet": (3, 32, 32),
+    "resnet1d": (1, 1, 150),
     "vgg": (3, 32, 32),
 }
 
@@ -331,3 +338,67 @@ def resnet(*, blocks: int = 3, filters: Sequence[int] = (16, 32, 64)) -> list[La
             branch = [*convolve(n, 3, stride), ReLU(), *convolve(n, 3)]
             layers += [Residual(branch, convolve(n, 1, stride) if stride == 2 else "auto"), ReLU()]
     return [*layers, GlobalAvgPool2D()]
+
+
+def _convolve_signals(filters: int, kernel_size: int, *, active: bool = True) -> list[Layer]:
+    """Return a convolution that keeps the length, batch normalisation and, if active, ReLU."""
+    layers: list[Layer] = [Conv1D(filters, kernel_size, padding="same", bias=False), BatchNorm()]
+    return [*layers, ReLU()] if active else layers
+
+
+def fcn() -> list[Layer]:
+    """Make the fully convolutional network for signals.
+
+    Returns
+    -------
+    layers : list of layer
+        For signals of one channel and two classes 264,450 parameters with the output layer, for any length.
+
+    References
+    ----------
+    Wang, Yan and Oates, "Time series classification from scratch with deep neural networks: a strong
+    baseline", IJCNN 2017, section II.B.
+
+    Examples
+    --------
+    >>> from skconvnet.architectures import fcn
+    >>> fcn()[0]
+    Conv1D(filters=128, kernel_size=8, bias=False, padding='same')
+    """
+    stages = [_convolve_signals(*sizes) for sizes in ((128, 8), (256, 5), (128, 3))]
+    return [*(layer for stage in stages for layer in stage), GlobalAvgPool1D()]
+
+
+def resnet1d(*, filters: Sequence[int] = (64, 128, 128)) -> list[Layer]:
+    """Make the residual network for signals.
+
+    Parameters
+    ----------
+    filters : sequence of int, default=(64, 128, 128)
+        Filters of each of the residual blocks, which have three convolutions of 8, 5 and 3 values.
+
+    Returns
+    -------
+    layers : list of layer
+        For signals of one channel and two classes 503,106 parameters with the output layer, for any length.
+
+    References
+    ----------
+    Wang, Yan and Oates, "Time series classification from scratch with deep neural networks: a strong
+    baseline", IJCNN 2017, section II.C, with the shortcuts of Fawaz et al., "Deep learning for time series
+    classification: a review", 2019: batch normalisation, after a convolution if the number of channels
+    changes.
+
+    Examples
+    --------
+    >>> from skconvnet.architectures import resnet1d
+    >>> len(resnet1d())
+    7
+    """
+    layers: list[Layer] = []
+    for k, n in enumerate(filters):
+        branch = [*_convolve_signals(n, 8), *_convolve_signals(n, 5), *_convolve_signals(n, 3, active=False)]
+        projects = k == 0 or n != filters[k - 1]
+        shortcut = _convolve_signals(n, 1, active=False) if projects else [BatchNorm()]
+        layers += [Residual(branch, shortcut=shortcut), ReLU()]
+    return [*layers, GlobalAvgPool1D()]

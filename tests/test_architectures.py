@@ -24,9 +24,11 @@ def test_architectures(name):
         ("annt_mnist", 51002),
         ("annt_cifar10", 145578),
         ("cifar_record", 1971640),
+        ("fcn", 264450 + 8 * 129),
         ("numpy_cnn", 105634),
         ("kajda_mnist", 3864),
         ("resnet", 272474),
+        ("resnet1d", 503106 + 8 * 129),
         ("vgg", 2197706),
     ],
 )

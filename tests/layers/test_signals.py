@@ -50,6 +50,8 @@ def test_forms_of_signals():
         (WAVES[:, :, None], {}),
         (WAVES[:, None], first),
         (WAVES, first),
+        (WAVES[:, None, :, None], {}),
+        (WAVES[:, None, None], first),
         (WAVES, {"input_shape": (30,)}),
         (WAVES, {"input_shape": [30, 1]}),
         (WAVES.astype(object), {}),
