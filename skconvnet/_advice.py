@@ -59,6 +59,7 @@ SYNONYMS = {
     "skconvnet.schedules.StepDecay": "StepLR",
     "skconvnet.schedules.ExponentialDecay": "ExponentialLR",
     "skconvnet.schedules.CosineDecay": "CosineAnnealingLR",
+    "skconvnet.schedules.LinearDecay": "LinearLR PolynomialDecay",
     "skconvnet.schedules.OneCycle": "OneCycleLR",
     "skconvnet.schedules.ReduceOnPlateau": "ReduceLROnPlateau",
     "skconvnet.datasets.fetch_mnist": "load_mnist mnist",

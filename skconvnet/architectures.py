@@ -189,7 +189,7 @@ def cifar_record() -> list[Layer]:
     >>> cifar_record()[1]
     RandomFlip(alternating=True)
     """
-    bias = 1000.0
+    bias = 2120.0
 
     def normalize() -> Layer:
         return BatchNorm(momentum=0.6, scale=False, learning_rate_factor=(1, bias))

@@ -125,11 +125,11 @@ def _document(
 def _prepare(
     what: str,
     array: ArrayLike,
-    ndims: Sequence[int],
+    ndims: Sequence[int] | None,
     dtype: DTypeLike | None = None,
     shape: Shape | None = None,
 ) -> Array:
-    """Check an argument's dimensions and make it an aligned array of the working dtype."""
+    """Check an argument's dimensions, if given, and make it an aligned array of the working dtype."""
     if np.ma.is_masked(array):
         raise TypeError(f"{what} is a masked array; fill or drop the masked values first.")
     array = np.asarray(array)
@@ -139,7 +139,7 @@ def _prepare(
         raise TypeError(f"{what} must be an array of numbers, got {array.dtype}.")
     if shape is not None and array.shape != tuple(shape):
         raise ValueError(f"{what} must have shape {tuple(shape)}, got {array.shape}.")
-    if array.ndim not in ndims or array.size == 0:
+    if ndims is not None and (array.ndim not in ndims or array.size == 0):
         wanted = " or ".join(str(n) for n in ndims)
         raise ValueError(f"{what} must be a non-empty array of {wanted} dimensions, got shape {array.shape}.")
     return np.require(array, dtype, "A")
@@ -498,13 +498,12 @@ _ACTIVATION = """
 
 def _document_activation(values: str, **option: str) -> Callable[[Documented], Documented]:
     """Return a decorator that completes a docstring, given the results of the example."""
-    errors = "If x has other dimensions"
-    errors += "".join(f", or {name} is negative or not finite" for name in option) + "."
+    errors = f"If {next(iter(option), 'n_threads')} is out of range."
 
     def complete(function: Documented) -> Documented:
         if function.__doc__ is not None:
             function.__doc__ += _ACTIVATION
-        texts = {**_PARAMETERS, "x": _IMAGES_OR_VECTORS, **option}
+        texts = {**_PARAMETERS, "x": "array-like of any shape", **option}
         return _document(
             texts, "y : ndarray of the shape of x", errors, name=function.__name__, values=values
         )(function)
@@ -513,9 +512,12 @@ def _document_activation(values: str, **option: str) -> Callable[[Documented], D
 
 
 def _activate(layer: Layer, x: ArrayLike, n_threads: int | None) -> Array:
-    """Return the outputs of an activation."""
-    x = _prepare("x", x, (2, 4))
-    return _run(_build(layer, x), x, n_threads)
+    """Return the outputs of an activation that acts on each element by itself."""
+    x = _prepare("x", x, None)
+    if x.size == 0:
+        return x.copy()
+    rows = x.reshape(-1, x.shape[-1] if x.ndim > 1 else 1)
+    return _run(_build(layer, rows), rows, n_threads).reshape(x.shape)
 
 
 @_document_activation("0., 0., 2.")
@@ -566,16 +568,39 @@ def arctan(x: ArrayLike, *, n_threads: int | None = None) -> Array:
     return _activate(Arctan(), x, n_threads)
 
 
-@_document_activation("0.042, 0.114, 0.844")
+_SOFTMAX = {**_PARAMETERS, "x": _IMAGES_OR_VECTORS}
+
+
+@_document(_SOFTMAX, "y : ndarray of the shape of x", "If x has other dimensions.")
 def softmax(x: ArrayLike, *, n_threads: int | None = None) -> Array:
-    """Compute e^x divided by its sum over the channels or features, without overflow."""
-    return _activate(Softmax(), x, n_threads)
+    """Compute e^x divided by its sum over the channels or features, without overflow.
+
+    $sections
+
+    Examples
+    --------
+    >>> from skconvnet.functional import softmax
+    >>> softmax([[-1.0, 0.0, 2.0]]).round(3)
+    array([[0.042, 0.114, 0.844]])
+    """
+    x = _prepare("x", x, (2, 4))
+    return _run(_build(Softmax(), x), x, n_threads)
 
 
-@_document_activation("-3.17, -2.17, -0.17")
+@_document(_SOFTMAX, "y : ndarray of the shape of x", "If x has other dimensions.")
 def log_softmax(x: ArrayLike, *, n_threads: int | None = None) -> Array:
-    """Compute the logarithm of `softmax`, without underflow."""
-    return _activate(LogSoftmax(), x, n_threads)
+    """Compute the logarithm of `softmax`, without underflow.
+
+    $sections
+
+    Examples
+    --------
+    >>> from skconvnet.functional import log_softmax
+    >>> log_softmax([[-1.0, 0.0, 2.0]]).round(3)
+    array([[-3.17, -2.17, -0.17]])
+    """
+    x = _prepare("x", x, (2, 4))
+    return _run(_build(LogSoftmax(), x), x, n_threads)
 
 
 @_document(

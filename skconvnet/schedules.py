@@ -18,6 +18,7 @@ from skconvnet._values import Value, check_numbers
 __all__ = [
     "CosineDecay",
     "ExponentialDecay",
+    "LinearDecay",
     "OneCycle",
     "ReduceOnPlateau",
     "Schedule",
@@ -242,6 +243,48 @@ class CosineDecay(Schedule):
     def rates(self, t: Array, memory: Any = ()) -> NDArray[np.float64]:
         end = self.alpha * self.initial_learning_rate
         return _anneal(self.initial_learning_rate, end, t / self.decay_steps)
+
+
+@dataclass(repr=False, eq=False)
+class LinearDecay(Schedule):
+    """Learning rate that falls along a line, then stays constant.
+
+    ``initial_learning_rate * (1 - (1 - alpha) * t / decay_steps)`` at step t, and
+    ``alpha * initial_learning_rate`` from decay_steps on.
+
+    Parameters
+    ----------
+    initial_learning_rate : float
+        The rate at first; above 0.
+    decay_steps : int
+        Number of steps of the fall; above 0.
+    alpha : float, default=0.0
+        Fraction of the initial rate that is left at the end, from 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skconvnet.schedules import LinearDecay
+    >>> LinearDecay(0.1, decay_steps=100).rates(np.array([0, 50, 100, 200]))
+    array([0.1 , 0.05, 0.  , 0.  ])
+    """
+
+    initial_learning_rate: float
+    decay_steps: int
+    alpha: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_numbers(self, initial_learning_rate="(0, inf)", decay_steps="(0, inf)", alpha="[0, 1]")
+
+    def rates(self, t: Array, memory: Any = ()) -> NDArray[np.float64]:
+        done = np.minimum(t / self.decay_steps, 1)
+        return self.initial_learning_rate * (1 - (1 - self.alpha) * done)
 
 
 @dataclass(repr=False, eq=False)

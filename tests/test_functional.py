@@ -94,8 +94,23 @@ def test_masked_arrays_and_other_dimensions(name):
     first = next(iter(parameters)).name
     with pytest.raises(TypeError, match=f"{first} is a masked array"):
         function(np.ma.masked_less(X, 0), *others)
+    if name in ELEMENTWISE:
+        return
     with pytest.raises(ValueError, match=f"{first} must be a non-empty array of .* dimensions"):
         function(np.ones(3), *others)
+
+
+ELEMENTWISE = ["arctan", "elu", "gelu", "leaky_relu", "relu", "sigmoid", "softplus", "tanh"]
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+@pytest.mark.parametrize("shape", [(), (1,), (37,), (3, 5), (2, 3, 4), (2, 3, 4, 5), (2, 1, 3, 1, 2), (0, 3)])
+def test_elementwise_functions_take_any_shape(dtype, name, shape):
+    function = getattr(f, name)
+    x = np.random.default_rng(0).standard_normal(shape).astype(dtype)
+    y = function(x)
+    assert y.shape == x.shape and y.dtype == dtype
+    np.testing.assert_array_equal(y.ravel(), [function([[value]])[0, 0] for value in x.ravel()])
 
 
 def test_infinity_and_nan():

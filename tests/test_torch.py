@@ -36,7 +36,15 @@ from skconvnet.layers import (
     ZeroPad2D,
 )
 from skconvnet.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Muon, RMSprop
-from skconvnet.schedules import CosineDecay, ExponentialDecay, OneCycle, ReduceOnPlateau, StepDecay, Warmup
+from skconvnet.schedules import (
+    CosineDecay,
+    ExponentialDecay,
+    LinearDecay,
+    OneCycle,
+    ReduceOnPlateau,
+    StepDecay,
+    Warmup,
+)
 
 F = torch.nn.functional
 
@@ -349,6 +357,7 @@ T = torch.optim.lr_scheduler
         (ExponentialDecay(0.5, 10, 0.2), lambda o: T.ExponentialLR(o, 0.2**0.1)),
         (CosineDecay(0.5, 39), lambda o: T.CosineAnnealingLR(o, 39)),
         (CosineDecay(0.5, 50, 0.1), lambda o: T.CosineAnnealingLR(o, 50, 0.05)),
+        (LinearDecay(0.5, 30, 0.1), lambda o: T.LinearLR(o, 1, 0.1, 30)),
         (OneCycle(0.5, 40), lambda o: T.OneCycleLR(o, 0.5, 40)),
         (
             OneCycle(0.5, 45, 0.2, 10, 100),

@@ -38,7 +38,15 @@ from skconvnet.layers import (
     ZeroPad2D,
 )
 from skconvnet.optimizers import OPTIMIZERS, SGD, Adadelta, Adagrad, Adam, AdamW, Lion, RMSprop
-from skconvnet.schedules import CosineDecay, ExponentialDecay, OneCycle, ReduceOnPlateau, StepDecay, Warmup
+from skconvnet.schedules import (
+    CosineDecay,
+    ExponentialDecay,
+    LinearDecay,
+    OneCycle,
+    ReduceOnPlateau,
+    StepDecay,
+    Warmup,
+)
 
 VALUES = [
     SGD(),
@@ -48,6 +56,7 @@ VALUES = [
     StepDecay(0.1, 1000),
     ExponentialDecay(0.1, 1000, 0.5),
     CosineDecay(0.1, 1000),
+    LinearDecay(0.1, 1000, 0.5),
     OneCycle(0.1, 1000, div_factor=10.0),
     Warmup(CosineDecay(0.1, 1000), 10),
     ReduceOnPlateau(0.1, patience=3),
