@@ -403,6 +403,13 @@ class BaseConvNet(
     def _check_training_images(self, X: Any, y: Any) -> tuple[Array, Any, str]:
         """Check X and y, learn the shape of the input, and return the images as the network reads them."""
         X, image_shape = flatten_images(X)
+        if isinstance(y, np.ndarray) and y.ndim > 2:
+            raise ValueError(
+                f"y must have one label or number for each sample, or a row of them, got an array of shape "
+                f"{y.shape}. Is it X?"
+            )
+        if hasattr(y, "isna") and (missing := np.flatnonzero(np.asarray(y.isna()))).size:
+            raise ValueError(f"y has {missing.size} missing values; leave out samples without a label.")
         rows, y = validate_data(self, X, y, multi_output=True)
         given = self._get_input_shape(rows.shape[1])
         n_axes = 1 if self.layers == "signals" else count_axes(self.layers or ())

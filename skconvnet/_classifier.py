@@ -1,7 +1,7 @@
 """The classifier."""
 
 from collections.abc import Callable, Sequence
-from numbers import Real
+from numbers import Number, Real
 from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
@@ -266,13 +266,15 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             y = column_or_1d(y, warn=True)
         if y.dtype.kind == "O":
             _check_kinds(y)
+            y = np.array(y.tolist()) if isinstance(y.flat[0], Number) else y
         check_classification_targets(y)
         # dtype first: NumPy before 2 warns if texts are compared with numbers
         if y.ndim == 2 and (y.dtype.kind in "SU" or not ((y == 0) | (y == 1)).all()):
             others = [value for value in np.unique(y).tolist() if value not in (0, 1)]
             raise ValueError(
                 f"y of shape {y.shape} must be a matrix of 0 and 1, a column for each label; it has other "
-                f"values: {others[:3]}. sklearn.preprocessing.MultiLabelBinarizer makes it of labels."
+                f"values: {others[:3]}. sklearn.preprocessing.MultiLabelBinarizer makes it of labels. For "
+                f"columns of classes, use sklearn.multioutput.MultiOutputClassifier, with X as rows."
             )
         if y.ndim == 2 and self.loss != "binary_cross_entropy":
             one_hot = "y looks one-hot: give the labels, y.argmax(axis=1). Otherwise, "

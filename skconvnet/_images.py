@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from skconvnet._advice import short_repr
 from skconvnet._types import Array, Shape
 from skconvnet._warnings import warn
 
@@ -41,6 +42,7 @@ def flatten_images(X: Any) -> tuple[Any, Shape | None]:
         if len(X.columns) == 1:
             _refuse_objects(np.asarray(X), f"X[{X.columns[0]!r}]")
         return X, None
+    _refuse_streams(X)
     try:
         array = np.asarray(X)
     except ValueError:
@@ -55,6 +57,21 @@ def flatten_images(X: Any) -> tuple[Any, Shape | None]:
     if array.ndim < 3:
         return X, None
     return array.reshape(len(array), int(np.prod(array.shape[1:]))), array.shape[1:]
+
+
+def _refuse_streams(X: Any) -> None:
+    """Refuse what does not hold all samples in an array or a list, such as a generator or a dictionary."""
+    known = ("__array__", "__array_interface__", "__dataframe__")
+    if isinstance(X, Sequence) or any(hasattr(X, name) for name in known):
+        return
+    try:
+        memoryview(X)
+    except TypeError:
+        raise TypeError(
+            f"X must be an array of all samples, got {short_repr(X)} of type {type(X).__name__}. Give "
+            f"np.stack(images), and the labels as y. If the samples do not fit into memory, give a "
+            f"memory-mapped array, or mini-batches to partial_fit."
+        ) from None
 
 
 def _refuse_objects(array: Array, name: str) -> None:
@@ -75,13 +92,23 @@ def _refuse_objects(array: Array, name: str) -> None:
 
 
 def _require_one_shape(samples: Any) -> None:
-    """Refuse samples that differ in shape."""
+    """Refuse samples that differ in shape, or are pairs."""
+    if all(isinstance(sample, tuple) and len(sample) == 2 for sample in samples):
+        raise ValueError(
+            "X has pairs, such as (image, label): give np.stack([image for image, _ in pairs]) as X, and "
+            "[label for _, label in pairs] as y."
+        )
     first, *rest = map(np.shape, samples)
     for k, shape in enumerate(rest, 1):
         if shape != first:
+            same_size = len(first) >= 2 and shape[:2] == first[:2]
+            remedy = (
+                'Convert images to one mode first, such as image.convert("RGB").'
+                if same_size
+                else "Resize images to one shape first."
+            )
             raise ValueError(
-                f"X's samples differ in shape: {first} at index 0 and {shape} at index {k}. Resize images "
-                f"to one shape first."
+                f"X's samples differ in shape: {first} at index 0 and {shape} at index {k}. {remedy}"
             ) from None
 
 
@@ -178,7 +205,7 @@ def check_sample_shape(shape: Shape, fitted: Shape, layout: Layout) -> None:
     if len(shape) in (layout.n_axes, layout.n_axes + 1) and layout.add_channel(shape) == fitted:
         raise ValueError(
             f"X of shape {shape} is read as {shape[0]} {'rows' if as_rows else f'{kind}s'}; for one "
-            f"{kind} give X[None]."
+            f"{kind} give X[None], or [X] if it is no array."
         )
     if not as_rows:
         raise ValueError(f"X's {kind}s have shape {sample}, the network was fitted on {fitted}.")

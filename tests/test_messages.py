@@ -193,7 +193,7 @@ class TestCollections:
     def test_images_that_differ_in_shape(self, odd, form):
         X = list(colours)
         X[99] = np.zeros(odd)
-        message = rf"differ in shape: \(8, 8, 3\) at index 0 and \({str(odd)[1:-1]}\) at index 99.*[Rr]esize"
+        message = rf"differ in shape: \(8, 8, 3\) at index 0 and \({str(odd)[1:-1]}\) at index 99.*(Resize|Convert) images"
         with pytest.raises(ValueError, match=message):
             make().fit(form(X), y)
 
@@ -305,3 +305,73 @@ def test_ordinary_data_give_no_warning():
         ConvNetClassifier(max_iter=1).fit(images, y).predict(images)
         ConvNetRegressor(max_iter=1).fit(colours, y).predict(colours)
     assert not caught
+
+
+class Samples:
+    """A data set of images with labels that can be indexed, such as those of PyTorch."""
+
+    def __len__(self):
+        return len(images)
+
+    def __getitem__(self, k):
+        return images[k], y[k]
+
+
+@pytest.mark.parametrize(
+    "X, kind",
+    [
+        ((image for image in images), "generator"),
+        (zip(images, y), "zip"),
+        (map(np.ravel, images), "map"),
+        ({"images": images}, "dict"),
+        (Samples(), "Samples"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_streams_and_data_sets_as_X(clf, X, kind):
+    for call in (
+        lambda: make().fit(X, y),
+        lambda: make().partial_fit(X, y, range(10)),
+        lambda: clf.predict(X),
+    ):
+        with pytest.raises(
+            TypeError, match=rf"array of all samples, got .* of type {kind}\. .* to partial_fit"
+        ):
+            call()
+
+
+def test_other_arrays_of_all_samples_as_X(clf):
+    expected = clf.predict(images[:5])
+    for X in (list(images[:5]), tuple(images[:5]), memoryview(images[:5].copy())):
+        np.testing.assert_array_equal(clf.predict(X), expected)
+
+
+@pytest.mark.parametrize(
+    "X, y, message",
+    [
+        (list(zip(images, y)), y, r"X has pairs, such as \(image, label\): give np.stack"),
+        ([colours[0], images[1]], y[:2], r"differ in shape: .* Convert images to one mode first"),
+        ([images[0], images[1][:5]], y[:2], r"differ in shape: .* Resize images to one shape first"),
+        (images, images, r"y must have one label .*, got an array of shape \(120, 8, 8\). Is it X\?"),
+        (images, np.stack([y, y], axis=1), "use sklearn.multioutput.MultiOutputClassifier, with X as rows"),
+        (images, pd.Series(y, dtype="Int64").mask(y > 7), "y has .* missing values; leave out samples"),
+        (images, pd.Series(y.astype(str), dtype="string").mask(y == 3), "y has .* missing values; leave out"),
+    ],
+)
+def test_wrong_samples_and_labels(X, y, message):
+    with pytest.raises(ValueError, match=message):
+        make().fit(X, y)
+
+
+def test_one_image_without_a_batch(clf):
+    with pytest.raises(ValueError, match=r"for one image give X\[None\], or \[X\] if it is no array"):
+        clf.predict(images[0])
+    np.testing.assert_array_equal(clf.predict([images[0]]), clf.predict(images[:1]))
+
+
+def test_labels_in_arrays_of_objects():
+    expected = make().fit(images, y)
+    for labels in (y.astype(object), pd.DataFrame({"digit": y, "name": "a"}).to_numpy()[:, 0]):
+        clf = make().fit(images, labels)
+        assert clf.classes_.dtype == expected.classes_.dtype
+        np.testing.assert_array_equal(clf.predict(images), expected.predict(images))

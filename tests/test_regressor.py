@@ -181,7 +181,7 @@ def test_search_and_output_layer():
         ({}, lambda y: y + 1j, "[Cc]omplex"),
         ({}, lambda y: np.where(y == y[3], np.nan, y), "y contains NaN"),
         ({}, lambda y: y[:-1], "inconsistent numbers of samples"),
-        ({}, lambda y: y[None], "inconsistent numbers of samples|dim 3"),
+        ({}, lambda y: y[None], "inconsistent numbers of samples|Is it X"),
         ({"dtype": "float32"}, lambda y: y * 1e39, "infinity in the float32.*Scale y, or use dtype"),
         ({"learning_rate": 1e300, "optimizer": "sgd"}, lambda y: y, "loss is no longer finite in epoch"),
     ],
