@@ -16,8 +16,10 @@ from skconvnet.layers.base import describe_shape
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
+    from matplotlib.lines import Line2D
 
 Panels: TypeAlias = "Axes | Sequence[Axes] | Array"  # one axes, which is divided, or several
 
@@ -110,23 +112,25 @@ class Display:
         return axes
 
 
-def show_image(ax: "Axes", image: Array, **options: Any) -> "AxesImage":
-    """Show an image without ticks, scaled from its smallest to its largest value.
+def show_image(ax: "Axes", image: Array, **options: Any) -> "AxesImage | Line2D":
+    """Show an image without ticks, scaled from its smallest to its largest value, or a signal.
 
     Parameters
     ----------
     ax : matplotlib Axes
     image : ndarray of shape (channels, height, width)
         Three channels are shown as red, green and blue; one channel, or the mean of any other number of
-        channels, is shown in grey.
+        channels, is shown in grey. An image of one row is a signal, shown as a line for each channel.
     **options : dict
-        Passed to `imshow`.
+        Passed to `imshow`; not used for a signal.
 
     Returns
     -------
-    artist : matplotlib AxesImage
+    artist : matplotlib AxesImage, or Line2D of a signal's first channel
     """
     image = np.asarray(image, dtype=float)
+    if image.shape[1] == 1:
+        return ax.plot(image[:, 0].T, linewidth=1)[0]
     if len(image) != 3:
         image = image.mean(axis=0, keepdims=True)
     low, high = image.min(), image.max()
@@ -162,6 +166,45 @@ def tile(images: Array, n_columns: int) -> tuple[Array, tuple[int, int]]:
     mosaic = mosaic.reshape(n_rows, n_columns, *mosaic.shape[1:]).swapaxes(1, 2)
     mosaic = mosaic.reshape(mosaic.shape[0] * mosaic.shape[1], -1, *colours)[:-gap, :-gap]
     return mosaic, (height * zoom + gap, width * zoom + gap)
+
+
+def draw_signals(ax: "Axes", signals: Array, n_columns: int, *, stems: bool = False) -> "LineCollection":
+    """Draw signals in rows, all on one scale, with 0 as a thin line if there are stems.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    signals : ndarray of shape (n, length)
+    n_columns : int
+    stems : bool, default=False
+        Whether values are lines that begin at 0, instead of points of a curve.
+
+    Returns
+    -------
+    artist : matplotlib LineCollection
+    """
+    from matplotlib.collections import LineCollection
+
+    n, length = signals.shape
+    low, high = (min(signals.min(), 0), max(signals.max(), 0)) if stems else (signals.min(), signals.max())
+    rows, columns = np.divmod(np.arange(n), n_columns)
+    steps = 9.0, length * 9 / 8  # a gap is an eighth of a signal, as between tiles
+    x = columns[:, np.newaxis] * steps[1] + np.arange(length)
+    tops = rows[:, np.newaxis] * steps[0]
+    # a larger value is further up, and the first row is at the top
+    scale = 8 / ((high - low) or 1)
+    y, zero = (tops - 0.5 + scale * (high - values) for values in (signals, np.zeros_like(signals)))
+    curve = np.stack([x, y], axis=-1)
+    if stems:
+        ends = np.stack([x[:, [0, -1]], zero[:, [0, -1]]], axis=-1)
+        ax.add_collection(LineCollection(list(ends), colors="0.7", linewidths=0.5))
+        curve = np.stack([np.stack([x, zero], axis=-1), curve], axis=2).reshape(-1, 2, 2)
+    artist = LineCollection(list(curve), linewidths=1)
+    ax.add_collection(artist)
+    n_rows = -(-n // n_columns)
+    ax.set(xlim=(-0.5, n_columns * steps[1]), ylim=(n_rows * steps[0], -1))
+    number_tiles(ax, steps, n_rows, n_columns, n_columns)
+    return artist
 
 
 def number_tiles(ax: "Axes", steps: tuple[float, float], n_rows: int, n_columns: int, first: int) -> None:

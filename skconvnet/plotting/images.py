@@ -1,5 +1,6 @@
 """Filters of a convolution, and the feature maps of a layer."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -7,8 +8,10 @@ from numpy.typing import ArrayLike
 
 from skconvnet._advice import suggest
 from skconvnet._base import BaseConvNet
+from skconvnet._stages import Stage
 from skconvnet._types import Array, Shape
-from skconvnet.plotting.base import Display, Panels, number_tiles, show_image, tile
+from skconvnet.layers import Conv1D, Conv2D
+from skconvnet.plotting.base import Display, Panels, draw_signals, number_tiles, show_image, tile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,11 +23,12 @@ class FiltersDisplay(Display):
     Kernels of three channels are shown as colour images, in which grey is 0. Kernels of one channel are
     shown side by side. Other kernels are shown with a row for each filter and a column for each channel. In
     the last two cases red is above 0, blue is below 0, and the strongest colour is the largest absolute
-    weight of all.
+    weight of all. Kernels of signals are shown as stems.
 
     Parameters
     ----------
     weight : ndarray of shape (filters, channels, kernel height, kernel width)
+        For signals, of shape (filters, channels, kernel size).
     layer : str, default=None
         The layer's search key, for the title.
 
@@ -32,10 +36,10 @@ class FiltersDisplay(Display):
     ----------
     ax_ : Axes
     figure_ : Figure
-    image_ : AxesImage
-        All kernels in one image, with NaN between them.
+    image_ : AxesImage or LineCollection
+        All kernels in one image, with NaN between them; the stems of kernels of signals.
     colorbar_ : Colorbar or None
-        None for kernels in colour.
+        None for kernels in colour and those of signals.
 
     Examples
     --------
@@ -64,8 +68,8 @@ class FiltersDisplay(Display):
         estimator : ConvNetClassifier or ConvNetRegressor
             Fitted.
         layer : int or str, default=None
-            Position or search key of a `Conv2D`; "block.0" is layer 0 within the residual connection
-            "block". None selects the first one.
+            Position or search key of a `Conv2D` or `Conv1D`; "block.0" is layer 0 within the residual
+            connection "block". None selects the first one.
         ax : Axes, default=None
             None makes a figure.
 
@@ -86,13 +90,9 @@ class FiltersDisplay(Display):
         """
         cls._check(estimator)
         owner, network = f"{cls.__name__}.from_estimator", estimator.network_
-        kernels = {
-            name.removesuffix(".weight"): weight
-            for name, weight in network.weights.items()
-            if weight.ndim == 4
-        }
+        kernels = {key: network.weights[f"{key}.weight"] for key in list_convolutions(network.stages)}
         if not kernels:
-            raise ValueError(f"{owner}: the network has no Conv2D, so it has no filters to show.")
+            raise ValueError(f"{owner}: the network has no convolution, so it has no filters to show.")
         if layer is None:
             key = next(iter(kernels))
         elif layer in kernels:
@@ -124,7 +124,12 @@ class FiltersDisplay(Display):
             If ax is more than one axes.
         """
         weight = np.asarray(self.weight, dtype=float)
-        filters, channels, height, width = weight.shape
+        filters, channels, *size = weight.shape
+        of = "" if self.layer is None else f" of layer {self.layer!r}"
+        title = f"{filters} filters{of}, {'×'.join(map(str, (*size, channels)))}"
+        if len(size) == 1:
+            return self._plot_stems(weight, title, ax)
+        height, width = size
         largest = np.abs(weight).max() or 1
         rows_of_filters = channels not in (1, 3)
         if rows_of_filters:
@@ -134,8 +139,7 @@ class FiltersDisplay(Display):
             # in colour images, a weight of 0 is grey
             pictures = weight[:, 0] if channels == 1 else 0.5 + np.moveaxis(weight, 1, -1) / largest / 2
         mosaic, steps = tile(pictures, n_columns)
-        size = fit_figure(mosaic.shape)
-        ax = self._take_axes(ax, figsize=size)
+        ax = self._take_axes(ax, figsize=fit_figure(mosaic.shape))
         if channels == 3:
             mosaic = np.nan_to_num(mosaic, nan=1.0)  # white
         self.image_ = ax.imshow(mosaic, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")
@@ -147,8 +151,22 @@ class FiltersDisplay(Display):
         ax.set_ylabel("filter")
         if rows_of_filters:
             ax.set_xlabel("channel")
-        of = "" if self.layer is None else f" of layer {self.layer!r}"
-        ax.set_title(f"{filters} filters{of}, {height}×{width}×{channels}")
+        ax.set_title(title)
+        return self
+
+    def _plot_stems(self, weight: Array, title: str, ax: "Axes | None") -> Self:
+        """Draw the kernels of signals, a row for each filter and a column for each channel if several."""
+        filters, channels, size = weight.shape
+        n_columns = channels if channels > 1 else int(np.ceil(np.sqrt(filters)))
+        n_rows = -(-filters * channels // n_columns)
+        ax = self._take_axes(ax, figsize=(min(4 + n_columns / 4, 12), min(2 + n_rows / 3, 12)))
+        self.image_ = draw_signals(ax, weight.reshape(-1, size), n_columns, stems=True)
+        self.colorbar_ = None
+        ax.set_ylabel("filter")
+        if channels > 1:
+            ax.set_xlabel("channel")
+            number_tiles(ax, (9.0, size * 9 / 8), n_rows, n_columns, 1)
+        ax.set_title(title)
         return self
 
 
@@ -171,9 +189,10 @@ class FeatureMapsDisplay(Display):
         The axes of the image and of the maps.
     figure_ : Figure
     image_ : AxesImage
-    maps_ : AxesImage
-        All maps in one image, with NaN between them; they share one colour scale.
-    colorbar_ : Colorbar
+    maps_ : AxesImage or LineCollection
+        All maps in one image, with NaN between them; they share one colour scale. The curves of signals.
+    colorbar_ : Colorbar or None
+        None for signals.
 
     Examples
     --------
@@ -263,21 +282,49 @@ class FeatureMapsDisplay(Display):
         n, height, width = self.maps.shape
         n_columns = int(np.ceil(np.sqrt(n * 1.6)))
         mosaic, steps = tile(np.asarray(self.maps, dtype=float), n_columns)
-        wide, high = fit_figure(mosaic.shape)
+        wide, high = fit_figure(mosaic.shape if height > 1 else (2, 3))
         # left to right: the image, 0.7 for the labels of the maps, the maps, 0.9 for the scale
         total = wide + 2.2
         extents = [(0, 2.2 / total), (2.9 / total, (wide - 1.6) / total)]
         axes = self._take_axes(ax, extents, figsize=(wide + 2.6, high))
         self.image_ = show_image(axes[0], self.image)
         axes[0].set_title("image")
-        self.maps_ = axes[1].imshow(mosaic, cmap="viridis", interpolation="nearest")
-        number_tiles(axes[1], steps, -(-n // n_columns), n_columns, n_columns)
         axes[1].set_ylabel("map")
         of = "" if self.layer is None else f" of layer {self.layer!r}"
+        if height == 1:
+            axes[0].set_title("signal")
+            self.maps_ = draw_signals(axes[1], np.asarray(self.maps[:, 0], dtype=float), n_columns)
+            self.colorbar_ = None
+            axes[1].set_title(f"{n} maps{of}, {width} values")
+            return self
+        self.maps_ = axes[1].imshow(mosaic, cmap="viridis", interpolation="nearest")
+        number_tiles(axes[1], steps, -(-n // n_columns), n_columns, n_columns)
         axes[1].set_title(f"{n} maps{of}, {height}×{width}")
         scale = axes[1].inset_axes((1.03, 0, 0.05, 1))
         self.colorbar_ = self.figure_.colorbar(self.maps_, cax=scale, label="activation")
         return self
+
+
+def list_convolutions(stages: Iterable[Stage], path: str = "") -> list[str]:
+    """Return the search keys of all convolutions with shared weights, also within other layers.
+
+    Parameters
+    ----------
+    stages : iterable of Stage
+    path : str, default=""
+        The keys of the outer layers, each with a point.
+
+    Returns
+    -------
+    keys : list of str
+    """
+    keys = []
+    for stage in stages:
+        if isinstance(stage.layer, (Conv1D, Conv2D)):
+            keys.append(path + stage.key)
+        for branch in stage.branches:
+            keys += list_convolutions(branch, f"{path}{stage.key}.")
+    return keys
 
 
 def fit_figure(shape: Shape) -> tuple[float, float]:

@@ -172,11 +172,18 @@ class SaliencyDisplay(Display):
         """
         ax = self._take_axes(ax, figsize=(4.4, 3.8))
         height, width = np.shape(self.image)[1:]
-        extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+        low, high = (height - 0.5, -0.5) if height > 1 else (np.min(self.image), np.max(self.image))
+        extent = (-0.5, width - 0.5, low, high)
         self.image_ = show_image(ax, self.image, extent=extent)
         alpha = 0.8 * self.saliency / (np.max(self.saliency) or 1)  # low saliency leaves the image visible
         self.heat_ = ax.imshow(
-            self.saliency, cmap="inferno", vmin=0, alpha=alpha, interpolation="bilinear", extent=extent
+            self.saliency,
+            cmap="inferno",
+            vmin=0,
+            alpha=alpha,
+            interpolation="bilinear",
+            extent=extent,
+            aspect="equal" if height > 1 else "auto",
         )
         words = {"gradient": "absolute gradient", "grad_cam": "Grad-CAM"}
         label = words.get(self.method, self.method)
@@ -416,6 +423,7 @@ class MistakesDisplay(Display):
             panel = ax.inset_axes(bounds)
             axes.append(panel)
             self.images_.append(show_image(panel, self.images[k]))
+            panel.set(xticks=[], yticks=[])
             title = f"true {self.y_true[k]}\npredicted {self.y_pred[k]} ({self.probabilities[k]:.0%})"
             panel.set_title(title, fontsize="small", parse_math=False)
         self.axes_ = np.array(axes, dtype=object)

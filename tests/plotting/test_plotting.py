@@ -310,7 +310,7 @@ class TestFilters:
         with pytest.raises(ValueError, match="no layer 'stm'.*Did you mean 'stem'"):
             FiltersDisplay.from_estimator(clf, layer="stm")
         dense = ConvNetClassifier([Dense(3)], max_iter=1).fit(X.reshape(200, -1), Y)
-        with pytest.raises(ValueError, match="no Conv2D"):
+        with pytest.raises(ValueError, match="no convolution"):
             FiltersDisplay.from_estimator(dense)
 
 
