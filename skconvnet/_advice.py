@@ -73,7 +73,9 @@ SYNONYMS = {
     "Set them by set_callbacks(...).": "callbacks",
     "Give fit X_val=... and y_val=....": "validation_data eval_set",
     "It runs on the CPU: leave it out.": "device",
-    "SiLU (swish) is not here; GELU is near it.": "swish silu",
+    "silu": "swish",
+    "hardswish": "hard_swish hardswish6",
+    "skconvnet.layers.SiLU": "Swish",
 }
 
 

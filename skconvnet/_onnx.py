@@ -356,6 +356,22 @@ def _write_gelu(graph: _Graph, layer: layers.GELU, x: str, shape: Shape) -> str:
     return graph.add("Mul", graph.add("Mul", x, 0.5), graph.add("Add", y, 1.0))
 
 
+def _write_relu6(graph: _Graph, layer: Layer, x: str, shape: Shape) -> str:
+    return graph.add("Clip", x, np.float32(0), np.float32(6))
+
+
+def _write_selu(graph: _Graph, layer: Layer, x: str, shape: Shape) -> str:
+    return graph.add("Selu", x, alpha=1.6732632423543772, gamma=1.0507009873554805)
+
+
+def _write_silu(graph: _Graph, layer: Layer, x: str, shape: Shape) -> str:
+    return graph.add("Mul", x, graph.add("Sigmoid", x))
+
+
+def _write_mish(graph: _Graph, layer: Layer, x: str, shape: Shape) -> str:
+    return graph.add("Mul", x, graph.add("Tanh", graph.add("Softplus", x)))
+
+
 def _write_residual(graph: _Graph, layer: layers.Residual, x: str, shape: Shape) -> str:
     ends = []
     for branch in layer.list_branches(shape):
@@ -393,6 +409,12 @@ WRITERS: dict[type[Layer], Writer] = {
     layers.LeakyReLU: _write("LeakyRelu", lambda layer, shape: {"alpha": float(layer.slope)}),
     layers.ELU: _write("Elu", lambda layer, shape: {"alpha": float(layer.alpha)}),
     layers.GELU: _write_gelu,
+    layers.ReLU6: _write_relu6,
+    layers.SELU: _write_selu,
+    layers.SiLU: _write_silu,
+    layers.Mish: _write_mish,
+    layers.Hardswish: _write("HardSwish"),
+    layers.Softsign: _write("Softsign"),
     layers.Sigmoid: _write("Sigmoid"),
     layers.Tanh: _write("Tanh"),
     layers.Softplus: _write("Softplus"),

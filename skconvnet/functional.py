@@ -22,18 +22,24 @@ from skconvnet.kernels import count_threads
 from skconvnet.layers import (
     ELU,
     GELU,
+    SELU,
     Arctan,
     AvgPool2D,
     BatchNorm,
     Conv2D,
     Dense,
+    Hardswish,
     LeakyReLU,
     LogSoftmax,
     MaxPool2D,
+    Mish,
     ReLU,
+    ReLU6,
     Sigmoid,
+    SiLU,
     Softmax,
     Softplus,
+    Softsign,
     Tanh,
 )
 from skconvnet.layers.base import Layer
@@ -50,14 +56,20 @@ __all__ = [
     "dense_backward",
     "elu",
     "gelu",
+    "hardswish",
     "leaky_relu",
     "log_softmax",
     "max_pool2d",
     "max_pool2d_backward",
+    "mish",
     "relu",
+    "relu6",
+    "selu",
     "sigmoid",
+    "silu",
     "softmax",
     "softplus",
+    "softsign",
     "tanh",
 ]
 
@@ -554,6 +566,42 @@ def elu(x: ArrayLike, alpha: float = 1.0, *, n_threads: int | None = None) -> Ar
 def gelu(x: ArrayLike, *, n_threads: int | None = None) -> Array:
     """Compute x times the standard normal distribution function of x, (1 + erf(x / sqrt(2))) / 2."""
     return _activate(GELU(), x, n_threads)
+
+
+@_document_activation("0., 0., 2.")
+def relu6(x: ArrayLike, *, n_threads: int | None = None) -> Array:
+    """Compute min(max(x, 0), 6)."""
+    return _activate(ReLU6(), x, n_threads)
+
+
+@_document_activation("-1.111,  0.   ,  2.101")
+def selu(x: ArrayLike, *, n_threads: int | None = None) -> Array:
+    """Compute s * x where x > 0, else s * a * (e^x - 1), for s = 1.0507... and a = 1.6732..."""
+    return _activate(SELU(), x, n_threads)
+
+
+@_document_activation("-0.269,  0.   ,  1.762")
+def silu(x: ArrayLike, *, n_threads: int | None = None) -> Array:
+    """Compute x / (1 + e^-x)."""
+    return _activate(SiLU(), x, n_threads)
+
+
+@_document_activation("-0.303,  0.   ,  1.944")
+def mish(x: ArrayLike, *, n_threads: int | None = None) -> Array:
+    """Compute x * tanh(log(1 + e^x))."""
+    return _activate(Mish(), x, n_threads)
+
+
+@_document_activation("-0.333,  0.   ,  1.667")
+def hardswish(x: ArrayLike, *, n_threads: int | None = None) -> Array:
+    """Compute x * min(max(x + 3, 0), 6) / 6."""
+    return _activate(Hardswish(), x, n_threads)
+
+
+@_document_activation("-0.5  ,  0.   ,  0.667")
+def softsign(x: ArrayLike, *, n_threads: int | None = None) -> Array:
+    """Compute x / (1 + abs(x))."""
+    return _activate(Softsign(), x, n_threads)
 
 
 @_document_activation("0.313, 0.693, 2.127")

@@ -323,6 +323,69 @@ def gelu_backward(x: Array, dy: Array) -> Array:
     return dy * (normal_distribution(x) + x * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi))
 
 
+def relu6(x: Array) -> Array:
+    """min(max(x, 0), 6)."""
+    return np.clip(x, 0, 6)
+
+
+def relu6_backward(x: Array, dy: Array) -> Array:
+    """dy between 0 and 6."""
+    return dy * ((x > 0) & (x < 6))
+
+
+SELU_SCALE, SELU_ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
+
+
+def selu(x: Array) -> Array:
+    """elu with a fixed alpha, times a fixed scale."""
+    return SELU_SCALE * elu(x, SELU_ALPHA)
+
+
+def selu_backward(x: Array, dy: Array) -> Array:
+    """The gradient through elu, times the scale."""
+    return SELU_SCALE * elu_backward(x, dy, SELU_ALPHA)
+
+
+def silu(x: Array) -> Array:
+    """x / (1 + e^-x)."""
+    return x * sigmoid(x)
+
+
+def silu_backward(x: Array, dy: Array) -> Array:
+    """dy * (p + x p (1 - p)) for p = sigmoid x."""
+    return dy * (sigmoid(x) + x * sigmoid(x) * sigmoid(-x))
+
+
+def mish(x: Array) -> Array:
+    """x tanh(log(1 + e^x))."""
+    return x * np.tanh(softplus(x))
+
+
+def mish_backward(x: Array, dy: Array) -> Array:
+    """dy * (t + x p (1 - t^2)) for t = tanh(softplus x), p = sigmoid x; 1 - t^2 = 1 / cosh^2."""
+    return dy * (np.tanh(softplus(x)) + x * sigmoid(x) / np.cosh(softplus(x)) ** 2)
+
+
+def hardswish(x: Array) -> Array:
+    """x min(max(x + 3, 0), 6) / 6."""
+    return x * np.clip(x + 3, 0, 6) / 6
+
+
+def hardswish_backward(x: Array, dy: Array) -> Array:
+    """dy * (2 x + 3) / 6 between -3 and 3, dy above, 0 below."""
+    return dy * np.where(x <= -3, 0, np.where(x >= 3, 1, (2 * x + 3) / 6))
+
+
+def softsign(x: Array) -> Array:
+    """x / (1 + |x|)."""
+    return x / (1 + np.abs(x))
+
+
+def softsign_backward(x: Array, dy: Array) -> Array:
+    """dy / (1 + |x|)^2."""
+    return dy / (1 + np.abs(x)) ** 2
+
+
 def log_softmax(x: Array) -> Array:
     """x - log(sum of e^x) over the channels."""
     return special.log_softmax(x, axis=1)

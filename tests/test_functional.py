@@ -100,7 +100,8 @@ def test_masked_arrays_and_other_dimensions(name):
         function(np.ones(3), *others)
 
 
-ELEMENTWISE = ["arctan", "elu", "gelu", "leaky_relu", "relu", "sigmoid", "softplus", "tanh"]
+ELEMENTWISE = ["arctan", "elu", "gelu", "hardswish", "leaky_relu", "mish", "relu", "relu6", "selu", "sigmoid"]
+ELEMENTWISE += ["silu", "softplus", "softsign", "tanh"]
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)

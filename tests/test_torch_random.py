@@ -18,6 +18,7 @@ from skconvnet._network import Network
 from skconvnet.layers import (
     ELU,
     GELU,
+    SELU,
     Arctan,
     AvgPool1D,
     AvgPool2D,
@@ -30,6 +31,7 @@ from skconvnet.layers import (
     GlobalAvgPool2D,
     GlobalMaxPool1D,
     GlobalMaxPool2D,
+    Hardswish,
     LayerNorm,
     LeakyReLU,
     LocallyConnected1D,
@@ -37,12 +39,16 @@ from skconvnet.layers import (
     LogSoftmax,
     MaxPool1D,
     MaxPool2D,
+    Mish,
     ReLU,
+    ReLU6,
     Rescaling,
     Residual,
     Sigmoid,
+    SiLU,
     Softmax,
     Softplus,
+    Softsign,
     Tanh,
     ZeroPad2D,
 )
@@ -404,7 +410,26 @@ def test_layer_norm(shape, scale, center, epsilon, n, seed):
     check(ours, run_theirs(network, X, dy), {key: scales[key] for key in ours})
 
 
-@pytest.mark.parametrize("kind", [ReLU, LeakyReLU, ELU, GELU, Sigmoid, Tanh, Softplus, Arctan], ids=str)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        ReLU,
+        ReLU6,
+        LeakyReLU,
+        ELU,
+        SELU,
+        GELU,
+        SiLU,
+        Mish,
+        Hardswish,
+        Sigmoid,
+        Tanh,
+        Softplus,
+        Softsign,
+        Arctan,
+    ],
+    ids=str,
+)
 @SIXTY
 @given(images_or_vectors(), st.integers(1, 64).map(lambda k: k / 16), counts, seeds)
 def test_activations(kind, shape, slope, n, seed):
@@ -413,7 +438,7 @@ def test_activations(kind, shape, slope, n, seed):
     layer = kind(slope) if dataclasses.fields(kind)[1:] else kind()
     network, X, dy = prepare(layer, shape, n, seed)
     theirs = run_theirs(network, X, dy)
-    largest = max(slope, 1) if kind in (LeakyReLU, ELU) else 1
+    largest = max(slope, 1) if kind in (LeakyReLU, ELU) else 2
     check(run_ours(network, X, dy), theirs, {"y": np.abs(theirs["y"]), "dx": np.abs(dy) * largest})
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # The activation of a call that has none yet; those whose derivative does not follow from a single output
 # value, which a call that computes values therefore cannot apply in place.
 NO_ACTIVATION = "identity", 0.0
-NOT_IN_PLACE = "arctan", "gelu", "softmax", "log_softmax"
+NOT_IN_PLACE = "arctan", "gelu", "silu", "mish", "hardswish", "softmax", "log_softmax"
 
 # Multiply-adds in the time of one element of an elementwise kernel, about.
 ELEMENT_WORK = 4

@@ -11,6 +11,12 @@ that computes the values, in place.  Those whose derivative needs x, or more tha
     softplus    y = log(1 + e^x)                    dy/dx = 1 - e^-y
     arctan      y = arctan x                        dy/dx = 1 / (1 + x^2)
     gelu        y = x N(x), the normal distribution dy/dx = N(x) + x N'(x)
+    relu6       y = min(max(x, 0), 6)               dy/dx = 1 if 0 < y < 6 else 0
+    selu        y = s (x if x > 0 else a (e^x - 1)) dy/dx = s if y > 0 else y + s a
+    softsign    y = x / (1 + |x|)                   dy/dx = (1 - |y|)^2
+    silu        y = x / (1 + e^-x) = x p            dy/dx = p (1 + x (1 - p))
+    mish        y = x t, t = tanh(log(1 + e^x))     dy/dx = t + x p (1 - t^2)          (p as for silu)
+    hardswish   y = x h, h = min(max(x + 3, 0), 6) / 6   dy/dx = h + x / 6 if 0 < h < 1 else h
     softmax     y = e^x / sum of e^x                dx = y (dy - sum of dy y)
     log_softmax y = x - log(sum of e^x)             dx = dy - e^y sum of dy
 """
@@ -23,6 +29,14 @@ from skconvnet.kernels.vecmath cimport (
     tanh_lanes
 )
 
+# The constants of selu, which keep the mean 0 and the variance 1 of normal inputs.
+cdef extern from *:
+    """
+    #define SELU_SCALE ((real_t)1.0507009873554804934193349852946)
+    #define SELU_ALPHA ((real_t)1.6732632423543772848170429916717)
+    """
+    const real_t SELU_SCALE, SELU_ALPHA
+
 cdef enum activation_kind:
     IDENTITY
     RELU
@@ -33,6 +47,12 @@ cdef enum activation_kind:
     SOFTPLUS
     ARCTAN
     GELU
+    RELU6
+    SELU
+    SOFTSIGN
+    SILU
+    MISH
+    HARDSWISH
     SOFTMAX
     LOG_SOFTMAX
 
@@ -44,13 +64,18 @@ ctypedef struct activation_t:
     double slope                        # of leaky_relu and elu, just left of 0
 
 
+cdef inline lanes_t clip_to_six(lanes_t x) noexcept nogil:
+    """Return min(max(x, 0), 6)."""
+    return -larger(-larger(x, splat(0)), splat(-6))
+
+
 cdef inline void activate_row(
     const lanes_t* x, lanes_t* y, Py_ssize_t n, int kind, double slope
 ) noexcept nogil:
     """Write n values y, which may overwrite x; an identity in place has nothing to do."""
     cdef Py_ssize_t j
     cdef lanes_t unused
-    cdef real_t leak = <real_t> slope
+    cdef real_t leak = <real_t> slope, one = 1, three = 3, sixth = <real_t> (1 / 6.)
     if kind == RELU:
         for j in range(n):
             y[j] = larger(x[j], splat(0))
@@ -75,15 +100,33 @@ cdef inline void activate_row(
     elif kind == GELU:
         for j in range(n):
             y[j] = x[j] * normal_lanes(x[j], &unused)
+    elif kind == RELU6:
+        for j in range(n):
+            y[j] = clip_to_six(x[j])
+    elif kind == SELU:
+        for j in range(n):
+            y[j] = SELU_SCALE * where_positive(x[j], x[j], SELU_ALPHA * expm1_lanes(x[j]))
+    elif kind == SOFTSIGN:
+        for j in range(n):
+            y[j] = x[j] / (one + larger(x[j], -x[j]))
+    elif kind == SILU:
+        for j in range(n):
+            y[j] = x[j] * sigmoid_lanes(x[j])
+    elif kind == MISH:
+        for j in range(n):
+            y[j] = x[j] * tanh_lanes(softplus_lanes(x[j]))
+    elif kind == HARDSWISH:
+        for j in range(n):
+            y[j] = x[j] * (clip_to_six(x[j] + three) * sixth)
 
 
 cdef inline void activation_backward_row(
     const lanes_t* x, const lanes_t* y, lanes_t* dy, Py_ssize_t n, int kind, double slope
 ) noexcept nogil:
-    """Overwrite n gradients dy with dx; only arctan and gelu read x."""
+    """Overwrite n gradients dy with dx; only arctan, gelu, silu, mish and hardswish read x."""
     cdef Py_ssize_t j
     cdef lanes_t below, density
-    cdef real_t leak = <real_t> slope, one = 1
+    cdef real_t leak = <real_t> slope, one = 1, three = 3, six = 6, sixth = <real_t> (1 / 6.)
     if kind == RELU:
         for j in range(n):
             dy[j] = where_positive(y[j], dy[j], splat(0))
@@ -109,6 +152,29 @@ cdef inline void activation_backward_row(
         for j in range(n):
             below = normal_lanes(x[j], &density)
             dy[j] = dy[j] * (below + x[j] * density)
+    elif kind == RELU6:
+        for j in range(n):
+            dy[j] = where_positive(y[j], where_positive(six - y[j], dy[j], splat(0)), splat(0))
+    elif kind == SELU:
+        for j in range(n):
+            dy[j] = dy[j] * where_positive(y[j], splat(SELU_SCALE), y[j] + SELU_SCALE * SELU_ALPHA)
+    elif kind == SOFTSIGN:
+        for j in range(n):
+            below = one - larger(y[j], -y[j])
+            dy[j] = dy[j] * (below * below)
+    elif kind == SILU:
+        for j in range(n):
+            below = sigmoid_lanes(x[j])
+            dy[j] = dy[j] * (below * (one + x[j] * sigmoid_lanes(-x[j])))
+    elif kind == MISH:
+        for j in range(n):
+            below = tanh_lanes(softplus_lanes(x[j]))
+            dy[j] = dy[j] * (below + x[j] * sigmoid_lanes(x[j]) * (one - below * below))
+    elif kind == HARDSWISH:
+        for j in range(n):
+            below = clip_to_six(x[j] + three)
+            density = where_positive(below, where_positive(six - below, x[j], splat(0)), splat(0))
+            dy[j] = dy[j] * ((below + density) * sixth)
 
 
 cdef inline lanes_t shift_by_largest(

@@ -16,7 +16,8 @@ from libc.string cimport memset
 import numpy as np
 
 from skconvnet.kernels.activation cimport (
-    ARCTAN, ELU, GELU, IDENTITY, LEAKY_RELU, LOG_SOFTMAX, RELU, SIGMOID, SOFTMAX, SOFTPLUS, TANH
+    ARCTAN, ELU, GELU, HARDSWISH, IDENTITY, LEAKY_RELU, LOG_SOFTMAX, MISH, RELU, RELU6, SELU, SIGMOID, SILU,
+    SOFTMAX, SOFTPLUS, SOFTSIGN, TANH
 )
 from skconvnet.kernels.batch_norm cimport batch_norm_t, update_running_stats
 from skconvnet.kernels.block cimport count_parts
@@ -60,7 +61,8 @@ kernel_rows = KERNEL_ROWS
 # The values of the kernels' enums.
 activation_kinds = {
     "identity": IDENTITY, "relu": RELU, "leaky_relu": LEAKY_RELU, "elu": ELU, "sigmoid": SIGMOID,
-    "tanh": TANH, "softplus": SOFTPLUS, "arctan": ARCTAN, "gelu": GELU, "softmax": SOFTMAX,
+    "tanh": TANH, "softplus": SOFTPLUS, "arctan": ARCTAN, "gelu": GELU, "relu6": RELU6, "selu": SELU,
+    "softsign": SOFTSIGN, "silu": SILU, "mish": MISH, "hardswish": HARDSWISH, "softmax": SOFTMAX,
     "log_softmax": LOG_SOFTMAX,
 }
 optimizer_kinds = {

@@ -152,6 +152,145 @@ class GELU(_Activation):
 
 
 @dataclass(repr=False, eq=False)
+class ReLU6(_Activation):
+    """Rectified linear unit with an upper bound, min(max(x, 0), 6); its derivative at 0 and 6 is 0.
+
+    Parameters
+    ----------
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    References
+    ----------
+    Howard et al., "MobileNets: efficient convolutional neural networks for mobile vision applications",
+    2017.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import ReLU6, Conv2D
+    >>> layers = [Conv2D(8), ReLU6()]  # the same as Conv2D(8, activation="relu6")
+    """
+
+    _kind = "relu6"
+
+
+@dataclass(repr=False, eq=False)
+class SELU(_Activation):
+    """Scaled exponential linear unit: s * x where x > 0, else s * a * (e^x - 1).
+
+    Parameters
+    ----------
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    Notes
+    -----
+    s = 1.0507... and a = 1.6732... keep the mean 0 and the variance 1 of inputs from layer to layer, if
+    weights are drawn with ``init="lecun_normal"``.
+
+    References
+    ----------
+    Klambauer, Unterthiner, Mayr and Hochreiter, "Self-normalizing neural networks", NIPS 2017.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import SELU, Conv2D
+    >>> layers = [Conv2D(8), SELU()]  # the same as Conv2D(8, activation="selu")
+    """
+
+    _kind = "selu"
+
+
+@dataclass(repr=False, eq=False)
+class SiLU(_Activation):
+    """Sigmoid linear unit, also called swish: x / (1 + e^-x).
+
+    Parameters
+    ----------
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    References
+    ----------
+    Elfwing, Uchibe and Doya, "Sigmoid-weighted linear units for neural network function approximation in
+    reinforcement learning", Neural Networks 107 (2018).
+
+    Examples
+    --------
+    >>> from skconvnet.layers import SiLU, Conv2D
+    >>> layers = [Conv2D(8), SiLU()]  # the same as Conv2D(8, activation="silu")
+    """
+
+    _kind = "silu"
+
+
+@dataclass(repr=False, eq=False)
+class Mish(_Activation):
+    """Self-regularized non-monotonic activation: x * tanh(log(1 + e^x)).
+
+    Parameters
+    ----------
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    References
+    ----------
+    Misra, "Mish: a self regularized non-monotonic activation function", BMVC 2020.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import Mish, Conv2D
+    >>> layers = [Conv2D(8), Mish()]  # the same as Conv2D(8, activation="mish")
+    """
+
+    _kind = "mish"
+
+
+@dataclass(repr=False, eq=False)
+class Hardswish(_Activation):
+    """Piecewise approximation of `SiLU`: x * min(max(x + 3, 0), 6) / 6.
+
+    Parameters
+    ----------
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    References
+    ----------
+    Howard et al., "Searching for MobileNetV3", ICCV 2019, section 5.2.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import Hardswish, Conv2D
+    >>> layers = [Conv2D(8), Hardswish()]  # the same as Conv2D(8, activation="hardswish")
+    """
+
+    _kind = "hardswish"
+
+
+@dataclass(repr=False, eq=False)
+class Softsign(_Activation):
+    """Sigmoid curve between -1 and 1 without an exponential: x / (1 + abs(x)).
+
+    Parameters
+    ----------
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    References
+    ----------
+    Turian, Bergstra and Bengio, "Quadratic features and deep architectures for chunking", NAACL 2009.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import Softsign, Conv2D
+    >>> layers = [Conv2D(8), Softsign()]  # the same as Conv2D(8, activation="softsign")
+    """
+
+    _kind = "softsign"
+
+
+@dataclass(repr=False, eq=False)
 class Sigmoid(_Activation):
     """Logistic function, 1 / (1 + e^-x).
 
@@ -298,6 +437,12 @@ ACTIVATIONS = {
     "leaky_relu": LeakyReLU(),
     "elu": ELU(),
     "gelu": GELU(),
+    "relu6": ReLU6(),
+    "selu": SELU(),
+    "silu": SiLU(),
+    "mish": Mish(),
+    "hardswish": Hardswish(),
+    "softsign": Softsign(),
     "sigmoid": Sigmoid(),
     "tanh": Tanh(),
     "softplus": Softplus(),

@@ -197,8 +197,9 @@ class Conv2D(_SharedConvolution):
         ceil(size / stride) outputs, an odd one at the bottom or right; others are (height, width) or
         ((top, bottom), (left, right)).
     activation : str or layer, default=None
-        Applied to the output: "relu", "leaky_relu", "elu", "gelu", "sigmoid", "tanh", "softplus",
-        "arctan", "softmax", "log_softmax", or such a layer.
+        Applied to the output: "relu", "leaky_relu", "elu", "gelu", "relu6", "selu", "silu", "mish",
+        "hardswish", "sigmoid", "tanh", "softplus", "softsign", "arctan", "softmax", "log_softmax", or such a
+        layer.
     bias : bool, default=True
         Whether every filter has a bias.
     connections : array-like of bool of shape (filters, channels), default=None

@@ -47,8 +47,9 @@ class Dense(TrainedLayer):
     units : int
         Number of outputs.
     activation : str or layer, default=None
-        Applied to the output: "relu", "leaky_relu", "elu", "gelu", "sigmoid", "tanh", "softplus",
-        "arctan", "softmax", "log_softmax", or such a layer.
+        Applied to the output: "relu", "leaky_relu", "elu", "gelu", "relu6", "selu", "silu", "mish",
+        "hardswish", "sigmoid", "tanh", "softplus", "softsign", "arctan", "softmax", "log_softmax", or such a
+        layer.
     bias : bool, default=True
         Whether every unit has a bias.
     init : str or callable, default="he_uniform"

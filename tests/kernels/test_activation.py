@@ -9,13 +9,19 @@ from skconvnet._network import Network
 from skconvnet.layers import (
     ELU,
     GELU,
+    SELU,
     Arctan,
+    Hardswish,
     LeakyReLU,
     LogSoftmax,
+    Mish,
     ReLU,
+    ReLU6,
     Sigmoid,
+    SiLU,
     Softmax,
     Softplus,
+    Softsign,
     Tanh,
 )
 
@@ -25,6 +31,12 @@ ACTIVATIONS = {
     "leaky_relu": (LeakyReLU(0.1), {"slope": 0.1}, (0.1,), None),
     "elu": (ELU(0.7), {"alpha": 0.7}, (0.7,), None),
     "gelu": (GELU(), {}, (), None),
+    "relu6": (ReLU6(), {}, (), None),
+    "selu": (SELU(), {}, (), None),
+    "silu": (SiLU(), {}, (), None),
+    "mish": (Mish(), {}, (), None),
+    "hardswish": (Hardswish(), {}, (), None),
+    "softsign": (Softsign(), {}, (), None),
     "sigmoid": (Sigmoid(), {}, (), None),
     "tanh": (Tanh(), {}, (), None),
     "softplus": (Softplus(), {}, (), None),
@@ -66,15 +78,47 @@ def test_activations_at_the_edges(isa, dtype):
         np.testing.assert_allclose(functional.tanh(x)[0], [-1, -1, -1, -1e-30, 0, 1e-30, 1, 1, 1], rtol=1e-6)
 
 
-@pytest.mark.parametrize("name, low, high", [("softplus", 0, 1e4), ("elu", -1, 1e4), ("gelu", 0, 1e4)])
-def test_one_sided_activations_at_the_edges(isa, dtype, name, low, high):
+SELU_LIMIT = -reference.SELU_SCALE * reference.SELU_ALPHA
+
+
+@pytest.mark.parametrize(
+    "name, low, slope",
+    [
+        ("softplus", 0, 1),
+        ("elu", -1, 1),
+        ("gelu", 0, 1),
+        ("silu", 0, 1),
+        ("mish", 0, 1),
+        ("hardswish", 0, 1),
+        ("selu", SELU_LIMIT, reference.SELU_SCALE),
+    ],
+)
+def test_one_sided_activations_at_the_edges(isa, dtype, name, low, slope):
     x = np.array([[-1e4, 1e4, -1e30, 1e30, np.inf, np.nan]], dtype)
     with np.errstate(all="raise"):
         y = getattr(functional, name)(x)[0]
-    np.testing.assert_allclose(y, [low, high, low, 1e30, np.inf, np.nan], rtol=1e-6, atol=1e-37)
+    expected = [low, slope * 1e4, low, slope * 1e30, np.inf, np.nan]
+    # x times a factor that is at least about the smallest normal number
+    atol = 1e30 * 2 * np.finfo(dtype).tiny if name in ("silu", "mish") else 1e-37
+    np.testing.assert_allclose(y, expected, rtol=1e-6, atol=atol)
     x = np.array([[-1e-30, 0, 1e-30]], dtype)
-    half = {"softplus": np.log(2) * np.ones(3), "elu": x[0], "gelu": x[0] / 2}[name]
+    half = {
+        "softplus": np.log(2) * np.ones(3),
+        "elu": x[0],
+        "gelu": x[0] / 2,
+        "silu": x[0] / 2,
+        "mish": x[0] * 0.6,
+        "hardswish": x[0] / 2,
+        "selu": x[0] * np.where(x[0] > 0, 1, reference.SELU_ALPHA) * reference.SELU_SCALE,
+    }[name]
     np.testing.assert_allclose(getattr(functional, name)(x)[0], half, rtol=1e-6)
+
+
+def test_bounded_activations_at_the_edges(isa, dtype):
+    x = np.array([[-np.inf, -1e30, -1e-30, 0, 1e-30, 6, 7, 1e30, np.inf, np.nan]], dtype)
+    np.testing.assert_array_equal(functional.relu6(x)[0], [0, 0, 0, 0, x[0, 4], 6, 6, 6, 6, np.nan])
+    expected = [-1, x[0, 2], 0, x[0, 4], 6 / 7, 7 / 8, 1, np.nan]
+    np.testing.assert_allclose(functional.softsign(x)[0, [1, 2, 3, 4, 5, 6, 7, 9]], expected, rtol=1e-6)
 
 
 def test_arctan_at_the_edges(isa, dtype):

@@ -85,7 +85,7 @@ def test_feature_maps_are_curves(clf):
 
 
 @pytest.mark.parametrize("method", ["gradient", "grad_cam"])
-def test_saliency_lies_behind_the_signal(clf, method):
+def test_saliency_covers_the_signal(clf, method):
     display = SaliencyDisplay.from_estimator(clf, X[0], method=method)
     assert isinstance(display.image_, Line2D)
     left, right, low, high = display.heat_.get_extent()
