@@ -74,7 +74,7 @@ ADVICE: dict[tuple[str, Any], str] = {
     ("learning_rate", str): "Give a number, or a schedule such as ReduceOnPlateau(0.001).",
     ("learning_rate", FunctionType): "See skconvnet.schedules for schedules, which count steps: StepDecay or "
     "CosineDecay, or a class of your own that extends Schedule and defines rates(self, t, memory).",
-    ("input_shape", Integral): "Write ({0}, {0}).",
+    ("input_shape", Integral): "Write ({0}, {0}), or ({0},) for signals.",
     ("average", bool): 'Write average="ema" for an exponential moving average, or None.',
     ("test_time_augmentation", Layer): "Wrap it in a list: [{0!r}].",
     ("freeze", bool): "Write names or positions in a list: freeze=[0].",

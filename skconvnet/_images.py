@@ -51,8 +51,9 @@ def flatten_images(X: Any) -> tuple[Any, Shape | None]:
     _refuse_objects(array, "X" if array.ndim < 2 else "X[:, 0]")
     if array.ndim > 4:
         raise ValueError(
-            f"X must be images of shape (n, height, width, channels) or (n, height, width), or rows "
-            f"of shape (n, n_features); got {array.ndim} dimensions, {array.shape}."
+            f"X must be images of shape (n, height, width, channels) or (n, height, width), signals of shape "
+            f"(n, length, channels), or rows of shape (n, n_features); got {array.ndim} dimensions, "
+            f"{array.shape}."
         )
     if array.ndim < 3:
         return X, None
@@ -105,7 +106,7 @@ def _require_one_shape(samples: Any) -> None:
             remedy = (
                 'Convert images to one mode first, such as image.convert("RGB").'
                 if same_size
-                else "Resize images to one shape first."
+                else "Resize images, or pad or cut signals, to one shape first."
             )
             raise ValueError(
                 f"X's samples differ in shape: {first} at index 0 and {shape} at index {k}. {remedy}"
@@ -207,7 +208,7 @@ def check_sample_shape(shape: Shape, fitted: Shape, layout: Layout) -> None:
             f"X of shape {shape} is read as {shape[0]} {'rows' if as_rows else f'{kind}s'}; for one "
             f"{kind} give X[None], or [X] if it is no array."
         )
-    if not as_rows:
+    if not as_rows or (layout.signals and len(shape) == 2):
         raise ValueError(f"X's {kind}s have shape {sample}, the network was fitted on {fitted}.")
 
 

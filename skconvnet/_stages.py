@@ -111,9 +111,14 @@ def arrange_stages(
         try:
             stage = _make_stage(key, layer, shape, key in frozen_keys)
         except ShapeError as error:
+            signals = (
+                " For signals, use layers whose names end in 1D, or pairs of sizes such as (1, 5)."
+                if len(input_shape) == 3 and input_shape[1] == 1 and layer._n_axes != 1
+                else ""
+            )
             raise ValueError(
                 f"{type(layer).__name__} {key!r} ({short_repr(layer)}) needs {error.need}, got "
-                f"{describe_shape(shape)} from {source}. {error.remedy}"
+                f"{describe_shape(shape)} from {source}. {error.remedy}{signals}"
             ) from None
         stages.append(stage)
         shape, source = stage.output_shape, stage.label

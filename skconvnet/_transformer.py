@@ -164,7 +164,7 @@ class ConvNetTransformer(
                 f"ConvNetTransformer requires y to be passed, but the target y is None: fit trains a clone "
                 f"of the estimator. {PREFIT}"
             )
-        if inner.layers is not None:  # check layer before the training
+        if isinstance(inner.layers, (list, tuple)):  # check layer before the training
             find_layers(resolve_output(name_layers(inner.layers), 1), [self.layer], "layer")
         if inner is self.estimator and hasattr(inner, "network_"):
             warn(f"ConvNetTransformer trains a clone of the fitted estimator from the start. {PREFIT}")

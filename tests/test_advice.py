@@ -139,7 +139,7 @@ def test_values_that_are_close(make, message):
         ({"learning_rate": "adaptive"}, "or a schedule such as ReduceOnPlateau(0.001)"),
         ({"learning_rate": ReduceOnPlateau}, "ReduceOnPlateau is a class: write it with parentheses"),
         ({"learning_rate": lambda epoch: 0.1}, "extends Schedule and defines rates(self, t, memory"),
-        ({"input_shape": 8}, "Write (8, 8)."),
+        ({"input_shape": 8}, "Write (8, 8), or (8,) for signals."),
         ({"init_from": {"w": X}}, "network_.set_weights(weights)"),
         ({"learning_rate": type("Fast", (Schedule,), {})()}, "Fast must define rates(self, t, memory)"),
         ({"optimizer": type("Fast", (Optimizer,), {})()}, "Fast must define formula(self)"),

@@ -351,7 +351,7 @@ def test_other_arrays_of_all_samples_as_X(clf):
     [
         (list(zip(images, y)), y, r"X has pairs, such as \(image, label\): give np.stack"),
         ([colours[0], images[1]], y[:2], r"differ in shape: .* Convert images to one mode first"),
-        ([images[0], images[1][:5]], y[:2], r"differ in shape: .* Resize images to one shape first"),
+        ([images[0], images[1][:5]], y[:2], r"differ in shape: .* Resize images, or pad or cut signals"),
         (images, images, r"y must have one label .*, got an array of shape \(120, 8, 8\). Is it X\?"),
         (images, np.stack([y, y], axis=1), "use sklearn.multioutput.MultiOutputClassifier, with X as rows"),
         (images, pd.Series(y, dtype="Int64").mask(y > 7), "y has .* missing values; leave out samples"),

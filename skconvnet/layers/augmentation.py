@@ -277,6 +277,7 @@ class RandomRotation(_Augmentation):
     """
 
     degrees: float = 10
+    _n_axes = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -377,7 +377,8 @@ def check_signal(shape: Shape) -> None:
     if len(shape) != 3 or shape[1] != 1:
         raise ShapeError(
             "signals (channels, 1, length)",
-            "Put it before Flatten and Dense; for images, use the layer whose name ends in 2D.",
+            "Put it before Flatten and Dense; for images, use the layer whose name ends in 2D. Layers before "
+            "it keep a signal's only row if their sizes are pairs such as (0, 3).",
         )
 
 
@@ -390,4 +391,4 @@ def describe_shape(shape: Shape) -> str:
 
 def format_size(shape: Shape) -> str:
     """Write the height and width of an image, or the length of a signal, for a message: "3x5 pixels"."""
-    return f"{shape[2]} values" if shape[1] == 1 else f"{shape[1]}x{shape[2]} pixels"
+    return f"{shape[2]} values" if shape[1] == 1 < shape[2] else f"{shape[1]}x{shape[2]} pixels"

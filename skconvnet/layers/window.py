@@ -1,5 +1,6 @@
 """The arithmetic of windows that slide over an image, in convolutions, poolings, crops and padding."""
 
+from numbers import Integral
 from typing import Any, ClassVar, Literal
 
 from skconvnet._advice import hint
@@ -46,7 +47,7 @@ def check_signal_padding(owner: str, padding: object) -> None:
     if isinstance(padding, str) and padding in words:
         return
     sides = padding if isinstance(padding, (tuple, list)) and len(padding) == 2 else (padding,)
-    if any(isinstance(side, (str, tuple, list)) for side in sides):
+    if not all(isinstance(side, Integral) and not isinstance(side, bool) for side in sides):
         raise ValueError(
             f'{owner}: padding must be "valid", "same", "causal", an int or a pair (before, after), got '
             f"{padding!r}.{hint(padding, words)}"

@@ -21,13 +21,17 @@ from skconvnet.layers import (
     GlobalMaxPool1D,
     LocallyConnected1D,
     MaxPool1D,
+    RandomCrop,
     RandomFlip,
+    RandomRotation,
     RandomShift,
     ReLU,
     Residual,
     ShapeError,
     Standardize,
+    ZeroPad2D,
 )
+from skconvnet.layers.base import describe_shape
 from skconvnet.layers.sequence import count_axes
 
 rng = np.random.default_rng(0)
@@ -228,6 +232,38 @@ def test_wrong_signals_in_prediction():
         ValueError, match=re.escape("X's signals have shape (29, 2), the network was fitted on")
     ):
         clf.predict(PAIRS[:, :29])
+
+
+def test_other_messages_about_signals():
+    for X, message in [
+        ([[1.0, 2.0], [1.0]], "pad or cut signals, to one shape"),
+        (np.zeros((2, 3, 3, 2, 2)), "signals of shape (n, length, channels)"),
+    ]:
+        with pytest.raises(ValueError, match=re.escape(message)):
+            make().fit(X, Y[:2])
+    with pytest.raises(
+        ValueError, match=re.escape("X's signals have shape (30,), the network was fitted on (30, 2)")
+    ):
+        make().fit(PAIRS, Y).predict(WAVES)
+    for layers in ([Conv1D(3), Conv2D(4, 3)], [RandomCrop(30), Conv1D(2)]):
+        with pytest.raises(
+            ValueError, match="For signals, use layers whose names end in 1D, or pairs of sizes"
+        ):
+            make(layers).fit(WAVES, Y)
+    with pytest.raises(ValueError, match="Layers before it keep a signal's only row"):
+        make([ZeroPad2D(3), Conv1D(2)]).fit(WAVES, Y)
+    with pytest.raises(ValueError, match=re.escape("Write (30, 30), or (30,) for signals.")):
+        make(input_shape=30).fit(WAVES, Y)
+    with pytest.raises(ValueError, match='must be "valid", "same", "causal", an int'):
+        Conv1D(2, padding=None)
+    assert describe_shape((1, 1, 1)) == "1x1 pixels in 1 channel"
+    assert count_axes([RandomRotation(), Conv1D(2)]) == 2
+
+
+def test_features_of_default_layers():
+    clf = make("signals", max_iter=1).fit(WAVES, Y)
+    for estimator in (make("signals", max_iter=1), FrozenEstimator(clf)):
+        assert ConvNetTransformer(estimator, layer=0).fit(WAVES, Y).transform(WAVES).shape == (60, 32 * 30)
 
 
 def test_forms_that_could_be_either_warn():
