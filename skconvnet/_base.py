@@ -170,7 +170,8 @@ class BaseConvNet(
         Parameters
         ----------
         X : array-like of shape (n, height, width, channels), (n, height, width) or (n, n_features)
-            Images, or (n, channels, height, width) with ``data_format="channels_first"``.
+            Images, or (n, channels, height, width) with ``data_format="channels_first"``. Signals have no
+            height: (n, length, channels), (n, length) or (n, channels, length).
         y : array-like of shape (n,), (n, n_labels) or (n, n_outputs)
             For a classifier, labels of any type, or a 0/1 matrix of several labels with
             ``loss="binary_cross_entropy"``; for a regressor, one or several values per sample.

@@ -94,9 +94,9 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     """Convolutional network for classification.
 
     X holds images of shape ``(n, height, width, channels)`` or ``(n, height, width)``, rows of shape
-    ``(n, n_features)`` with `input_shape`, or images with the channels first. Values are not scaled: scale
-    them to about [-1, 1] or [0, 1]. The network is trained by mini-batches. An output layer with one output
-    per class is added to `layers`.
+    ``(n, n_features)`` with `input_shape`, or images with the channels first; or signals, see `layers`.
+    Values are not scaled: scale them to about [-1, 1] or [0, 1]. The network is trained by mini-batches. An
+    output layer with one output per class is added to `layers`.
 
     Parameters
     ----------

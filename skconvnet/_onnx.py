@@ -28,9 +28,9 @@ def to_onnx(estimator: BaseConvNet, path: Path) -> Any:
     """Write a fitted estimator as an ONNX model, for runtimes that do not have this package.
 
     The model's input "X" has the shape (n, `*input_shape_`), for any n, with the channels where the estimator
-    has them, and the network's dtype. Convert other types, uint8 included, and reshape images without a
-    channel axis or rows of pixels first. The model computes in float32, also for a network of float64,
-    because runtimes have no convolution of float64. Its outputs have the names that skl2onnx uses:
+    has them, and the network's dtype. Convert other types, uint8 included, and reshape images and signals
+    without a channel axis, and rows of pixels, first. The model computes in float32, also for a network of
+    float64, because runtimes have no convolution of float64. Its outputs have the names that skl2onnx uses:
 
     - "label" of a classifier, of shape (n,): strings if the labels are text, else int64. With several labels
       per sample it is a matrix of 0 and 1, of shape (n, n_labels);

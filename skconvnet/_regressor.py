@@ -45,11 +45,11 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
     """Convolutional network for regression, with one or several targets per sample.
 
     X holds images of shape ``(n, height, width, channels)`` or ``(n, height, width)``, rows of shape
-    ``(n, n_features)`` with `input_shape`, or images with the channels first. Values of X are not scaled:
-    scale them to about [-1, 1] or [0, 1]. y may have any scale: the network learns ``(y - mean) / s``, with
-    the mean of every target and one standard deviation s of all, so predictions and losses are in the units
-    of y. The first call of `partial_fit` determines both. The network is trained by mini-batches. An output
-    layer with one output per target is added to `layers`.
+    ``(n, n_features)`` with `input_shape`, or images with the channels first; or signals, see `layers`.
+    Values of X are not scaled: scale them to about [-1, 1] or [0, 1]. y may have any scale: the network
+    learns ``(y - mean) / s``, with the mean of every target and one standard deviation s of all, so
+    predictions and losses are in the units of y. The first call of `partial_fit` determines both. The network
+    is trained by mini-batches. An output layer with one output per target is added to `layers`.
 
     Parameters
     ----------
