@@ -128,7 +128,7 @@ def check_keywords(method: Method) -> Method:
             signature.bind(self, *args, **kwargs)
         except TypeError as error:
             owner = f"{type(self).__name__}.{method.__name__}"
-            params = inspect.signature(type(self)).parameters
+            params = inspect.signature(type(self).__init__).parameters
             raise TypeError(explain_call(owner, signature, args, kwargs, error, params)) from None
         return method(self, *args, **kwargs)
 

@@ -1,5 +1,6 @@
 """Base class of the estimators: checks of parameters and data, training, and the fitted network."""
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -136,6 +137,12 @@ class BaseConvNet(
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
         "verbose": ["verbose"],
     }
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Set the signature of a derived class, which Python 3.11.2 would take from `StrictInit.__new__`."""
+        super().__init_subclass__(**kwargs)
+        init = inspect.signature(cls.__init__)
+        cls.__signature__ = init.replace(parameters=list(init.parameters.values())[1:])
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

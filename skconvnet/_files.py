@@ -227,10 +227,8 @@ def _split_state(instance: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     if isinstance(instance, np.random.RandomState):
         return {}, instance.get_state(legacy=False)
     attributes = {name: value for name, value in vars(instance).items() if name not in ATTACHED}
-    arguments = {
-        name: attributes.pop(name if name in attributes else f"_{name}")
-        for name in inspect.signature(type(instance)).parameters
-    }
+    names = list(inspect.signature(type(instance).__init__).parameters)[1:]  # without self
+    arguments = {name: attributes.pop(name if name in attributes else f"_{name}") for name in names}
     if isinstance(instance, Value):
         return arguments, {}
     return arguments, dict(instance.weights) if isinstance(instance, Network) else attributes

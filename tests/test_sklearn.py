@@ -1,5 +1,6 @@
 """All of scikit-learn's own estimator checks, on dense and convolutional stacks, and its old versions."""
 
+import inspect
 import subprocess
 import sys
 
@@ -103,3 +104,18 @@ X = np.random.default_rng(0).random((20, 6, 6))
 assert clf.fit(X, np.arange(20) % 2).partial_fit(X, np.arange(20) % 2).n_iter_ == 2
 """
     subprocess.run([sys.executable, "-P", "-W", "error", "-c", code], check=True)
+
+
+def test_signatures_of_derived_classes():
+    """The constructor's parameters, with and without a constructor of their own."""
+
+    class Same(ConvNetClassifier):
+        pass
+
+    class Other(Same):
+        def __init__(self, layers=None, *, more=1):
+            super().__init__(layers)
+            self.more = more
+
+    assert inspect.signature(Same) == inspect.signature(ConvNetClassifier)
+    assert list(inspect.signature(Other).parameters) == ["layers", "more"]
