@@ -363,7 +363,7 @@ def fcn() -> list[Layer]:
     --------
     >>> from skconvnet.architectures import fcn
     >>> fcn()[0]
-    Conv1D(filters=128, kernel_size=8, bias=False, padding='same')
+    Conv1D(filters=128, kernel_size=8, padding='same', bias=False)
     """
     stages = [_convolve_signals(*sizes) for sizes in ((128, 8), (256, 5), (128, 3))]
     return [*(layer for stage in stages for layer in stage), GlobalAvgPool1D()]
