@@ -70,35 +70,19 @@ def measure(name, task, seeds):
     )
 
 
-def measure_all(name, task, seeds):
-    """Train on the images that train and select, with each seed; return a Markdown table.
-
-    The test images measure the accuracy after every epoch, but choose nothing: the last epoch counts.
-    """
+def measure_last(name, task, seeds):
+    """Train with each seed, and measure the last epoch, also over variants; return a Markdown table."""
     variants = task.params.get("test_time_augmentation")
-    train = tuple(np.concatenate(parts) for parts in zip(task.train, task.valid, strict=True))
     rows, finals = [], []
     for seed in seeds:
-        print(
-            f"{name}, all training images, seed {seed}\nepoch  seconds  train_loss  train_score  test_score"
-        )
-        params = {**task.params, "test_time_augmentation": None}
-        clf = ConvNetClassifier(task.layers, random_state=seed, dtype="float32", **params)
-        seconds = 0
-        for epoch in range(1, task.n_epochs + 1):
-            clf.partial_fit(*train, classes=np.unique(train[1]))
-            record, score = clf.history_[-1], clf.score(*task.test)
-            seconds += record["duration"]
-            print(
-                f"{epoch:5d}  {seconds:7.1f}  {record['train_loss']:10.4f}  {record['train_score']:11.4f}  "
-                f"{score:10.4f}",
-                flush=True,
-            )
-        finals.append(
-            clf.set_params(test_time_augmentation=variants).score(*task.test) if variants else score
-        )
-        print(f"test accuracy {score:.4f}, with variants {finals[-1]:.4f}\n", flush=True)
-        rows.append(f"| {seed} | {score:.4f} | {finals[-1]:.4f} | {seconds:.1f} s |")
+        print(f"{name}, all training images, seed {seed}")
+        clf, _ = train(seed, task)
+        score = clf.score(*task.test)
+        final = clf.set_params(test_time_augmentation=variants).score(*task.test) if variants else score
+        seconds = sum(record["duration"] for record in clf.history_)
+        print(f"test accuracy {score:.4f}, with variants {final:.4f}\n", flush=True)
+        rows.append(f"| {seed} | {score:.4f} | {final:.4f} | {seconds:.1f} s |")
+        finals.append(final)
     return "\n".join(
         [
             f"| {name}, all training images, seed | test, last epoch | with variants | "

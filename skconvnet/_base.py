@@ -269,7 +269,7 @@ class BaseConvNet(
         self, X: Any, y: Any, sample_weight: Any, resume: bool, classes: Any = None
     ) -> tuple[Array, Array, Array]:
         """Check the training data; make a new network, or a copy of the fitted one to continue with."""
-        require_one_length(y)
+        check_form(y)
         if resume:
             images, y = self._check_images(X, y=y, multi_output=True)
         else:
@@ -351,7 +351,7 @@ class BaseConvNet(
     def _check_validation(self, X: Any, y: Any, sample_weight: Any) -> Validation:
         """Check the user's validation data."""
         try:
-            require_one_length(y)
+            check_form(y)
             images, y = self._check_images(X, y=y, multi_output=True)
             y = self._check_y(y)
             self._check_y_shape(y)
@@ -411,13 +411,6 @@ class BaseConvNet(
     def _check_training_images(self, X: Any, y: Any) -> tuple[Array, Any, str]:
         """Check X and y, learn the shape of the input, and return the images as the network reads them."""
         X, image_shape = flatten_images(X)
-        if isinstance(y, np.ndarray) and y.ndim > 2:
-            raise ValueError(
-                f"y must have one label or number for each sample, or a row of them, got an array of shape "
-                f"{y.shape}. Is it X?"
-            )
-        if hasattr(y, "isna") and (missing := np.flatnonzero(np.asarray(y.isna()))).size:
-            raise ValueError(f"y has {missing.size} missing values; leave out samples without a label.")
         rows, y = validate_data(self, X, y, multi_output=True)
         given = self._get_input_shape(rows.shape[1])
         n_axes = 1 if self.layers == "signals" else count_axes(self.layers or ())
@@ -584,8 +577,8 @@ def check_variants(layers: Any, shape: Shape | None = None) -> None:
         )
 
 
-def require_one_length(y: Any) -> None:
-    """Refuse a list of rows of different lengths, such as tuples of labels.
+def check_form(y: Any) -> None:
+    """Refuse what cannot be labels or numbers of samples, where scikit-learn's checks say less.
 
     Parameters
     ----------
@@ -594,8 +587,16 @@ def require_one_length(y: Any) -> None:
     Raises
     ------
     ValueError
-        If the list cannot be converted to an array.
+        If y is a list of rows of different lengths, such as tuples of labels, an array of more than two
+        dimensions, or a column with missing values.
     """
+    if isinstance(y, np.ndarray) and y.ndim > 2:
+        raise ValueError(
+            f"y must have one label or number for each sample, or a row of them, got an array of shape "
+            f"{y.shape}. Is it X?"
+        )
+    if hasattr(y, "isna") and (n_missing := np.count_nonzero(y.isna())):
+        raise ValueError(f"y has {n_missing} missing values; leave out samples without a label.")
     try:
         np.asarray(y if isinstance(y, (list, tuple)) else ())
     except ValueError:

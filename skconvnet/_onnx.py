@@ -360,10 +360,6 @@ def _write_relu6(graph: _Graph, layer: Layer, x: str, shape: Shape) -> str:
     return graph.add("Clip", x, np.float32(0), np.float32(6))
 
 
-def _write_selu(graph: _Graph, layer: Layer, x: str, shape: Shape) -> str:
-    return graph.add("Selu", x, alpha=1.6732632423543772, gamma=1.0507009873554805)
-
-
 def _write_silu(graph: _Graph, layer: Layer, x: str, shape: Shape) -> str:
     return graph.add("Mul", x, graph.add("Sigmoid", x))
 
@@ -410,7 +406,9 @@ WRITERS: dict[type[Layer], Writer] = {
     layers.ELU: _write("Elu", lambda layer, shape: {"alpha": float(layer.alpha)}),
     layers.GELU: _write_gelu,
     layers.ReLU6: _write_relu6,
-    layers.SELU: _write_selu,
+    layers.SELU: _write(
+        "Selu", lambda layer, shape: {"alpha": 1.6732632423543772, "gamma": 1.0507009873554805}
+    ),
     layers.SiLU: _write_silu,
     layers.Mish: _write_mish,
     layers.Hardswish: _write("HardSwish"),

@@ -340,10 +340,9 @@ def resnet(*, blocks: int = 3, filters: Sequence[int] = (16, 32, 64)) -> list[La
     return [*layers, GlobalAvgPool2D()]
 
 
-def _convolve_signals(filters: int, kernel_size: int, *, active: bool = True) -> list[Layer]:
-    """Return a convolution that keeps the length, batch normalisation and, if active, ReLU."""
-    layers: list[Layer] = [Conv1D(filters, kernel_size, padding="same", bias=False), BatchNorm()]
-    return [*layers, ReLU()] if active else layers
+def _convolve1d(filters: int, kernel_size: int) -> list[Layer]:
+    """Return a convolution that keeps the length, and batch normalisation."""
+    return [Conv1D(filters, kernel_size, padding="same", bias=False), BatchNorm()]
 
 
 def fcn() -> list[Layer]:
@@ -365,8 +364,10 @@ def fcn() -> list[Layer]:
     >>> fcn()[0]
     Conv1D(filters=128, kernel_size=8, padding='same', bias=False)
     """
-    stages = [_convolve_signals(*sizes) for sizes in ((128, 8), (256, 5), (128, 3))]
-    return [*(layer for stage in stages for layer in stage), GlobalAvgPool1D()]
+    layers: list[Layer] = []
+    for filters, kernel_size in ((128, 8), (256, 5), (128, 3)):
+        layers += [*_convolve1d(filters, kernel_size), ReLU()]
+    return [*layers, GlobalAvgPool1D()]
 
 
 def resnet1d(*, filters: Sequence[int] = (64, 128, 128)) -> list[Layer]:
@@ -397,8 +398,14 @@ def resnet1d(*, filters: Sequence[int] = (64, 128, 128)) -> list[Layer]:
     """
     layers: list[Layer] = []
     for k, n in enumerate(filters):
-        branch = [*_convolve_signals(n, 8), *_convolve_signals(n, 5), *_convolve_signals(n, 3, active=False)]
+        branch = [
+            *_convolve1d(n, 8),
+            ReLU(),
+            *_convolve1d(n, 5),
+            ReLU(),
+            *_convolve1d(n, 3),
+        ]
         projects = k == 0 or n != filters[k - 1]
-        shortcut = _convolve_signals(n, 1, active=False) if projects else [BatchNorm()]
+        shortcut = _convolve1d(n, 1) if projects else [BatchNorm()]
         layers += [Residual(branch, shortcut=shortcut), ReLU()]
     return [*layers, GlobalAvgPool1D()]

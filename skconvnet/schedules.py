@@ -199,7 +199,20 @@ class ExponentialDecay(Schedule):
 
 
 @dataclass(repr=False, eq=False)
-class CosineDecay(Schedule):
+class _Decay(Schedule):
+    """Base class of falls from an initial rate to a fraction alpha of it."""
+
+    initial_learning_rate: float
+    decay_steps: int
+    alpha: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_numbers(self, initial_learning_rate="(0, inf)", decay_steps="(0, inf)", alpha="[0, 1]")
+
+
+@dataclass(repr=False, eq=False)
+class CosineDecay(_Decay):
     """Learning rate that falls along half a cosine, then stays constant.
 
     ``initial_learning_rate * (alpha + (1 - alpha) * (1 + cos(pi * t / decay_steps)) / 2)`` at step t,
@@ -232,21 +245,13 @@ class CosineDecay(Schedule):
     array([0.1 , 0.05, 0.  , 0.  ])
     """
 
-    initial_learning_rate: float
-    decay_steps: int
-    alpha: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_numbers(self, initial_learning_rate="(0, inf)", decay_steps="(0, inf)", alpha="[0, 1]")
-
     def rates(self, t: Array, memory: Any = ()) -> NDArray[np.float64]:
         end = self.alpha * self.initial_learning_rate
         return _anneal(self.initial_learning_rate, end, t / self.decay_steps)
 
 
 @dataclass(repr=False, eq=False)
-class LinearDecay(Schedule):
+class LinearDecay(_Decay):
     """Learning rate that falls along a line, then stays constant.
 
     ``initial_learning_rate * (1 - (1 - alpha) * t / decay_steps)`` at step t, and
@@ -273,14 +278,6 @@ class LinearDecay(Schedule):
     >>> LinearDecay(0.1, decay_steps=100).rates(np.array([0, 50, 100, 200]))
     array([0.1 , 0.05, 0.  , 0.  ])
     """
-
-    initial_learning_rate: float
-    decay_steps: int
-    alpha: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_numbers(self, initial_learning_rate="(0, inf)", decay_steps="(0, inf)", alpha="[0, 1]")
 
     def rates(self, t: Array, memory: Any = ()) -> NDArray[np.float64]:
         done = np.minimum(t / self.decay_steps, 1)

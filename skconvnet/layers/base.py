@@ -382,6 +382,11 @@ def check_signal(shape: Shape) -> None:
         )
 
 
+def check_axes(shape: Shape, n_axes: int | None) -> None:
+    """Require the shape of an image, of two axes, or of a signal, of one."""
+    (check_image if n_axes == 2 else check_signal)(shape)
+
+
 def describe_shape(shape: Shape) -> str:
     """Write a shape for a message: "3x5 pixels in 6 channels", "5 values in 1 channel", "64 features"."""
     if len(shape) == 1:

@@ -12,11 +12,11 @@ from skconvnet._lowering.conv import ConvCall, DenseCall
 from skconvnet._lowering.local import LocallyConnectedCall
 from skconvnet._lowering.memory import Tensor
 from skconvnet._lowering.plan import Plan
-from skconvnet._types import Array, Initializer, Padding, Pair, Shape, Sides, SignalPadding, Size
+from skconvnet._types import Array, Initializer, Padding, Pair, Shape, SignalPadding, Size
 from skconvnet.initializers import CONVOLUTION_INITIALIZERS, check_initializer, draw
 from skconvnet.layers.activation import resolve_activation
-from skconvnet.layers.base import Layer, ShapeError, TrainedLayer, check_count, check_flag
-from skconvnet.layers.window import Windowed, pad_image, slide
+from skconvnet.layers.base import Layer, ShapeError, TrainedLayer, check_axes, check_count, check_flag
+from skconvnet.layers.window import Windowed
 
 
 @dataclass(repr=False, eq=False)
@@ -47,20 +47,10 @@ class _Convolution(Windowed, TrainedLayer):
         """Return the sizes, kernel size and stride first, as pairs."""
         return [self._resolve_size(what) for what in self._sizes]
 
-    def _span(self) -> Pair:
-        """Return the height and width of the kernel."""
-        return self._pairs()[0]
-
-    def _pad(self, shape: Shape) -> Sides:
-        """Return the padding ((top, bottom), (left, right)) of an input."""
-        span = self._span()
-        return pad_image(shape, span, self._pairs()[1], self._resolve_padding(span))
-
-    def _slide(self, shape: Shape) -> Shape:
-        """Return the shape of the output."""
+    def output_shape(self, shape: Shape) -> Shape:
+        check_axes(shape, self._n_axes)
         remedy = 'Use a smaller kernel_size, padding="same", or pool later.'
-        span, stride = self._span(), self._pairs()[1]
-        return (self.filters, *slide(shape, span, stride, self._resolve_padding(span), remedy))
+        return (self.filters, *self._slide(shape, remedy))
 
 
 @dataclass(repr=False, eq=False)
@@ -117,7 +107,7 @@ class _SharedConvolution(_Convolution):
         return np.array(self.connections)
 
     def output_shape(self, shape: Shape) -> Shape:
-        self._check_input(shape)
+        check_axes(shape, self._n_axes)
         table = np.asarray(self.connections)
         if self.connections is not None and table.shape[1] != shape[0]:
             raise ShapeError(
@@ -130,7 +120,7 @@ class _SharedConvolution(_Convolution):
                 f"an input whose channels make {self.groups} equal groups",
                 f"Choose groups that divide {shape[0]} as well as filters={self.filters}.",
             )
-        return self._slide(shape)
+        return super().output_shape(shape)
 
     def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
         kernel = self._pairs()[0][-self._n_axes :]
@@ -316,10 +306,6 @@ class Conv1D(_SharedConvolution):
 @dataclass(repr=False, eq=False)
 class _LocallyConnected(_Convolution):
     """Base class of convolutions with a kernel for each position."""
-
-    def output_shape(self, shape: Shape) -> Shape:
-        self._check_input(shape)
-        return self._slide(shape)
 
     def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
         filters, *size = self.output_shape(shape)

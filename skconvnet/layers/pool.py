@@ -7,9 +7,9 @@ from skconvnet._lowering.calls import Window
 from skconvnet._lowering.memory import Tensor
 from skconvnet._lowering.plan import Plan
 from skconvnet._lowering.pool import PoolCall
-from skconvnet._types import Padding, Pair, Shape, Sides, SignalPadding, Size
-from skconvnet.layers.base import Layer, ShapeError, check_image, check_signal
-from skconvnet.layers.window import Windowed, pad_image, slide
+from skconvnet._types import Padding, Pair, Shape, SignalPadding, Size
+from skconvnet.layers.base import Layer, ShapeError, check_axes
+from skconvnet.layers.window import Windowed
 
 
 @dataclass(repr=False, eq=False)
@@ -30,16 +30,10 @@ class _Pool(Windowed):
         window = self._resolve_size("pool_size")
         return window, window if self.stride is None else self._resolve_size("stride")
 
-    def _pad(self, shape: Shape) -> Sides:
-        """Return the padding ((top, bottom), (left, right)) of an input."""
-        window, stride = self._pairs()
-        return pad_image(shape, window, stride, self._resolve_padding(window))
-
     def output_shape(self, shape: Shape) -> Shape:
-        self._check_input(shape)
-        window, stride = self._pairs()
-        sides = self._pad(shape)
-        if any(side >= size for pair, size in zip(sides, window) for side in pair):
+        check_axes(shape, self._n_axes)
+        window = self._span()
+        if any(side >= size for pair, size in zip(self._pad(shape), window) for side in pair):
             kind = f"{window[0]}x{window[1]} pixels" if self._n_axes == 2 else f"{window[1]} values"
             raise ShapeError(
                 f"a padding smaller than its window of {kind}, so that every window contains "
@@ -47,7 +41,7 @@ class _Pool(Windowed):
                 "Use a smaller padding.",
             )
         remedy = 'Use a smaller pool_size, padding="same", or pool less often.'
-        return (shape[0], *slide(shape, window, stride, sides, remedy))
+        return (shape[0], *self._slide(shape, remedy))
 
     def _lower(self, plan: Plan, x: Tensor, kernel_name: str, **options: bool) -> Tensor:
         """Add the call of one of the two kernels, and return its output."""
@@ -143,7 +137,7 @@ class _GlobalPool(Layer):
     _kernel: ClassVar[str]
 
     def output_shape(self, shape: Shape) -> Shape:
-        (check_image if self._n_axes == 2 else check_signal)(shape)
+        check_axes(shape, self._n_axes)
         return shape[:1]
 
     def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:

@@ -1,19 +1,12 @@
 """The arithmetic of windows that slide over an image, in convolutions, poolings, crops and padding."""
 
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, ClassVar, Literal
 
 from skconvnet._advice import hint
-from skconvnet._types import Padding, Pair, Shape, Sides, SignalPadding, Size
-from skconvnet.layers.base import (
-    Layer,
-    ShapeError,
-    check_image,
-    check_length,
-    check_pair,
-    check_signal,
-    format_size,
-)
+from skconvnet._types import Padding, Pair, Shape, Sides, Size
+from skconvnet.layers.base import Layer, ShapeError, check_length, check_pair, format_size
 
 # The largest number of pixels in an output channel: a block with more would take gigabytes.
 LARGEST_IMAGE = 2**28
@@ -76,19 +69,26 @@ class Windowed(Layer):
         """Refuse a padding that is not of the kinds that the layer takes."""
         (check_padding if self._n_axes == 2 else check_signal_padding)(type(self).__name__, self.padding)
 
-    def _resolve_padding(self, span: Pair) -> Padding:
-        """Return the padding as that of an image, for windows of this height and width."""
-        padding: Padding | SignalPadding = self.padding
-        if padding == "causal":
-            return (0, 0), (span[1] - 1, 0)
-        if self._n_axes == 2 or isinstance(padding, str):
-            return padding
-        before, after = padding if isinstance(padding, (tuple, list)) else (padding, padding)
-        return (0, 0), (int(before), int(after))  # type: ignore[arg-type]
+    def _pairs(self) -> Sequence[Pair]:
+        """Return the sizes as pairs, those of window and stride first."""
+        raise NotImplementedError
 
-    def _check_input(self, shape: Shape) -> None:
-        """Refuse an input that is not an image, or not a signal."""
-        (check_image if self._n_axes == 2 else check_signal)(shape)
+    def _span(self) -> Pair:
+        """Return the height and width that a window covers."""
+        return self._pairs()[0]
+
+    def _pad(self, shape: Shape) -> Sides:
+        """Return the padding ((top, bottom), (left, right)) of an input."""
+        span, padding = self._span(), self.padding
+        if padding == "causal":
+            padding = (0, 0), (span[1] - 1, 0)
+        elif self._n_axes == 1 and not isinstance(padding, str):
+            padding = 0, padding
+        return pad_image(shape, span, self._pairs()[1], padding)
+
+    def _slide(self, shape: Shape, remedy: str) -> Pair:
+        """Return the numbers (rows, columns) of outputs."""
+        return slide(shape, self._span(), self._pairs()[1], self._pad(shape), remedy)
 
 
 def pad_axis(n_in: int, kernel: int, stride: int, padding: Literal["valid", "same"] | Size) -> Pair:

@@ -168,7 +168,9 @@ def tile(images: Array, n_columns: int) -> tuple[Array, tuple[int, int]]:
     return mosaic, (height * zoom + gap, width * zoom + gap)
 
 
-def draw_signals(ax: "Axes", signals: Array, n_columns: int, *, stems: bool = False) -> "LineCollection":
+def draw_signals(
+    ax: "Axes", signals: Array, n_columns: int, first: int, *, stems: bool = False
+) -> "LineCollection":
     """Draw signals in rows, all on one scale, with 0 as a thin line if there are stems.
 
     Parameters
@@ -176,6 +178,8 @@ def draw_signals(ax: "Axes", signals: Array, n_columns: int, *, stems: bool = Fa
     ax : matplotlib Axes
     signals : ndarray of shape (n, length)
     n_columns : int
+    first : int
+        As for `number_tiles`.
     stems : bool, default=False
         Whether values are lines that begin at 0, instead of points of a curve.
 
@@ -203,7 +207,7 @@ def draw_signals(ax: "Axes", signals: Array, n_columns: int, *, stems: bool = Fa
     ax.add_collection(artist)
     n_rows = -(-n // n_columns)
     ax.set(xlim=(-0.5, n_columns * steps[1]), ylim=(n_rows * steps[0], -1))
-    number_tiles(ax, steps, n_rows, n_columns, n_columns)
+    number_tiles(ax, steps, n_rows, n_columns, first)
     return artist
 
 

@@ -157,15 +157,16 @@ class FiltersDisplay(Display):
     def _plot_stems(self, weight: Array, title: str, ax: "Axes | None") -> Self:
         """Draw the kernels of signals, a row for each filter and a column for each channel if several."""
         filters, channels, size = weight.shape
-        n_columns = channels if channels > 1 else int(np.ceil(np.sqrt(filters)))
+        rows_of_filters = channels > 1
+        n_columns = channels if rows_of_filters else int(np.ceil(np.sqrt(filters)))
         n_rows = -(-filters * channels // n_columns)
         ax = self._take_axes(ax, figsize=(min(4 + n_columns / 4, 12), min(2 + n_rows / 3, 12)))
-        self.image_ = draw_signals(ax, weight.reshape(-1, size), n_columns, stems=True)
+        first = 1 if rows_of_filters else n_columns
+        self.image_ = draw_signals(ax, weight.reshape(-1, size), n_columns, first, stems=True)
         self.colorbar_ = None
         ax.set_ylabel("filter")
-        if channels > 1:
+        if rows_of_filters:
             ax.set_xlabel("channel")
-            number_tiles(ax, (9.0, size * 9 / 8), n_rows, n_columns, 1)
         ax.set_title(title)
         return self
 
@@ -281,8 +282,13 @@ class FeatureMapsDisplay(Display):
         """
         n, height, width = self.maps.shape
         n_columns = int(np.ceil(np.sqrt(n * 1.6)))
-        mosaic, steps = tile(np.asarray(self.maps, dtype=float), n_columns)
-        wide, high = fit_figure(mosaic.shape if height > 1 else (2, 3))
+        maps = np.asarray(self.maps, dtype=float)
+        if height == 1:
+            shape: Shape = (2, 3)  # lines have no shape of their own
+        else:
+            mosaic, steps = tile(maps, n_columns)
+            shape = mosaic.shape
+        wide, high = fit_figure(shape)
         # left to right: the image, 0.7 for the labels of the maps, the maps, 0.9 for the scale
         total = wide + 2.2
         extents = [(0, 2.2 / total), (2.9 / total, (wide - 1.6) / total)]
@@ -293,7 +299,7 @@ class FeatureMapsDisplay(Display):
         of = "" if self.layer is None else f" of layer {self.layer!r}"
         if height == 1:
             axes[0].set_title("signal")
-            self.maps_ = draw_signals(axes[1], np.asarray(self.maps[:, 0], dtype=float), n_columns)
+            self.maps_ = draw_signals(axes[1], maps[:, 0], n_columns, n_columns)
             self.colorbar_ = None
             axes[1].set_title(f"{n} maps{of}, {width} values")
             return self

@@ -39,7 +39,7 @@ def clf():
 def test_signals_are_drawn_in_rows_on_one_scale(stems):
     signals = np.array([[1.0, 2.0, 3.0], [3.0, 3.0, 3.0], [-1.0, 0.0, 1.0]])
     ax = plt.figure().add_subplot()
-    artist = draw_signals(ax, signals, 2, stems=stems)
+    artist = draw_signals(ax, signals, 2, 2, stems=stems)
     segments = np.array(artist.get_segments())
     # points of curves, or the ends of stems; the first two signals are side by side, the third is below
     points = segments[:, 1].reshape(3, 3, 2) if stems else segments
