@@ -387,7 +387,11 @@ cdef inline inlined_t finish_outputs(
     cdef int s
     for o in range(section.targets.first, section.targets.end):
         bias = splat(p.bias[o] if p.bias != NULL else 0)
+        y = <real_t*> find_channel(b, target, o + 1) + g.lines_at_once * section.line * steps.line
         for j in range(n_vectors):
+            for s in range(m):
+                for i in range(n_across):
+                    prefetch(y + s * steps.point + (first + n_across * j + i) * steps.vector)
             if nested:
                 transform_nested_sums(g, sums + j, stride, m, bias, &values[N_ACROSS * j], row)
             else:
@@ -498,6 +502,7 @@ cdef inline void transpose_source(
             for c in range(n_some):
                 for p in range(N_POINTS):
                     points[p] = load_lanes(x[p] + c * planes[p] + i * steps.vector)
+                    prefetch(x[p] + c * planes[p] + (i + 2) * steps.vector)
                 for k in range(N_POINTS):
                     terms[k * LANES + c] = transform_point(points, k)
             for k in range(N_POINTS):
@@ -530,6 +535,7 @@ cdef inline inlined_t transform_gradients(
                 d[s] = splat(0)
                 if j < n_valid[s]:
                     d[s] = load_lanes(row + s * steps.point + j * steps.vector)
+                    prefetch(row + s * steps.point + j * steps.vector + dy.plane * LANES)
             for k in range(N_POINTS):
                 out[k * stride + j] = transform_gradient(d, k, m)
         out += n
