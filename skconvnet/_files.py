@@ -17,13 +17,13 @@ import hashlib
 import inspect
 import json
 import os
-import uuid
 from typing import Any, NoReturn
 
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 
 from skconvnet._network import Network
+from skconvnet._output_file import replace_file
 from skconvnet._sklearn_compat import ATTACHED
 from skconvnet._training import Trainer
 from skconvnet._types import Array, Path
@@ -37,19 +37,20 @@ FORMAT = 1
 class FileMixin:
     """Adds `save` to an estimator, and records the package's version in its pickles."""
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | bytes) -> None:
         """Write the whole estimator to one safetensors file, without pickle.
 
         The file has parameters, weights, running statistics, classes, history, and what is needed to resume
         training: the optimizer's state, the number of steps taken, and the random generator's state. The file
-        is written completely or not at all; an older file stays if something fails. Read it with
-        `skconvnet.load`, or its tensors with any reader of safetensors. What `set_callbacks` and the
-        `set_..._request` methods attached to the estimator is not in the file.
+        is written completely or not at all; an older file stays if something fails, even if the process is
+        killed. Equal estimators have files of equal bytes. Read it with `skconvnet.load`, or its tensors with
+        any reader of safetensors. What `set_callbacks` and the `set_..._request` methods attached to the
+        estimator is not in the file.
 
         Parameters
         ----------
-        path : str or path-like
-            The file; it is replaced if it exists.
+        path : str, bytes or path-like
+            The file; if it exists, it is replaced, and its permissions are kept.
 
         Raises
         ------
@@ -59,7 +60,7 @@ class FileMixin:
             If a parameter or an attribute cannot be written, such as a callable `init` of a layer or the
             function of `Augment`.
         OSError
-            If the file cannot be written.
+            If the file cannot be written, is read-only, or is a folder, a device or a pipe.
         """
         safetensors = import_safetensors()
         writer = _Writer()
@@ -70,7 +71,7 @@ class FileMixin:
             "estimator": tree,
             "sha256": _compute_checksum(tree, writer.tensors),
         }
-        replace_file(path, safetensors.numpy.save(writer.tensors, metadata))
+        replace_file(path, _sort_header(safetensors.numpy.save(writer.tensors, metadata)))
 
     def __getstate__(self) -> dict[str, Any]:
         state: Any = super().__getstate__()
@@ -87,7 +88,7 @@ class FileMixin:
         super().__setstate__(state)  # type: ignore[misc]
 
 
-def load(path: Path) -> Any:
+def load(path: Path | bytes) -> Any:
     """Read an estimator that its `save` wrote.
 
     No code from the file is run. The file can only name classes of this package, scikit-learn's
@@ -96,7 +97,7 @@ def load(path: Path) -> Any:
 
     Parameters
     ----------
-    path : str or path-like
+    path : str, bytes or path-like
 
     Returns
     -------
@@ -126,7 +127,7 @@ def load(path: Path) -> Any:
     True
     """
     safetensors = import_safetensors()
-    path = os.fspath(path)
+    path = os.fsdecode(path)
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -176,6 +177,17 @@ def _compute_checksum(tree: str, tensors: dict[str, Array]) -> str:
     return total.hexdigest()
 
 
+def _sort_header(data: bytes) -> tuple[bytes, memoryview]:
+    """Return a file of safetensors as its header, whose order is always the same, and the rest.
+
+    A header is JSON, padded to a multiple of 8 bytes, after its size.
+    """
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header, memoryview(data)[end:]
+
+
 def import_safetensors() -> Any:
     """Return the package safetensors, or raise an ImportError that says how to install it."""
     try:
@@ -185,25 +197,6 @@ def import_safetensors() -> Any:
             "Saving and loading need the package safetensors: pip install skconvnet[safetensors]"
         ) from error
     return safetensors
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Replace a file by data atomically: a reader sees the old or the new content, never a mixture."""
-    path = os.path.realpath(os.fspath(path))
-    folder, name = os.path.split(path)
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"there is no folder {folder!r} to write {name} to. Create it first.")
-    temporary = f"{path}.{uuid.uuid4().hex}.tmp"
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise
 
 
 # Classes whose objects are rebuilt by their constructor, as are those of subclasses.

@@ -12,8 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from skconvnet import layers
 from skconvnet._base import BaseConvNet
-from skconvnet._files import replace_file
 from skconvnet._lowering.plan import Plan
+from skconvnet._output_file import replace_file
 from skconvnet._types import Array, Path, Shape, Sides
 from skconvnet._versions import __version__
 from skconvnet.layers import Layer
@@ -111,7 +111,7 @@ def to_onnx(estimator: BaseConvNet, path: Path) -> Any:
         graph.add("Reshape", x, (-1, *estimator._y_shape), output="variable")
         graph.add_value("outputs", "variable", np.float32, estimator._y_shape)
     model = graph.make_model(type(estimator).__name__)
-    replace_file(path, model.SerializeToString())
+    replace_file(path, [model.SerializeToString()])
     return model
 
 
