@@ -80,6 +80,11 @@ class FileMixin:
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
         version = state.pop("_skconvnet_version", "unknown")
+        if _find_major(version) > _find_major(__version__):
+            raise ValueError(
+                f"{type(self).__name__} was pickled by skconvnet {version}, which {__version__} cannot read. "
+                f"Upgrade skconvnet, or fit the estimator again."
+            )
         if version != __version__:
             warn(
                 f"{type(self).__name__} was pickled by skconvnet {version}, and this is {__version__}: it "
@@ -175,6 +180,12 @@ def _compute_checksum(tree: str, tensors: dict[str, Array]) -> str:
         total.update(f"{name} {tensors[name].dtype.name} {tensors[name].shape}".encode())
         total.update(np.ascontiguousarray(tensors[name]).data)
     return total.hexdigest()
+
+
+def _find_major(version: str) -> int:
+    """Return the first number of a version, 0 if there is none."""
+    number = version.partition(".")[0]
+    return int(number) if number.isdecimal() else 0
 
 
 def _sort_header(data: bytes) -> tuple[bytes, memoryview]:

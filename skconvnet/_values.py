@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from skconvnet._advice import StrictInit
+from skconvnet._advice import StrictInit, short_repr
 
 LAST = ("learning_rate_factor", "name")  # the fields that a repr shows after all others
 
@@ -69,9 +69,20 @@ def check_numbers(owner: object, **intervals: str) -> None:
     for name, interval in intervals.items():
         value: Any = getattr(owner, name)
         low, high = map(float, interval[1:-1].split(","))
-        inside = isinstance(value, Real) and low <= value <= high  # type: ignore[operator]
-        if not inside or (interval[0], value) == ("(", low) or (value, interval[-1]) == (high, ")"):
-            raise ValueError(f"{type(owner).__name__}: {name} must be a number in {interval}, got {value!r}.")
+        number = _round(value) if isinstance(value, Real) else np.nan
+        inside = low <= number <= high
+        if not inside or (interval[0], number) == ("(", low) or (number, interval[-1]) == (high, ")"):
+            raise ValueError(
+                f"{type(owner).__name__}: {name} must be a number in {interval}, got {short_repr(value)}."
+            )
+
+
+def _round(value: Real) -> float:
+    """Return the nearest number of type float, which for huge numbers is infinity."""
+    try:
+        return float(value)
+    except OverflowError:
+        return np.inf if value > 0 else -np.inf  # type: ignore[operator]
 
 
 def check_function(owner: str, what: str, function: Any, arguments: str, remedy: str = "") -> None:

@@ -494,6 +494,14 @@ class TestVersions:
                 again.__setstate__(state)
             assert vars(again) == vars(clf)
 
+    def test_a_newer_major_version_is_refused(self):
+        major = int(skconvnet.__version__.partition(".")[0]) + 1
+        state = {**make_classifier().__getstate__(), "_skconvnet_version": f"{major}.0.0"}
+        again = make_classifier(max_iter=9)
+        with pytest.raises(ValueError, match=rf"pickled by skconvnet {major}.0.0, .* Upgrade skconvnet"):
+            again.__setstate__(state)
+        assert again.max_iter == 9
+
     def test_the_same_version_does_not_warn_and_is_not_kept(self):
         clf = make_classifier().fit(X, y)
         with warnings.catch_warnings():

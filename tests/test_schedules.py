@@ -71,6 +71,8 @@ def test_a_warm_up_to_a_plateau():
     "make, message",
     [
         (lambda: StepDecay(0, 5), r"StepDecay: initial_learning_rate must be a number in \(0, inf\), got 0"),
+        (lambda: Warmup(0.1, 10**400), r"Warmup: warmup_steps must be a number in \(0, inf\), got 1000"),
+        (lambda: Warmup(-(10**400), 5), r"learning_rate must be a number in \(0, inf\), got -1000"),
         (lambda: StepDecay(1, 0), r"StepDecay: decay_steps must be a number in \(0, inf\), got 0"),
         (lambda: ExponentialDecay(1, 5, 1.5), r"decay_rate must be a number in \(0, 1\], got 1.5"),
         (lambda: CosineDecay("0.1", 5), "initial_learning_rate must be a number"),
