@@ -2,8 +2,8 @@
 
 The content goes to a temporary file in the target's folder, which then takes the target's place. Where the
 system has files without a name (O_TMPFILE), the temporary one gets its name when it is complete. Its writer
-locks it; so a file that nobody locks was left by a process that was killed, and the next write of the same
-target removes it.
+locks it; so a file without a lock was left by a process that was killed, and the next write of the same target
+removes it.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ def replace_file(path: Path | bytes, parts: Iterable[bytes | memoryview]) -> Non
             file.flush()
             os.fsync(file.fileno())
             if not os.path.exists(temporary):
-                _give_name(file, temporary)
+                _add_name(file, temporary)
             if mode is not None:
                 os.chmod(temporary, mode)
             if fcntl is None:
@@ -89,8 +89,8 @@ def _lock(file: BinaryIO) -> BinaryIO:
     return file
 
 
-def _give_name(file: BinaryIO, name: str) -> None:
-    """Give a file without a name this one."""
+def _add_name(file: BinaryIO, name: str) -> None:
+    """Add a name to a file that has none."""
     folder = os.open(os.path.dirname(name), os.O_RDONLY)
     try:
         # with a folder, the symbolic link in /proc is followed
@@ -100,7 +100,7 @@ def _give_name(file: BinaryIO, name: str) -> None:
 
 
 def _remove_left_over(folder: str, prefix: str) -> None:
-    """Remove the temporary files of processes that were killed: those that nobody locks."""
+    """Remove the temporary files of processes that were killed: those without a lock."""
     names = [name for name in os.listdir(folder) if name.startswith(prefix) and name.endswith(".tmp")]
     for name in names:
         path = os.path.join(folder, name)
