@@ -2,8 +2,8 @@
 
 The content goes to a temporary file in the target's folder, which then takes the target's place. Where the
 system has files without a name (O_TMPFILE), the temporary one gets its name when it is complete. Its writer
-locks it; so a file without a lock was left by a process that was killed, and the next write of the same target
-removes it.
+locks it; so a file without a lock was left by a process that was killed, and the next write of the same
+target removes it.
 """
 
 import contextlib
