@@ -69,6 +69,10 @@ class Call:
         channels, height, width = self.x.shape
         return {**self.end_fields(), "channels": channels, "ho": height, "wo": width}
 
+    def fold(self, norm: "Call") -> bool:
+        """Take over the work of the batch normalisation of y in prediction, if the kernel can."""
+        return False
+
     def activation_fields(self, engine: "Engine") -> Fields:
         """The fields for the activation that the call applies to y."""
         kind, slope = self.activation or NO_ACTIVATION

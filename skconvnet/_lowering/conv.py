@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from skconvnet.kernels.engine import Engine
 
 
+# The fields of stats_t, if there is no normalisation.
+NO_NORM = {"channels": 0, "gamma": -1, "beta": -1, "running": -1, "epsilon": 0.0}
+
+
 class LinearCall(Call):
     """A call whose output is linear in its input and in its weights, before the activation.
 
@@ -36,6 +40,26 @@ class LinearCall(Call):
 
     def __init__(self, x: Tensor, y: Tensor, weight: int, bias: int) -> None:
         self.x, self.y, self.weight, self.bias = x, y, weight, bias
+        self._norm: Fields | None = None
+
+    def fold(self, norm: Call) -> bool:
+        """Take over the work of the batch normalisation of y in prediction."""
+        if self._norm is None:
+            self._norm = norm.stats_fields()
+            return True
+        return False
+
+    def count_affine(self, engine: "Engine") -> int:
+        """Return the number of scratch vectors for scale and shift of every channel."""
+        return -(-2 * self.y.shape[0] // engine.lanes) if self._norm else 0
+
+    def _count_own_scratch(self, engine: "Engine") -> int:
+        """Return the number of scratch vectors without those for scale and shift, which come next."""
+        return 0
+
+    def count_scratch(self, engine: "Engine") -> int:
+        """Return the number of scratch vectors that the kernel needs."""
+        return self._count_own_scratch(engine) + self.count_affine(engine)
 
     def linear_fields(self, tables: ProgramTables, ci: int, n_weights: int, tiles: Fields) -> Fields:
         """The fields of linear_t; ci, n_weights: inputs and weights of a group; tiles: of y."""
@@ -53,6 +77,8 @@ class LinearCall(Call):
             "wo": wo,
             "tiles": tiles,
             **self.activation_fields(tables.engine),
+            "norm": self._norm or NO_NORM,
+            "affine": tables.scratch + self._count_own_scratch(tables.engine),
         }
 
     def _divide_by_tiles(self, tiles: Fields) -> Work:
@@ -124,7 +150,7 @@ class ConvCall(LinearCall):
         """Run the backward pass of the maximum pooling that follows, too."""
         self.name, self._pool = "pooled_conv", pool
 
-    def count_scratch(self, engine: "Engine") -> int:
+    def _count_own_scratch(self, engine: "Engine") -> int:
         """Return the number of scratch vectors, for transforms and sums of Winograd's algorithm."""
         counts = [plan.count_scratch(engine) for plan in self._winograd.values()]
         if plan := self._find_weight_plan(engine):
@@ -267,7 +293,7 @@ class DenseCall(LinearCall):
 
     name = "dense"
 
-    def count_scratch(self, engine: "Engine") -> int:
+    def _count_own_scratch(self, engine: "Engine") -> int:
         """Return the number of scratch vectors, for the input, transposed."""
         return -(-self.x.shape[0] // engine.lanes) * engine.lanes
 

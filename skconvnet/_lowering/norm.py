@@ -41,15 +41,22 @@ class BatchNormCall(Call):
         work = Work(ELEMENT_WORK * height * width, channels)
         return [[work], [work]] if self.name == "moments" else super().list_tasks(engine, fields)
 
+    def stats_fields(self) -> Fields:
+        """The fields of stats_t."""
+        return {
+            "channels": self.y.shape[0],
+            "gamma": self.offsets.get("weight", -1),
+            "beta": self.offsets.get("bias", -1),
+            "running": self.offsets["running_mean"],
+            "epsilon": self.epsilon,
+        }
+
     def fields(self, tables: ProgramTables) -> Fields:
         """The fields of batch_norm_t."""
         return {
             **self.map_fields(),
-            "gamma": self.offsets.get("weight", -1),
-            "beta": self.offsets.get("bias", -1),
-            "running": self.offsets["running_mean"],
+            "stats": self.stats_fields(),
             "moments": self.moments,
-            "epsilon": self.epsilon,
             "momentum": self.momentum,
             **self.activation_fields(tables.engine),
         }

@@ -96,6 +96,12 @@ class Plan:
         self.add_call(ActivationCall(tensor, y, kind, slope))
         return y
 
+    def fold(self, tensor: Tensor, norm: Call) -> bool:
+        """Let the call that has just computed the tensor normalise it, in a program of prediction, if it can."""
+        last = self.calls[-1] if self.calls else None
+        ready = last is not None and last.y is tensor and last.activation == NO_ACTIVATION
+        return ready and not self._training and last.fold(norm)
+
     def compile(self, engine: "Engine", output: Tensor, n_params: int) -> "Program":
         """Assign every buffer its offset, values first, and make the engine's program."""
         sizes = {"n_params": n_params, "n_moments": self._n_moments, **self._allocate(output)}

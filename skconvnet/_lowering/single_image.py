@@ -116,6 +116,7 @@ class PlaneConvCall(Call):
             **schedule_fields(tables, passes, call.connections, height),
         }
         ends = {"x": x.vector_fields(), "y": y.vector_fields(), "ho": 1, "wo": y.n_vectors}
+        ends["affine"] = tables.scratch + call.count_plane_scratch(engine)
         return {
             "linear": {**call.linear_fields(tables, ci, co * ci * kh * kw, tiles), **ends},
             "winograd_forward": call.add_winograd(tables, "forward", single_image=True),
@@ -123,7 +124,7 @@ class PlaneConvCall(Call):
 
     def count_scratch(self, engine: "Engine") -> int:
         """Return the number of scratch vectors, for transforms and sums of Winograd's algorithm."""
-        return self._call.count_plane_scratch(engine)
+        return self._call.count_plane_scratch(engine) + self._call.count_affine(engine)
 
 
 class PlaneMapCall(Call):

@@ -8,7 +8,8 @@ It is two kernels with a synchronization point of all blocks between them.  Forw
 of a block and `normalize` writes y with the moments of the whole batch; backward, `normalize` sums dy and
 dy * z over a block, and `moments` writes dx with the sums of the whole batch.  In prediction there is
 no `moments`, and `normalize` takes the running moments.  It does so in training, too, when it comes alone
-(a frozen layer), and then writes dx itself.
+(a frozen layer), and then writes dx itself.  A convolution or dense layer right before does the work of
+`normalize` in prediction, where y is z = scale * sum + shift for every channel.
 """
 
 from libc.math cimport sqrt
@@ -19,15 +20,22 @@ from skconvnet.kernels.simd cimport LANES, lanes_t, real_t, splat, sum_lanes
 from skconvnet.kernels.team cimport cut, range_t
 
 
+# What normalization by running moments reads: offsets in the parameter vector.
+ctypedef struct stats_t:
+    Py_ssize_t channels
+    Py_ssize_t gamma, beta              # < 0: none
+    Py_ssize_t running                  # of the running means, then variances; < 0: no normalization
+    double epsilon
+
+
 # Of a block and of a batch, `moments` holds for each channel its mean, then its sum of squared deviations,
 # the sum of dy and the sum of dy * z, each in a row of `channels` elements.
 ctypedef struct batch_norm_t:
     buffer_t x, y, dx, dy               # dx and dy are the same buffer
     Py_ssize_t channels, ho, wo
-    Py_ssize_t gamma, beta              # offsets in the parameter vector; < 0: none
-    Py_ssize_t running                  # offset there of the running means, then variances
+    stats_t stats
     Py_ssize_t moments                  # offset in the moments of a block and of the batch; < 0: none
-    double epsilon, momentum
+    double momentum
     int activation
     double slope
 
@@ -37,22 +45,33 @@ ctypedef struct affine_t:
     real_t gamma, beta
 
 
+cdef inline affine_t make_affine(
+    const stats_t* s, const block_t* b, Py_ssize_t c, real_t mean, double variance
+) noexcept nogil:
+    """Return mean, scale, gamma and beta of one channel with these moments."""
+    cdef affine_t a
+    a.mean = mean
+    a.scale = <real_t> (1 / sqrt(variance + s.epsilon))
+    a.gamma = b.params[s.gamma + c] if s.gamma >= 0 else 1
+    a.beta = b.params[s.beta + c] if s.beta >= 0 else 0
+    return a
+
+
+cdef inline affine_t find_running_affine(const stats_t* s, const block_t* b, Py_ssize_t c) noexcept nogil:
+    """Return mean, scale, gamma and beta of one channel with its running moments."""
+    cdef const real_t* running = b.params + s.running
+    return make_affine(s, b, c, running[c], running[s.channels + c])
+
+
 cdef inline affine_t find_affine(const batch_norm_t* g, const block_t* b, Py_ssize_t c) noexcept nogil:
     """Return mean, scale, gamma and beta of one channel."""
-    cdef affine_t a
     cdef const double* batch
-    cdef double variance
-    if b.training and g.moments >= 0:
-        batch = b.batch_moments + g.moments
-        a.mean = <real_t> batch[c]
-        variance = batch[g.channels + c] / (<double> b.n_batch * g.ho * g.wo)
-    else:
-        a.mean = b.params[g.running + c]
-        variance = b.params[g.running + g.channels + c]
-    a.scale = <real_t> (1 / sqrt(variance + g.epsilon))
-    a.gamma = b.params[g.gamma + c] if g.gamma >= 0 else 1
-    a.beta = b.params[g.beta + c] if g.beta >= 0 else 0
-    return a
+    if not b.training or g.moments < 0:
+        return find_running_affine(&g.stats, b, c)
+    batch = b.batch_moments + g.moments
+    return make_affine(
+        &g.stats, b, c, <real_t> batch[c], batch[g.channels + c] / (<double> b.n_batch * g.ho * g.wo)
+    )
 
 
 cdef inline double sum_samples(const block_t* b, lanes_t v) noexcept nogil:
@@ -140,7 +159,7 @@ cdef inline void update_running_stats(
     cdef Py_ssize_t c
     cdef double n = <double> n_batch * g.ho * g.wo
     cdef double keep = g.momentum, variance
-    cdef real_t* running = params + g.running
+    cdef real_t* running = params + g.stats.running
     if n < 2:
         return
     for c in range(g.channels):
@@ -223,10 +242,10 @@ cdef inline void normalize_backward(const void* fields, const block_t* b) noexce
                 product = product + dy[j] * ((x[j] - a.mean) * a.scale)
         sums[c] = sum_lanes(total)
         sums[g.channels + c] = sum_lanes(product)
-        if g.beta >= 0:
-            accumulate(b, g.beta + c, <real_t> sums[c])
-        if g.gamma >= 0:
-            accumulate(b, g.gamma + c, <real_t> sums[g.channels + c])
+        if g.stats.beta >= 0:
+            accumulate(b, g.stats.beta + c, <real_t> sums[c])
+        if g.stats.gamma >= 0:
+            accumulate(b, g.stats.gamma + c, <real_t> sums[g.channels + c])
 
 
 cdef inline void moments_backward(const void* fields, const block_t* b) noexcept nogil:

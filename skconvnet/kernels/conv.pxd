@@ -10,7 +10,7 @@ use Winograd's algorithm.
 from skconvnet.kernels.block cimport block_t, find_units, is_shared
 from skconvnet.kernels.channel_weights cimport channel_weights_t, correlate_by_channels
 from skconvnet.kernels.linear cimport (
-    find_bias, gradients_t, linear_activation_backward, linear_forward, linear_input_gradient, linear_t
+    bind_epilogue, gradients_t, linear_activation_backward, linear_forward, linear_input_gradient, linear_t
 )
 from skconvnet.kernels.output_tiles cimport bind, operands_t
 from skconvnet.kernels.pool cimport max_pool_backward_channels, pool_t
@@ -56,9 +56,7 @@ cdef inline void convolve(const linear_t* linear, Py_ssize_t plan, const block_t
     if plan < 0:
         linear_forward(linear, b)
         return
-    p = bind(NULL, 0, NULL, NULL, 0)
-    p.bias = find_bias(linear, b)
-    p.activation, p.slope = linear.activation, linear.slope
+    p = bind_epilogue(linear, b)
     winograd(find_plan(b, plan), b, &linear.x, &linear.y, &p)
 
 

@@ -5,7 +5,10 @@ channels exchanged.
 """
 
 from skconvnet.kernels.activation cimport activation_backward_row
-from skconvnet.kernels.block cimport accumulate, block_t, buffer_t, find_row, find_units, locate
+from skconvnet.kernels.batch_norm cimport affine_t, find_running_affine, stats_t
+from skconvnet.kernels.block cimport (
+    accumulate, block_t, buffer_t, find_row, find_units, locate, locate_offset
+)
 from skconvnet.kernels.output_tiles cimport bind, compute_output_tiles, operands_t, output_tiles_t
 from skconvnet.kernels.simd cimport lanes_t, real_t, splat, sum_lanes
 from skconvnet.kernels.team cimport cut, range_t
@@ -21,6 +24,8 @@ ctypedef struct linear_t:
     output_tiles_t tiles
     int activation                      # applied to y in place
     double slope
+    stats_t norm                        # of the batch normalisation that comes next, in prediction
+    Py_ssize_t affine                   # its memory: scale and shift of every channel
 
 
 # The gradients that go with it.
@@ -29,17 +34,30 @@ ctypedef struct gradients_t:
     output_tiles_t tiles                # of dx
 
 
-cdef inline const real_t* find_bias(const linear_t* g, const block_t* b) noexcept nogil:
-    """Point at the bias; NULL if there is none."""
-    return b.params + g.bias if g.bias >= 0 else NULL
+cdef inline operands_t bind_epilogue(const linear_t* g, const block_t* b) noexcept nogil:
+    """Return operands with what is done to the sums: bias or normalisation, and activation."""
+    cdef operands_t p = bind(NULL, 0, NULL, NULL, 0)
+    cdef real_t* scale
+    cdef affine_t a
+    cdef Py_ssize_t c
+    p.activation, p.slope = g.activation, g.slope
+    if g.bias >= 0:
+        p.bias = b.params + g.bias
+    if g.norm.running >= 0:
+        scale = <real_t*> locate_offset(b, g.affine)
+        for c in range(g.norm.channels):
+            a = find_running_affine(&g.norm, b, c)
+            scale[c] = a.scale * a.gamma
+            scale[g.norm.channels + c] = ((p.bias[c] if p.bias != NULL else 0) - a.mean) * scale[c] + a.beta
+        p.scale, p.bias = scale, scale + g.norm.channels
+    return p
 
 
 cdef inline void linear_forward(const void* fields, const block_t* b) noexcept nogil:
     """Write y."""
     cdef const linear_t* g = <const linear_t*> fields
-    cdef const real_t* bias = find_bias(g, b)
+    cdef operands_t p, epilogue = bind_epilogue(g, b)
     cdef range_t tiles, units = find_units(b, g.groups * g.tiles.n_tiles)
-    cdef operands_t p
     cdef Py_ssize_t k
     for k in range(g.groups):
         tiles = cut(units, k * g.tiles.n_tiles, g.tiles.n_tiles)
@@ -49,8 +67,10 @@ cdef inline void linear_forward(const void* fields, const block_t* b) noexcept n
             locate(b, &g.x) + k * g.ci * g.x.plane, g.x.plane, b.params + g.weight + k * g.group_weights,
             locate(b, &g.y) + k * g.co * g.y.plane, g.y.plane,
         )
-        if bias != NULL:
-            p.bias = bias + k * g.co
+        if epilogue.bias != NULL:
+            p.bias = epilogue.bias + k * g.co
+        if epilogue.scale != NULL:
+            p.scale = epilogue.scale + k * g.co
         p.activation, p.slope = g.activation, g.slope
         compute_output_tiles(&g.tiles, b, &p, tiles)
 

@@ -1,6 +1,8 @@
 """The outputs of a convolution-like operation, tile by tile.
 
     y[o, j] = bias[o] + sum over channels c and taps q of w[o, c, q] * x[c, offset(q) + j * step]
+
+In prediction the sum may be multiplied by scale[o] before, for the batch normalisation that comes next.
 """
 
 from skconvnet.kernels.activation cimport IDENTITY, RELU, activate_row
@@ -31,6 +33,7 @@ ctypedef struct operands_t:
     Py_ssize_t x_plane          # in vectors
     const real_t* w             # IN
     const real_t* bias          # IN   or NULL
+    const real_t* scale         # IN   or NULL
     lanes_t* y                  # OUT
     Py_ssize_t y_plane
     bint resume                 # begin with the sums that y holds, instead of the bias
@@ -44,7 +47,7 @@ cdef inline operands_t bind(
     """Return operands for plain sums, without a bias."""
     cdef operands_t p
     p.x, p.x_plane, p.w, p.y, p.y_plane = x, x_plane, w, y, y_plane
-    p.bias = NULL
+    p.bias = p.scale = NULL
     p.resume, p.activation, p.slope = False, IDENTITY, 0
     return p
 
@@ -99,9 +102,11 @@ cdef inline void compute_output_tiles(
                 t.channels = b.tables + g.channels + sources[0]
                 t.n_channels = sources[1]
                 t.w = p.w + o * g.w_out
-                t.bias = p.bias
+                t.bias, t.scale = p.bias, p.scale
                 if p.bias != NULL:
                     t.bias = p.bias + o * g.bias_out + r * g.bias_row
+                if p.scale != NULL:
+                    t.scale = p.scale + o * g.bias_out + r * g.bias_row
                 for q in range(tiles.first, tiles.end):
                     j = q * n_columns // n_tiles
                     width = (q + 1) * n_columns // n_tiles - j

@@ -26,6 +26,7 @@ ctypedef struct output_tile_t:
     const real_t* x             # IN   where a tap of offset 0 reads for the first column
     const real_t* w             # IN   the first output channel's weights
     const real_t* bias          # IN   one for each output channel, bias_out apart; or NULL
+    const real_t* scale         # IN   so as well; it multiplies the sum before the bias is added
     Py_ssize_t bias_out
     lanes_t* y                  # OUT  rows of columns
     const Py_ssize_t* channels  # n_channels: which input channels
@@ -60,7 +61,9 @@ cdef inline inlined_t compute_outputs(
             if t.resume:
                 acc[o * width + j] = t.y[o * t.y_plane + j * t.y_step]
             else:
-                acc[o * width + j] = splat(t.bias[o * t.bias_out] if t.bias != NULL else 0)
+                acc[o * width + j] = splat(
+                    t.bias[o * t.bias_out] if t.bias != NULL and t.scale == NULL else 0
+                )
     for k in range(t.n_channels):
         x = t.x + t.channels[k] * t.x_plane
         w = t.w + t.channels[k] * t.w_in
@@ -73,6 +76,10 @@ cdef inline inlined_t compute_outputs(
                 weight = w_q[o * w_out]
                 for j in range(width):
                     acc[o * width + j] = acc[o * width + j] + weight * pixel[j]
+    if t.scale != NULL:
+        for o in range(height):
+            for j in range(width):
+                acc[o * width + j] = acc[o * width + j] * t.scale[o * t.bias_out] + t.bias[o * t.bias_out]
     if t.rectify:
         for o in range(height * width):
             acc[o] = larger(acc[o], splat(0))

@@ -346,8 +346,8 @@ cdef inline void store_outputs(
 
 
 cdef inline inlined_t transform_nested_sums(
-    const winograd_t* g, const lanes_t* sums, Py_ssize_t stride, const int m, lanes_t bias, lanes_t* values,
-    Py_ssize_t row
+    const winograd_t* g, const lanes_t* sums, Py_ssize_t stride, const int m, lanes_t scale, lanes_t bias,
+    lanes_t* values, Py_ssize_t row
 ) noexcept nogil:
     """Write the outputs of one vector of positions as two vectors of neighbouring columns: values (m, row).
 
@@ -362,7 +362,7 @@ cdef inline inlined_t transform_nested_sums(
             parts[t * N_POINTS + k] = transform_sums_across(sums + k * n_points * stride, stride, t, n_points)
     for s in range(m):
         for t in range(N_ACROSS):
-            pair[t] = transform_sums(parts + t * N_POINTS, 1, s, m) + bias
+            pair[t] = transform_sums(parts + t * N_POINTS, 1, s, m) * scale + bias
         if g.grain == LANES:
             values[s * row], values[s * row + 1] = pair[0], pair[1]
         else:
@@ -377,7 +377,7 @@ cdef inline inlined_t finish_outputs(
     """Write the outputs from their sums, with bias and activation; m and nested are literals at the call."""
     cdef line_t steps = find_lines(g, target)
     cdef lanes_t[MAX_OUTPUTS * N_ACROSS * MAX_BAND] values
-    cdef lanes_t bias
+    cdef lanes_t scale, bias
     cdef const Py_ssize_t* band = section.band
     cdef Py_ssize_t o, j, n, n_vectors = band[1], stride = g.some_targets * n_vectors
     cdef Py_ssize_t n_across = N_ACROSS if nested else 1, row = n_across * n_vectors
@@ -387,16 +387,17 @@ cdef inline inlined_t finish_outputs(
     cdef int s
     for o in range(section.targets.first, section.targets.end):
         bias = splat(p.bias[o] if p.bias != NULL else 0)
+        scale = splat(p.scale[o] if p.scale != NULL else 1)
         y = <real_t*> find_channel(b, target, o + 1) + g.lines_at_once * section.line * steps.line
         for j in range(n_vectors):
             for s in range(m):
                 for i in range(n_across):
                     prefetch(y + s * steps.point + (first + n_across * j + i) * steps.vector)
             if nested:
-                transform_nested_sums(g, sums + j, stride, m, bias, &values[N_ACROSS * j], row)
+                transform_nested_sums(g, sums + j, stride, m, scale, bias, &values[N_ACROSS * j], row)
             else:
                 for s in range(m):
-                    values[s * row + j] = transform_sums(sums + j, stride, s, m) + bias
+                    values[s * row + j] = transform_sums(sums + j, stride, s, m) * scale + bias
         sums += n_vectors
         activate_row(values, values, m * row, p.activation, p.slope)
         for i in range(g.lines_at_once):

@@ -101,6 +101,8 @@ class BatchNorm(TrainedLayer):
             raise ValueError("its running_var has negative values; a variance is at least 0.")
 
     def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
+        if plan.fold(x, BatchNormCall("normalize", x, x, offsets, epsilon=float(self.epsilon))):
+            return x
         y = plan.add_like(x, trains=self.scale or self.center)
         moments = -1 if plan.frozen else plan.allocate_moments(4 * x.shape[0])
         settings = offsets, moments, float(self.epsilon), float(self.momentum)
