@@ -1,6 +1,7 @@
 """Export of estimators to ONNX: every layer as ONNX operators, then labels and probabilities or values."""
 
 import copy
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, TypeAlias
@@ -368,14 +369,22 @@ def _write_mish(graph: _Graph, layer: Layer, x: str, shape: Shape) -> str:
     return graph.add("Mul", x, graph.add("Tanh", graph.add("Softplus", x)))
 
 
-def _write_residual(graph: _Graph, layer: layers.Residual, x: str, shape: Shape) -> str:
-    ends = []
+def _write_branches(graph: _Graph, layer: layers.Parallel | layers.Residual, x: str, shape: Shape) -> str:
+    ends, output_shape = [], layer.output_shape(shape)
     for branch in layer.list_branches(shape):
-        y = x
-        for inner_key, inner, inner_shape in branch:
-            y = _write_layer(graph.at(f"{graph.key}.{inner_key}"), inner, y, inner_shape)
+        y, y_shape = x, shape
+        for inner_key, inner, _ in branch:
+            y = _write_layer(graph.at(f"{graph.key}.{inner_key}"), inner, y, y_shape)
+            y_shape = inner.output_shape(y_shape)
+        if len(y_shape) < len(output_shape):  # factors of channels
+            y = graph.add("Reshape", y, (-1, *y_shape, 1, 1))
         ends.append(y)
-    return graph.add("Add", *ends)
+    if layer._merge == "concat":
+        return graph.add("Concat", *ends, axis=1)
+    if layer._merge in ("average", "max"):
+        return graph.add({"average": "Mean", "max": "Max"}[layer._merge], *ends)
+    operator = {"add": "Add", "multiply": "Mul"}[layer._merge]
+    return functools.reduce(lambda y, z: graph.add(operator, y, z), ends)
 
 
 # The writer of each class of layers.
@@ -400,7 +409,8 @@ WRITERS: dict[type[Layer], Writer] = {
     layers.Rescaling: _write_rescaling,
     layers.ZeroPad2D: _write_zero_padding,
     layers.RandomCrop: _write_crop,
-    layers.Residual: _write_residual,
+    layers.Parallel: _write_branches,
+    layers.Residual: _write_branches,
     layers.ReLU: _write("Relu"),
     layers.LeakyReLU: _write("LeakyRelu", lambda layer, shape: {"alpha": float(layer.slope)}),
     layers.ELU: _write("Elu", lambda layer, shape: {"alpha": float(layer.alpha)}),

@@ -5,6 +5,7 @@ Arrays are (n, c, h, w) or (n, features). kernel, stride and dilation are pairs,
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -120,6 +121,16 @@ def local_conv2d_backward(
     (top, _), (left, _) = padding
     dx = dx_padded[:, :, top : top + x.shape[2], left : left + x.shape[3]]
     return dx, dweight, dy.sum(axis=0)
+
+
+def merge(outputs: list[Array], kind: str) -> Array:
+    """Outputs of branches, (n, channels[, rows, columns]); factors of channels may be (n, channels[, 1, 1])."""
+    if kind == "concat":
+        return np.concatenate(outputs, axis=1)
+    rank = max(y.ndim for y in outputs)
+    outputs = [y.reshape(y.shape + (1,) * (rank - y.ndim)) for y in outputs]
+    functions = {"add": sum, "multiply": prod, "average": lambda ys: sum(ys) / len(ys)}
+    return np.maximum.reduce(outputs) if kind == "max" else functions[kind](outputs)
 
 
 def rescale(x: Array, scale: float, offset: float) -> Array:

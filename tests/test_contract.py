@@ -43,6 +43,7 @@ from skconvnet.layers import (
     Mish,
     Mixup,
     Output,
+    Parallel,
     RandomCrop,
     RandomErasing,
     RandomFlip,
@@ -62,6 +63,7 @@ from skconvnet.layers import (
     ZeroPad2D,
 )
 from skconvnet.layers.activation import ACTIVATIONS, resolve_activation
+from skconvnet.layers.branches import MERGES
 from skconvnet.layers.window import pad_image
 
 IMAGE, PIXEL, ROW, COLUMN, VECTOR = (3, 7, 6), (3, 1, 1), (2, 1, 12), (1, 11, 1), (7,)
@@ -186,6 +188,42 @@ def list_rows():
     yield Residual([Residual([LayerNorm(), Conv2D(3, padding=1)]), GELU()], shortcut=[Softplus()]), IMAGE
     yield Residual([GlobalMaxPool2D(), Dense(2)], shortcut=[Conv2D(2, 1), GlobalAvgPool2D()]), IMAGE
     yield Residual([Conv1D(4, stride=2, padding="same"), Residual([BatchNorm()])]), SIGNAL
+    for merge, shape in product(MERGES, [IMAGE, PIXEL, COLUMN, VECTOR]):
+        yield Parallel([[Tanh()], [], [Rescaling(0.5), BatchNorm(), Dropout(0.4)]], merge), shape
+        yield Parallel([[Dropout(0.2)], [LayerNorm()]], merge, name="outer"), shape
+        yield Parallel([[], [], None], merge), shape
+        yield Parallel([[Sigmoid()]], merge), shape
+    within = Parallel([[BatchNorm(), Tanh()], [Conv2D(3, padding=1)], []], "average")
+    yield Residual([within], shortcut=[Sigmoid(), within]), IMAGE
+    for merge in MERGES:
+        same = {"padding": "same", "activation": "tanh"}
+        yield (
+            Parallel([[Conv2D(5, 1)], [Conv2D(2, 1), Conv2D(5, **same)], [Conv2D(5, (5, 2), **same)]], merge),
+            IMAGE,
+        )
+        yield Parallel([[Conv2D(2), Dense(4)], [GlobalAvgPool2D(), Dense(4)], [Dense(4)]], merge), IMAGE
+        yield (
+            Parallel([[Conv2D(4), Flatten()], [MaxPool2D((2, 1)), Conv2D(5, (1, 3)), Dense(80)]], merge),
+            IMAGE,
+        )
+        yield (
+            Parallel(
+                [[Conv1D(4, 3, padding="causal")], [AvgPool1D(3, stride=1, padding=1), Conv1D(4, 1)]], merge
+            ),
+            SIGNAL,
+        )
+        yield Parallel([[Residual([Conv2D(3, padding=1)]), GELU()], [within], [Residual([])]], merge), IMAGE
+    for shape in (IMAGE, PIXEL, ROW):
+        channels = shape[0]
+        factors = [GlobalAvgPool2D(), Dense(2, activation="tanh"), Dense(channels, activation="sigmoid")]
+        yield Parallel([[], factors], "multiply"), shape
+        yield Parallel([factors, [Conv2D(channels, 1, bias=False), BatchNorm()], factors], "multiply"), shape
+        yield Parallel([[AvgPool2D(shape[1:]), Conv2D(channels, 1)], factors, [Tanh()]], "multiply"), shape
+    yield (
+        Residual([Conv2D(3, padding=1), Parallel([[], [GlobalMaxPool2D(), Sigmoid()]], "multiply"), Tanh()]),
+        IMAGE,
+    )
+    yield Parallel([[RandomFlip(), Conv2D(3, padding=1)], [], [GaussianNoise()]], "max"), IMAGE
 
 
 ROWS = list(list_rows())
@@ -280,14 +318,14 @@ def run_noise(layer, x, draw):
     return x + layer.stddev * reference.gaussian_noise(*draw, len(x), x[0].size).reshape(x.shape)
 
 
-def run_residual(layer, x, p, draws):
+def run_branches(layer, x, p, draws):
     outputs = []
     for chain in layer.list_branches(x.shape[1:]):
         y = x
         for key, inner, _ in chain:
             y = run_reference(inner, y, strip(p, key), draws)
         outputs.append(y)
-    return outputs[0] + outputs[1]
+    return reference.merge(outputs, layer._merge)
 
 
 def as_images(run, kind):
@@ -346,7 +384,8 @@ REFERENCES = {
     Identity: lambda layer, x, p, draws: x,
     Mixup: lambda layer, x, p, draws: x,  # the trainer mixes
     Rescaling: lambda layer, x, p, draws: reference.rescale(x, layer.scale, layer.offset),
-    Residual: run_residual,
+    Parallel: run_branches,
+    Residual: run_branches,
     ZeroPad2D: lambda layer, x, p, draws: reference.zero_pad2d(
         x, pad_image(x.shape[1:], (1, 1), (1, 1), layer.padding)
     ),

@@ -34,6 +34,7 @@ from skconvnet.layers import (
     LocallyConnected2D,
     MaxPool2D,
     Output,
+    Parallel,
     RandomCrop,
     RandomErasing,
     RandomFlip,
@@ -76,6 +77,7 @@ RESIDUAL = [
     Standardize(),
     Residual([Conv2D(2, padding="same"), BatchNorm(), Dropout(0.3)], name="block"),
     Residual([Dropout(0.2)], shortcut=[BatchNorm()]),
+    Parallel([[Conv2D(2, 1), BatchNorm()], [Residual([Dropout(0.3)])], None, []], "max", name="merged"),
 ]
 AUGMENTED = [
     *(Standardize(), RandomFlip(vertical=True), RandomShift((1, 0)), RandomCrop((5, 4), padding=(1, 0))),

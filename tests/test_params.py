@@ -7,7 +7,7 @@ from sklearn.base import clone
 from skconvnet import ConvNetClassifier
 from skconvnet._defaults import make_default_layers
 from skconvnet._network import Network
-from skconvnet.layers import Conv2D, Dense, Flatten, LeakyReLU, MaxPool2D
+from skconvnet.layers import Conv2D, Dense, Flatten, LeakyReLU, MaxPool2D, Parallel, ReLU, Residual
 from skconvnet.optimizers import SGD, Adam
 
 
@@ -171,3 +171,35 @@ def test_clone():
     other = clone(clf)
     assert other.layers == clf.layers and other.layers is not clf.layers
     assert other.optimizer == clf.optimizer
+
+
+def test_layers_within_branches():
+    mixed = Parallel(
+        [[Conv2D(4, 1), ReLU(name="act")], [Residual([Conv2D(3, name="deep")], [])], []], name="mixed"
+    )
+    clf = ConvNetClassifier([mixed, Dense(5)])
+    params = clf.get_params()
+    assert params["layers__mixed__merge"] == "concat"
+    assert params["layers__mixed__branches__0__0__filters"] == 4
+    assert params["layers__mixed__branches__0__act"] == ReLU(name="act")
+    assert params["layers__mixed__branches__1__0__layers__deep__kernel_size"] == 3
+    assert params["layers__mixed__branches__2"] == ()
+    clf.set_params(
+        layers__mixed__merge="max",
+        layers__mixed__branches__0__0__filters=7,
+        layers__mixed__branches__1__0__layers__deep__filters=9,
+        layers__mixed__branches__2=None,
+    )
+    deep = Residual([Conv2D(9, name="deep")], [])
+    assert clf.layers[0] == Parallel([[Conv2D(7, 1), ReLU(name="act")], [deep], None], "max", name="mixed")
+    assert mixed.branches[0][0].filters == 4
+    clf.set_params(layers__mixed__branches__1=[Dense(2)], layers__mixed__branches__0__act=None)
+    assert clf.layers[0].branches == ((Conv2D(7, 1), None), (Dense(2),), None)
+    for name, message in [
+        ("3__0__filters", r"branches has no '3'\. Valid: 0, 1, 2"),
+        ("0__5__filters", r"branches__0 has no '5'\. Valid: 0, 1"),
+        ("2__0__filters", "branches__2 is None"),
+        ("1__0__filters", "0 has no 'filters'"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            clf.set_params(**{f"layers__mixed__branches__{name}": 3})

@@ -40,6 +40,7 @@ from skconvnet.layers import (
     MaxPool1D,
     MaxPool2D,
     Mish,
+    Parallel,
     ReLU,
     ReLU6,
     Rescaling,
@@ -187,6 +188,45 @@ def residuals(draw):
     return Residual(branch), (channels, 6, draw(st.sampled_from([6, 8])))
 
 
+@st.composite
+def parallels(draw):
+    """Branches of sums of products, some of them within others, and their input shape."""
+    channels, filters, size, stride = draw(sizes), draw(sizes), draw(st.tuples(sizes, sizes)), draw(strides)
+    merge = draw(st.sampled_from(["concat", "add", "multiply", "average"]))
+
+    def draw_branch(depth):
+        pool = AvgPool2D(3, stride=stride, padding="same")
+        branches = [
+            [Conv2D(filters, draw(kernels), stride=stride, padding="same")],
+            [pool, Conv2D(filters, 1, bias=draw(st.booleans()))],
+        ]
+        if merge == "multiply" and depth == 0:
+            branches.append([GlobalAvgPool2D(), Dense(filters)])
+        if stride == (1, 1) and filters == channels:
+            branches.append([])
+        if depth < 2:
+            inner = [draw_branch(depth + 1) for _ in range(draw(st.integers(1, 3)))]
+            branches.append([Parallel(inner, draw(st.sampled_from(["add", "average"])))])
+        return draw(st.sampled_from(branches))
+
+    return Parallel([draw_branch(0) for _ in range(draw(st.integers(1, 4)))], merge), (channels, *size)
+
+
+@st.composite
+def maxima(draw):
+    """Branches of which the maximum is taken, without rounding, and their input shape."""
+    options = {"stride": 1, "padding": "same"}
+    branches = [
+        [],
+        [Rescaling(0.5)],
+        [Rescaling(4)],
+        [MaxPool2D(3, **options)],
+        [Rescaling(2), MaxPool2D((1, 3), **options)],
+    ]
+    chosen = draw(st.permutations(branches))[: draw(st.integers(1, 5))]
+    return Parallel(chosen, "max"), draw(st.tuples(sizes, sizes, sizes))
+
+
 def prepare(layer, shape, n, seed, *following):
     """A network of random parameters, images, and gradients to its outputs, in float32."""
     network = Network([layer, *following], shape, None, np.float32)
@@ -283,6 +323,21 @@ def test_dense(shape, units, bias, n, seed):
 @given(residuals(), counts, seeds)
 def test_residual(case, n, seed):
     check_sums(*case, n, seed)
+
+
+@SIXTY
+@given(parallels(), counts, seeds)
+def test_parallel(case, n, seed):
+    check_sums(*case, n, seed)
+
+
+@SIXTY
+@given(maxima(), counts, seeds)
+def test_parallel_maximum(case, n, seed):
+    # all branches are exact
+    network, X, dy = prepare(*case, n, seed)
+    ours, theirs = run_ours(network, X, dy), run_theirs(network, X, dy)
+    check(ours, theirs, {"y": 0, "dx": run_theirs(network, X, np.abs(dy))["dx"]})
 
 
 @SIXTY

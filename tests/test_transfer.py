@@ -24,10 +24,12 @@ from skconvnet.layers import (
     Conv2D,
     Dense,
     Dropout,
+    GlobalAvgPool2D,
     LayerNorm,
     LocallyConnected2D,
     MaxPool2D,
     Mixup,
+    Parallel,
     RandomShift,
     ReLU,
     Residual,
@@ -54,6 +56,8 @@ MIDDLES = [
     [LayerNorm(name="middle")],
     [BatchNorm(name="middle"), ReLU()],
     [Residual([Conv2D(3), BatchNorm(), LayerNorm()], shortcut=[Conv2D(3)], name="middle")],
+    [Parallel([[Conv2D(3)], [BatchNorm(), Conv2D(2)], [MaxPool2D(3, stride=1)]], name="middle"), ReLU()],
+    [Parallel([[], [GlobalAvgPool2D(), Dense(3, activation="tanh")]], "multiply", name="middle")],
 ]
 
 

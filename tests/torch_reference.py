@@ -1,5 +1,7 @@
 """Reference implementations of networks with PyTorch's functions."""
 
+import functools
+
 import pytest
 
 from skconvnet.layers import (
@@ -27,6 +29,7 @@ from skconvnet.layers import (
     MaxPool1D,
     MaxPool2D,
     Mish,
+    Parallel,
     ReLU,
     ReLU6,
     Rescaling,
@@ -120,16 +123,28 @@ def run_signals(key, layer, weight, bias, x):
     return activate(resolve_activation(key, layer.activation), y)
 
 
+def merge(outputs, kind):
+    """Return the output of branches, computed by PyTorch's functions."""
+    if kind == "concat":
+        return torch.cat(outputs, 1)
+    if kind == "multiply":
+        image = max(y.ndim for y in outputs) == 4
+        outputs = [y[:, :, None, None] if image and y.ndim == 2 else y for y in outputs]
+        return functools.reduce(torch.mul, outputs)
+    stack = torch.stack(outputs)
+    return {"add": stack.sum, "average": stack.mean, "max": stack.amax}[kind](0)
+
+
 def run_layer(key, layer, input_shape, parameters, x, training):
     """Return the outputs of a layer, computed by PyTorch's functions."""
-    if isinstance(layer, Residual):
-        total = 0
+    if isinstance(layer, (Parallel, Residual)):
+        outputs = []
         for chain in layer.list_branches(input_shape):
             y = x
             for inner_key, inner, inner_shape in chain:
                 y = run_layer(f"{key}.{inner_key}", inner, inner_shape, parameters, y, training)
-            total = total + y
-        return total
+            outputs.append(y)
+        return merge(outputs, layer._merge)
     weight, bias = parameters.get(f"{key}.weight"), parameters.get(f"{key}.bias")
     if isinstance(layer, (Conv1D, LocallyConnected1D, MaxPool1D, AvgPool1D)):
         return run_signals(key, layer, weight, bias, x[:, :, 0])[:, :, None]

@@ -11,7 +11,7 @@ import numpy as np
 
 from skconvnet._lowering.memory import ProgramTables, Tensor
 from skconvnet._lowering.work import Work
-from skconvnet._types import Fields, Pair, Sides
+from skconvnet._types import Fields, Pair, Shape, Sides
 
 if TYPE_CHECKING:
     from skconvnet.kernels.engine import Engine
@@ -86,13 +86,17 @@ class Call:
         """Return those of the forward pass for a sample, with all taps; 0 for kernels of another kind."""
         return 0
 
+    def _loop_shape(self) -> Shape:
+        """Return the shape of what the kernel loops over."""
+        return self.y.shape
+
     def count_work(self) -> int:
         """Return about how many multiply-adds take the time of the forward pass for a sample."""
-        return self.count_multiply_adds() or ELEMENT_WORK * int(np.prod(self.y.shape))
+        return self.count_multiply_adds() or ELEMENT_WORK * int(np.prod(self._loop_shape()))
 
     def list_tasks(self, engine: "Engine", fields: Fields) -> list[list[Work]]:
         """Estimate the work of the tasks of a block, forward and backward; fields: of the call."""
-        channels, height, width = self.y.shape
+        channels, height, width = self._loop_shape()
         return 2 * [[Work(ELEMENT_WORK * width, channels * height)]]
 
     def fields(self, tables: ProgramTables) -> Fields:
@@ -156,21 +160,23 @@ class DropoutCall(Call):
 
 
 class RescalingCall(Call):
-    """The call of y = scale * x + offset; element (0, 0) of x becomes element (top, left) of y."""
+    """The call of y = scale * x + offset; element (0, 0, 0) of x becomes element `corner` of y."""
 
     name = "rescale"
 
     def __init__(
-        self, x: Tensor, y: Tensor, scale: float = 1.0, offset: float = 0.0, top: int = 0, left: int = 0
+        self, x: Tensor, y: Tensor, scale: float = 1.0, offset: float = 0.0, corner: Shape = (0, 0, 0)
     ) -> None:
-        self.x, self.y, self.scale, self.offset = x, y, scale, offset
-        self.top, self.left = top, left
+        self.x, self.y, self.scale, self.offset, self.corner = x, y, scale, offset, corner
+
+    def _loop_shape(self) -> Shape:
+        return self.x.shape
 
     def fields(self, tables: ProgramTables) -> Fields:
         """The fields of rescale_t."""
-        fields = self.map_fields()
+        fields, (channel, top, left) = self.map_fields(), self.corner
         for end in (fields["y"], fields["dy"]):
-            end["offset"] += self.top * end["row"] + self.left
+            end["offset"] += channel * end["plane"] + top * end["row"] + left
         return {
             **fields,
             "scale": self.scale,

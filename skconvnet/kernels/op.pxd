@@ -8,6 +8,9 @@ from skconvnet.kernels.batch_norm cimport (
     batch_norm_t, moments_backward, moments_forward, normalize_backward, normalize_forward
 )
 from skconvnet.kernels.block cimport block_t
+from skconvnet.kernels.branches cimport (
+    merge_backward, merge_forward, merge_t, split_backward, split_forward, split_t
+)
 from skconvnet.kernels.conv cimport (
     conv_backward, conv_forward, conv_receive, conv_t, plane_conv_forward, plane_conv_t,
     pooled_conv_backward, pooled_conv_forward, pooled_conv_receive, pooled_conv_t
@@ -23,9 +26,6 @@ from skconvnet.kernels.pool cimport (
     avg_pool_backward, avg_pool_forward, max_pool_backward, max_pool_forward, pool_t
 )
 from skconvnet.kernels.rescale cimport rescale_backward, rescale_forward, rescale_t
-from skconvnet.kernels.residual cimport (
-    addition_backward, addition_forward, addition_t, split_backward, split_forward, split_t
-)
 from skconvnet.kernels.single_image cimport (
     avg_pool_plane, clear_gaps, max_pool_plane, plane_pool_t, plane_t, scatter_plane, scatter_t
 )
@@ -38,7 +38,6 @@ ctypedef void (*kernel_t)(const void* fields, const block_t* b) noexcept nogil
 
 ctypedef union fields_t:
     activation_t activation
-    addition_t addition
     batch_norm_t batch_norm
     conv_t conv
     dense_t dense
@@ -48,6 +47,7 @@ ctypedef union fields_t:
     gaussian_t gaussian
     layer_norm_t layer_norm
     local_t local
+    merge_t merge
     plane_t plane
     plane_conv_t plane_conv
     plane_pool_t plane_pool
@@ -71,8 +71,6 @@ cdef inline int set_op(op_t* op, str name, dict fields) except -1:
     op.receive = NULL
     if name == "activation":
         op.fields.activation, op.forward, op.backward = fields, activation_forward, activation_backward
-    elif name == "addition":
-        op.fields.addition, op.forward, op.backward = fields, addition_forward, addition_backward
     elif name == "avg_pool":
         op.fields.pool, op.forward, op.backward = fields, avg_pool_forward, avg_pool_backward
     elif name == "clear_gaps":
@@ -100,6 +98,8 @@ cdef inline int set_op(op_t* op, str name, dict fields) except -1:
         op.fields.pool, op.forward, op.backward = fields, max_pool_forward, max_pool_backward
     elif name == "max_pool_of_conv":    # pooled_conv has its backward pass
         op.fields.pool, op.forward, op.backward = fields, max_pool_forward, NULL
+    elif name == "merge":
+        op.fields.merge, op.forward, op.backward = fields, merge_forward, merge_backward
     elif name == "moments":
         op.fields.batch_norm, op.forward, op.backward = fields, moments_forward, moments_backward
     elif name == "normalize":

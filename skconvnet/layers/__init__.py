@@ -29,6 +29,7 @@ from skconvnet.layers.augmentation import (
     RandomShift,
 )
 from skconvnet.layers.base import Layer, ShapeError
+from skconvnet.layers.branches import Parallel, Residual
 from skconvnet.layers.conv import Conv1D, Conv2D, LocallyConnected1D, LocallyConnected2D
 from skconvnet.layers.dense import Dense, Flatten, Output
 from skconvnet.layers.dropout import Dropout
@@ -45,7 +46,6 @@ from skconvnet.layers.pool import (
     MaxPool2D,
 )
 from skconvnet.layers.rescaling import Rescaling, ZeroPad2D
-from skconvnet.layers.residual import Residual
 
 __all__ = [
     "ELU",
@@ -79,6 +79,7 @@ __all__ = [
     "Mish",
     "Mixup",
     "Output",
+    "Parallel",
     "RandomCrop",
     "RandomErasing",
     "RandomFlip",

@@ -18,6 +18,7 @@ from skconvnet.layers import (
     LocallyConnected2D,
     LogSoftmax,
     MaxPool2D,
+    Parallel,
     RandomCrop,
     RandomFlip,
     Rescaling,
@@ -43,8 +44,10 @@ def test_single_images_have_a_program_of_their_own_if_the_layers_allow_it():
     assert find(
         (3, 7, 6), [RandomFlip(), RandomCrop((7, 6), padding=2), Conv2D(4), GaussianNoise()]
     ).single_image
-    for layer in (RandomCrop(4), ZeroPad2D(1), LayerNorm(), LocallyConnected2D(2), Residual([Tanh()])):
+    without = (RandomCrop(4), ZeroPad2D(1), LayerNorm(), LocallyConnected2D(2))
+    for layer in (*without, Residual([Tanh()]), Parallel([[], [Tanh()]])):
         assert find((3, 7, 6), [layer]) is None
+    assert find((3, 7, 6), [Parallel([[Conv2D(4), MaxPool2D()]])]).single_image
 
 
 def test_a_pixel_that_becomes_an_image_again():
