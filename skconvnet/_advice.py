@@ -83,6 +83,10 @@ SYNONYMS = {
     "max": "maximum",
     "skconvnet.layers.Parallel": "Concatenate Concat Multiply Average Maximum Branches ModuleList",
     "skconvnet.layers.Residual": "Add",
+    "skconvnet.layers.Conv2DTranspose": "ConvTranspose2d Deconv2D Deconvolution2D",
+    "skconvnet.layers.UpSample2D": "UpSampling2D Upsample",
+    "interpolation": "mode",
+    "bilinear": "linear",
 }
 
 

@@ -261,6 +261,26 @@ def _write_convolution(graph: _Graph, layer: layers.Conv1D | layers.Conv2D, x: s
     return _activate(graph, layer, y, shape)
 
 
+def _write_transposed_convolution(graph: _Graph, layer: layers.Conv2DTranspose, x: str, shape: Shape) -> str:
+    kernel, stride, dilation = layer._pairs()
+    y_shape = layer.output_shape(shape)
+    padding = layer._pad(y_shape)
+    sizes = zip(shape[1:], y_shape[1:], stride, layer._span(), padding)
+    y = graph.add(
+        "ConvTranspose",
+        x,
+        graph.find("weight"),
+        graph.find("bias"),
+        kernel_shape=kernel,
+        strides=stride,
+        dilations=dilation,
+        group=layer.groups,
+        pads=_list_sides(padding),
+        output_padding=[n_out - (n - 1) * s - k + sum(sides) for n, n_out, s, k, sides in sizes],
+    )
+    return _activate(graph, layer, y, shape)
+
+
 def _write_local_convolution(
     graph: _Graph, layer: layers.LocallyConnected1D | layers.LocallyConnected2D, x: str, shape: Shape
 ) -> str:
@@ -369,6 +389,25 @@ def _write_mish(graph: _Graph, layer: Layer, x: str, shape: Shape) -> str:
     return graph.add("Mul", x, graph.add("Tanh", graph.add("Softplus", x)))
 
 
+def _write_prelu(graph: _Graph, layer: layers.PReLU, x: str, shape: Shape) -> str:
+    return graph.add("PRelu", x, graph.find("weight", shape=(-1, *(1 for _ in shape[1:]))))
+
+
+def _write_upsampling(graph: _Graph, layer: layers.UpSample2D, x: str, shape: Shape) -> str:
+    scales = [n_out / n for n, n_out in zip(shape, layer.output_shape(shape))]
+    modes = {"nearest": ("nearest", "asymmetric"), "bilinear": ("linear", "half_pixel")}
+    mode, transform = modes[layer.interpolation]
+    return graph.add(
+        "Resize",
+        x,
+        np.zeros(0, np.float32),  # no region
+        np.array([1, *scales], np.float32),
+        mode=mode,
+        coordinate_transformation_mode=transform,
+        nearest_mode="floor",
+    )
+
+
 def _write_branches(graph: _Graph, layer: layers.Parallel | layers.Residual, x: str, shape: Shape) -> str:
     ends, output_shape = [], layer.output_shape(shape)
     for branch in layer.list_branches(shape):
@@ -391,6 +430,7 @@ def _write_branches(graph: _Graph, layer: layers.Parallel | layers.Residual, x: 
 WRITERS: dict[type[Layer], Writer] = {
     layers.Conv1D: _write_convolution,
     layers.Conv2D: _write_convolution,
+    layers.Conv2DTranspose: _write_transposed_convolution,
     layers.LocallyConnected1D: _write_local_convolution,
     layers.LocallyConnected2D: _write_local_convolution,
     layers.Dense: _write_dense,
@@ -408,11 +448,13 @@ WRITERS: dict[type[Layer], Writer] = {
     layers.LayerNorm: _write_layer_norm,
     layers.Rescaling: _write_rescaling,
     layers.ZeroPad2D: _write_zero_padding,
+    layers.UpSample2D: _write_upsampling,
     layers.RandomCrop: _write_crop,
     layers.Parallel: _write_branches,
     layers.Residual: _write_branches,
     layers.ReLU: _write("Relu"),
     layers.LeakyReLU: _write("LeakyRelu", lambda layer, shape: {"alpha": float(layer.slope)}),
+    layers.PReLU: _write_prelu,
     layers.ELU: _write("Elu", lambda layer, shape: {"alpha": float(layer.alpha)}),
     layers.GELU: _write_gelu,
     layers.ReLU6: _write_relu6,

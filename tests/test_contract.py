@@ -22,6 +22,7 @@ from skconvnet.layers import (
     BatchNorm,
     Conv1D,
     Conv2D,
+    Conv2DTranspose,
     Dense,
     Dropout,
     Flatten,
@@ -44,6 +45,7 @@ from skconvnet.layers import (
     Mixup,
     Output,
     Parallel,
+    PReLU,
     RandomCrop,
     RandomErasing,
     RandomFlip,
@@ -60,6 +62,7 @@ from skconvnet.layers import (
     Softsign,
     Standardize,
     Tanh,
+    UpSample2D,
     ZeroPad2D,
 )
 from skconvnet.layers.activation import ACTIVATIONS, resolve_activation
@@ -94,6 +97,22 @@ def list_rows():
     yield Conv2D(9, 5, bias=False), (10, 22, 12)
     yield Conv2D(9, (5, 2), padding=((2, 2), (1, 0))), (24, 13, 7)
     yield Conv2D(12, (1, 3), padding="same", activation="relu"), (48, 2, 9)
+    for kernel, stride, padding in product([1, 3, (2, 4)], [1, 2, (3, 1)], ["valid", "same", 1]):
+        if kernel != 1 or padding != 1:
+            yield Conv2DTranspose(5, kernel, stride=stride, padding=padding), IMAGE
+    for groups, dilation, stride in product([1, 2, 4], [1, (2, 3)], [(1, 2), 3]):
+        options = {"dilation": dilation, "stride": stride, "bias": stride == 3, "output_padding": (0, 1)}
+        yield Conv2DTranspose(8, 3, groups=groups, padding=((0, 1), (2, 1)), **options), (4, 5, 6)
+    yield Conv2DTranspose(4, (1, 4), stride=(1, 2), padding="same", activation="relu"), ROW
+    yield Conv2DTranspose(17, 4, stride=4, activation="tanh", name="up"), PIXEL
+    yield Conv2DTranspose(6, 2, stride=3, padding="same", activation="arctan"), (9, 3, 4)
+    for size, interpolation in product([1, 2, 3, 4, (1, 2), (3, 2)], ["nearest", "bilinear"]):
+        yield UpSample2D(size, interpolation), IMAGE
+    for interpolation, shape in product(["nearest", "bilinear"], [PIXEL, ROW, COLUMN]):
+        yield UpSample2D(3, interpolation, name="up"), shape
+    for shape in (IMAGE, PIXEL, ROW, VECTOR):
+        yield PReLU(), shape
+        yield PReLU(-0.5, learning_rate_factor=0.5), shape
     for kernel, stride, padding in product([1, (2, 4)], [1, (1, 2)], PADDINGS[1:4]):
         yield LocallyConnected2D(4, kernel, stride=stride, padding=padding), IMAGE
     yield LocallyConnected2D(14, 2, name="local"), (5, 4, 3)
@@ -247,6 +266,15 @@ def run_conv2d(layer, x, p, draws):
     return run_reference(resolve_activation("", layer.activation), y, {}, draws)
 
 
+def run_transposed_conv2d(layer, x, p, draws):
+    kernel, stride, dilation = map(pair, (layer.kernel_size, layer.stride, layer.dilation))
+    y_shape = layer.output_shape(x.shape[1:])
+    span = [(k - 1) * d + 1 for k, d in zip(kernel, dilation)]
+    cut, bias = pad_image(y_shape, span, stride, layer.padding), p.get("bias", np.zeros(layer.filters))
+    y = reference.transposed_conv2d(x, p["weight"], bias, layer.groups, stride, dilation, cut, y_shape[1:])
+    return run_reference(resolve_activation("", layer.activation), y, {}, draws)
+
+
 def run_local_conv2d(layer, x, p, draws):
     kernel, stride = pair(layer.kernel_size), pair(layer.stride)
     padding = pad_image(x.shape[1:], kernel, stride, layer.padding)
@@ -355,6 +383,7 @@ def as_images(run, kind):
 REFERENCES = {
     Conv1D: as_images(run_conv2d, Conv2D),
     Conv2D: run_conv2d,
+    Conv2DTranspose: run_transposed_conv2d,
     LocallyConnected1D: as_images(run_local_conv2d, LocallyConnected2D),
     LocallyConnected2D: run_local_conv2d,
     Dense: run_dense,
@@ -389,6 +418,8 @@ REFERENCES = {
     ZeroPad2D: lambda layer, x, p, draws: reference.zero_pad2d(
         x, pad_image(x.shape[1:], (1, 1), (1, 1), layer.padding)
     ),
+    UpSample2D: lambda layer, x, p, draws: reference.upsample2d(x, pair(layer.size), layer.interpolation),
+    PReLU: lambda layer, x, p, draws: reference.prelu(x, p["weight"]),
     ReLU: lambda layer, x, p, draws: reference.leaky_relu(x, 0),
     LeakyReLU: lambda layer, x, p, draws: reference.leaky_relu(x, layer.slope),
     ELU: lambda layer, x, p, draws: reference.elu(x, layer.alpha),

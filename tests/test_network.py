@@ -18,6 +18,7 @@ from skconvnet.layers import (
     AvgPool2D,
     BatchNorm,
     Conv2D,
+    Conv2DTranspose,
     Dense,
     Dropout,
     Flatten,
@@ -34,6 +35,7 @@ from skconvnet.layers import (
     Mish,
     Output,
     Parallel,
+    PReLU,
     RandomCrop,
     RandomErasing,
     RandomFlip,
@@ -50,6 +52,7 @@ from skconvnet.layers import (
     Softsign,
     Standardize,
     Tanh,
+    UpSample2D,
     ZeroPad2D,
 )
 
@@ -230,6 +233,17 @@ NETWORKS = [
             Softplus(),
             Parallel([[Dense(4)], [GlobalAvgPool2D(), BatchNorm()], [Flatten()]]),
             Parallel([[Tanh()], [Dropout(0.2)], []], "average"),
+        ],
+    ),
+    (
+        (2, 4, 3),
+        [
+            Conv2DTranspose(4, 3, stride=2, padding=1, output_padding=1, activation="gelu"),
+            UpSample2D((1, 2), "bilinear"),
+            Conv2D(3, padding="same", activation="tanh"),
+            UpSample2D((2, 1)),
+            Conv2DTranspose(2, 2, stride=(1, 2), padding="same", groups=1),
+            PReLU(),
         ],
     ),
     # one reader of the input pads it, another takes it as a vector, in any order

@@ -18,6 +18,7 @@ from skconvnet.layers import (
     AvgPool2D,
     BatchNorm,
     Conv2D,
+    Conv2DTranspose,
     Dense,
     Flatten,
     GlobalAvgPool2D,
@@ -28,12 +29,14 @@ from skconvnet.layers import (
     LogSoftmax,
     MaxPool2D,
     Parallel,
+    PReLU,
     ReLU,
     Rescaling,
     Residual,
     Softmax,
     Standardize,
     Tanh,
+    UpSample2D,
     ZeroPad2D,
 )
 from skconvnet.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Muon, RMSprop
@@ -111,6 +114,19 @@ NETWORKS = {
             GlobalAvgPool2D(),
             LayerNorm(),
             Softmax(),
+        ],
+    ),
+    "larger images, learnt slopes": (
+        (3, 8, 7),
+        [
+            Conv2D(5, stride=2),
+            PReLU(),
+            Conv2DTranspose(6, 4, stride=2, padding=1, activation="tanh"),
+            UpSample2D((2, 1)),
+            Conv2DTranspose(4, (3, 2), groups=2, dilation=2, bias=False),
+            UpSample2D((1, 2), "bilinear"),
+            Dense(9),
+            PReLU(),
         ],
     ),
     "weights that are not shared": (

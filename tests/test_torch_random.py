@@ -25,6 +25,7 @@ from skconvnet.layers import (
     BatchNorm,
     Conv1D,
     Conv2D,
+    Conv2DTranspose,
     Dense,
     Flatten,
     GlobalAvgPool1D,
@@ -41,6 +42,7 @@ from skconvnet.layers import (
     MaxPool2D,
     Mish,
     Parallel,
+    PReLU,
     ReLU,
     ReLU6,
     Rescaling,
@@ -51,6 +53,7 @@ from skconvnet.layers import (
     Softplus,
     Softsign,
     Tanh,
+    UpSample2D,
     ZeroPad2D,
 )
 
@@ -87,6 +90,37 @@ def convolutions(draw):
     )
     image = (draw_size(draw, (k - 1) * d + 1) for k, d in zip(kernel, dilation))
     return layer, (groups * draw(sizes), *image)
+
+
+@st.composite
+def transposed_convolutions(draw):
+    """A transposed convolution and an input shape that it takes."""
+    kernel, stride, dilation = (
+        draw(kernels),
+        draw(strides),
+        draw(st.tuples(st.integers(1, 2), st.integers(1, 3))),
+    )
+    padding, groups = draw(paddings), draw(st.sampled_from([1, 1, 2, 3]))
+    extra = tuple(draw(st.integers(0, max(pair) - 1)) for pair in zip(stride, dilation))
+    layer = Conv2DTranspose(
+        groups * draw(sizes),
+        kernel,
+        stride=stride,
+        padding=padding,
+        output_padding=0 if padding == "same" else extra,
+        dilation=dilation,
+        groups=groups,
+        bias=draw(st.booleans()),
+    )
+    return layer, (groups * draw(sizes), draw(st.integers(5, 9)), draw(st.integers(5, 9)))
+
+
+@st.composite
+def upsamplings(draw):
+    """An upsampling and an input shape that it takes."""
+    size = draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
+    interpolation = draw(st.sampled_from(["nearest", "bilinear"]))
+    return UpSample2D(size, interpolation), draw(st.tuples(sizes, sizes, sizes))
 
 
 @st.composite
@@ -317,6 +351,32 @@ def test_convolutions_of_signals(case, n, seed):
 @given(images_or_vectors(), st.integers(1, 50), st.booleans(), counts, seeds)
 def test_dense(shape, units, bias, n, seed):
     check_sums(Dense(units, bias=bias), shape, n, seed)
+
+
+@SIXTY
+@given(transposed_convolutions(), counts, seeds)
+def test_transposed_convolution(case, n, seed):
+    check_sums(*case, n, seed)
+
+
+@SIXTY
+@given(upsamplings(), counts, seeds)
+def test_upsampling(case, n, seed):
+    check_sums(*case, n, seed)
+
+
+@SIXTY
+@given(images_or_vectors(), counts, seeds)
+def test_prelu(shape, n, seed):
+    # dweight is a sum of products, whose scale is that of a layer that multiplies every element
+    network, X, dy = prepare(PReLU(), shape, n, seed)
+    ours, theirs = run_ours(network, X, dy), run_theirs(network, X, dy)
+    axes = (0, 2, 3)[: X.ndim - 1]
+    check(
+        ours,
+        theirs,
+        {"y": np.abs(theirs["y"]), "dx": np.abs(theirs["dx"]), "0.weight": np.abs(X * dy).sum(axes)},
+    )
 
 
 @SIXTY

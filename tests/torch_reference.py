@@ -14,6 +14,7 @@ from skconvnet.layers import (
     BatchNorm,
     Conv1D,
     Conv2D,
+    Conv2DTranspose,
     Dense,
     Flatten,
     GlobalAvgPool1D,
@@ -30,6 +31,7 @@ from skconvnet.layers import (
     MaxPool2D,
     Mish,
     Parallel,
+    PReLU,
     ReLU,
     ReLU6,
     Rescaling,
@@ -41,6 +43,7 @@ from skconvnet.layers import (
     Softsign,
     Standardize,
     Tanh,
+    UpSample2D,
     ZeroPad2D,
 )
 from skconvnet.layers.activation import resolve_activation
@@ -155,6 +158,20 @@ def run_layer(key, layer, input_shape, parameters, x, training):
         if layer.connections is not None:
             weight = weight * torch.tensor(layer.connections)[:, :, None, None]
         x = F.conv2d(F.pad(x, sides), weight, bias, stride, 0, dilation, layer.groups)
+    elif isinstance(layer, Conv2DTranspose):
+        kernel, stride, dilation = map(as_pair, (layer.kernel_size, layer.stride, layer.dilation))
+        _, rows, columns = layer.output_shape(input_shape)
+        span = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation))
+        (top, _), (left, _) = pad_image((0, rows, columns), span, stride, layer.padding)
+        x = F.conv_transpose2d(x, weight, None, stride, 0, 0, layer.groups, dilation)
+        x = F.pad(x, (0, max(left + columns - x.shape[3], 0), 0, max(top + rows - x.shape[2], 0)))
+        x = x[:, :, top : top + rows, left : left + columns]
+        x = x if bias is None else x + bias[:, None, None]
+    elif isinstance(layer, UpSample2D):
+        options = {"nearest": {}, "bilinear": {"align_corners": False}}[layer.interpolation]
+        x = F.interpolate(x, scale_factor=as_pair(layer.size), mode=layer.interpolation, **options)
+    elif isinstance(layer, PReLU):
+        x = F.prelu(x, weight)
     elif isinstance(layer, LocallyConnected2D):
         kernel, stride = as_pair(layer.kernel_size), as_pair(layer.stride)
         sides = as_sides(pad_image(input_shape, kernel, stride, layer.padding))
@@ -192,6 +209,6 @@ def run_layer(key, layer, input_shape, parameters, x, training):
             x = F.avg_pool2d(F.pad(x, sides), kernel, stride) / fraction
     else:
         x = activate(layer, x)
-    if isinstance(layer, (Conv2D, Dense, LocallyConnected2D)):
+    if isinstance(layer, (Conv2D, Conv2DTranspose, Dense, LocallyConnected2D)):
         x = activate(resolve_activation(key, layer.activation), x)
     return x

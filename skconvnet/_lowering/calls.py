@@ -141,6 +141,27 @@ class ActivationCall(Call):
         }
 
 
+class PReLUCall(Call):
+    """The call of a ReLU whose slopes are parameters, from the offset `weight`; dx overwrites dy."""
+
+    name = "prelu"
+
+    def __init__(self, x: Tensor, y: Tensor, weight: int) -> None:
+        self.x, self.y, self.weight = x, y, weight
+
+    def list_tasks(self, engine: "Engine", fields: Fields) -> list[list[Work]]:
+        """Estimate the work of the tasks of a block, forward and backward; fields: of the call."""
+        channels, height, width = self.y.shape
+        forward, _ = super().list_tasks(engine, fields)
+        return [forward, [Work(ELEMENT_WORK * height * width, channels)]]
+
+    def fields(self, tables: ProgramTables) -> Fields:
+        """The fields of prelu_t."""
+        fields = self.map_fields()
+        del fields["dx"]
+        return {**fields, "weight": self.weight}
+
+
 class DropoutCall(Call):
     """The call of dropout; stream: of random numbers, one for each call that draws."""
 

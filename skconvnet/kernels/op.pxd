@@ -13,7 +13,8 @@ from skconvnet.kernels.branches cimport (
 )
 from skconvnet.kernels.conv cimport (
     conv_backward, conv_forward, conv_receive, conv_t, plane_conv_forward, plane_conv_t,
-    pooled_conv_backward, pooled_conv_forward, pooled_conv_receive, pooled_conv_t
+    pooled_conv_backward, pooled_conv_forward, pooled_conv_receive, pooled_conv_t,
+    transposed_conv_backward, transposed_conv_forward, transposed_conv_t
 )
 from skconvnet.kernels.dense cimport dense_backward, dense_forward, dense_receive, dense_t
 from skconvnet.kernels.dropout cimport dropout_backward, dropout_forward, dropout_t
@@ -23,8 +24,10 @@ from skconvnet.kernels.gaussian cimport gaussian_forward, gaussian_t
 from skconvnet.kernels.layer_norm cimport layer_norm_backward, layer_norm_forward, layer_norm_t
 from skconvnet.kernels.local cimport local_backward, local_forward, local_receive, local_t
 from skconvnet.kernels.pool cimport (
-    avg_pool_backward, avg_pool_forward, max_pool_backward, max_pool_forward, pool_t
+    avg_pool_backward, avg_pool_forward, max_pool_backward, max_pool_forward, pool_t, upsample_backward,
+    upsample_forward
 )
+from skconvnet.kernels.prelu cimport prelu_backward, prelu_forward, prelu_t
 from skconvnet.kernels.rescale cimport rescale_backward, rescale_forward, rescale_t
 from skconvnet.kernels.single_image cimport (
     avg_pool_plane, clear_gaps, max_pool_plane, plane_pool_t, plane_t, scatter_plane, scatter_t
@@ -53,9 +56,11 @@ ctypedef union fields_t:
     plane_pool_t plane_pool
     pool_t pool
     pooled_conv_t pooled_conv
+    prelu_t prelu
     rescale_t rescale
     scatter_t scatter
     split_t split
+    transposed_conv_t transposed_conv
     warp_t warp
 
 
@@ -113,12 +118,19 @@ cdef inline int set_op(op_t* op, str name, dict fields) except -1:
     elif name == "pooled_conv":
         op.fields.pooled_conv, op.forward, op.backward = fields, pooled_conv_forward, pooled_conv_backward
         op.receive = pooled_conv_receive
+    elif name == "prelu":
+        op.fields.prelu, op.forward, op.backward = fields, prelu_forward, prelu_backward
     elif name == "rescale":
         op.fields.rescale, op.forward, op.backward = fields, rescale_forward, rescale_backward
     elif name == "scatter_plane":
         op.fields.scatter, op.forward, op.backward = fields, scatter_plane, NULL
     elif name == "split":
         op.fields.split, op.forward, op.backward = fields, split_forward, split_backward
+    elif name == "transposed_conv":
+        op.fields.transposed_conv = fields
+        op.forward, op.backward = transposed_conv_forward, transposed_conv_backward
+    elif name == "upsample":
+        op.fields.pool, op.forward, op.backward = fields, upsample_forward, upsample_backward
     elif name == "warp":
         op.fields.warp, op.forward, op.backward = fields, warp_forward, warp_backward
     else:
