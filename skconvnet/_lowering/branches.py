@@ -17,7 +17,6 @@ class SplitCall(Call):
     """The call that copies x, which others read as well, to y, which may be changed in place."""
 
     name = "split"
-    splits = True
 
     def __init__(self, x: Tensor, y: Tensor) -> None:
         self.x, self.y = x, y

@@ -5,7 +5,7 @@ A plan first makes its calls, which require the columns of zeros that they read 
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -50,7 +50,6 @@ class Call:
     x: Any  # a tensor, or a plane
     y: Any
     activation: tuple[str, float] | None = None
-    splits: ClassVar[bool] = False  # whether x has several readers
 
     def fuse_with(self, last: "Call") -> None:
         """Share work with the call before, if that saves time."""
