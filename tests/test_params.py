@@ -1,5 +1,7 @@
 """Nested parameters: reading, setting, objects that must not change, and errors for misspelt names."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -38,6 +40,15 @@ def test_get_works_with_wrong_layers(layers):
     clf = ConvNetClassifier(layers)
     assert clf.get_params()["layers"] is layers
     repr(clf)
+
+
+def test_only_layers_have_parameters_of_their_own():
+    conv = Conv2D(2, (1, 3), padding=((0, 1), (2, 0)), connections=[[1, 0], [1, 1]], name="conv")
+    own = {f.name for f in fields(conv)}
+    params = ConvNetClassifier([conv]).get_params()
+    assert {key for key in params if key.startswith("layers__conv__")} == {
+        f"layers__conv__{name}" for name in own
+    }
 
 
 def test_set_replaces_values_and_does_not_change_the_users_list():

@@ -65,13 +65,16 @@ def name_members(members: Sequence[Any]) -> list[tuple[str, Any]]:
     Raises
     ------
     TypeError
-        If the members are neither layers nor lists.
+        If the members are neither layers nor lists of layers.
     ValueError
         If two layers have the same name.
     """
-    if any(isinstance(member, (list, tuple)) for member in members):
-        return [(str(position), member) for position, member in enumerate(members)]
-    return name_layers(members)
+    if not any(isinstance(member, (list, tuple)) for member in members):
+        return name_layers(members)
+    for member in members:
+        if member is not None:
+            name_layers(member)
+    return [(str(position), member) for position, member in enumerate(members)]
 
 
 def count_axes(layers: Sequence[Layer | None]) -> int | None:
