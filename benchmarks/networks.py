@@ -9,6 +9,8 @@ Those that the package has itself come from `skconvnet.architectures`; the other
     dense       one hidden layer of 128 units
 """
 
+import math
+
 import numpy as np
 
 from skconvnet import architectures
@@ -113,9 +115,9 @@ def translate(layer, shape):
             return [nn.AvgPool2d(layer.pool_size, layer.stride)]
         case ours.GlobalAvgPool1D() | ours.GlobalAvgPool2D():
             return [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-        case ours.Residual():
-            branches = layer.list_branches(shape)
-            return [add_branches([translate_chain(branch) for branch in branches])]
+        case ours.Parallel() | ours.Residual():
+            branches = [translate_chain(branch) for branch in layer.list_branches(shape)]
+            return [merge_branches(branches, layer._merge)]
         case ours.Flatten():
             return [nn.Flatten()] if len(shape) == 3 else []
         case ours.ReLU():
@@ -136,19 +138,29 @@ def translate_chain(chain):
     return nn.Sequential(*(m for _, layer, shape in chain for m in translate(layer, shape)))
 
 
-def add_branches(branches):
-    """Return a module that adds what several modules make of one input."""
-    from torch import nn
+def merge_branches(branches, merge):
+    """Return a module that merges what several modules make of one input."""
+    import torch
 
-    class Sum(nn.Module):
+    def widen(outputs):
+        """Return outputs, where factors of channels have the axes of images."""
+        n_axes = max(y.ndim for y in outputs)
+        return [y.reshape(*y.shape, *(1,) * (n_axes - y.ndim)) for y in outputs]
+
+    merges = {
+        "concat": lambda outputs: torch.cat(outputs, 1),
+        "add": sum,
+        "multiply": lambda outputs: math.prod(widen(outputs)),
+        "average": lambda outputs: sum(outputs) / len(outputs),
+        "max": lambda outputs: torch.stack(outputs).amax(0),
+    }
+
+    class Merge(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.branches = nn.ModuleList(branches)
+            self.branches = torch.nn.ModuleList(branches)
 
         def forward(self, x):
-            first, *others = (branch(x) for branch in self.branches)
-            for other in others:
-                first = first + other
-            return first
+            return merges[merge]([branch(x) for branch in self.branches])
 
-    return Sum()
+    return Merge()

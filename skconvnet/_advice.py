@@ -76,6 +76,17 @@ SYNONYMS = {
     "silu": "swish",
     "hardswish": "hard_swish hardswish6",
     "skconvnet.layers.SiLU": "Swish",
+    "concat": "concatenate cat",
+    "add": "sum",
+    "multiply": "mul product prod",
+    "average": "mean avg",
+    "max": "maximum",
+    "skconvnet.layers.Parallel": "Concatenate Concat Multiply Average Maximum Branches ModuleList",
+    "skconvnet.layers.Residual": "Add",
+    "skconvnet.layers.Conv2DTranspose": "ConvTranspose2d Deconv2D Deconvolution2D",
+    "skconvnet.layers.UpSample2D": "UpSampling2D Upsample",
+    "interpolation": "mode",
+    "bilinear": "linear",
 }
 
 

@@ -1,6 +1,7 @@
 """Export of estimators to ONNX: every layer as ONNX operators, then labels and probabilities or values."""
 
 import copy
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, TypeAlias
@@ -260,6 +261,26 @@ def _write_convolution(graph: _Graph, layer: layers.Conv1D | layers.Conv2D, x: s
     return _activate(graph, layer, y, shape)
 
 
+def _write_transposed_convolution(graph: _Graph, layer: layers.Conv2DTranspose, x: str, shape: Shape) -> str:
+    kernel, stride, dilation = layer._pairs()
+    y_shape = layer.output_shape(shape)
+    padding = layer._pad(y_shape)
+    sizes = zip(shape[1:], y_shape[1:], stride, layer._span(), padding)
+    y = graph.add(
+        "ConvTranspose",
+        x,
+        graph.find("weight"),
+        graph.find("bias"),
+        kernel_shape=kernel,
+        strides=stride,
+        dilations=dilation,
+        group=layer.groups,
+        pads=_list_sides(padding),
+        output_padding=[n_out - (n - 1) * s - k + sum(sides) for n, n_out, s, k, sides in sizes],
+    )
+    return _activate(graph, layer, y, shape)
+
+
 def _write_local_convolution(
     graph: _Graph, layer: layers.LocallyConnected1D | layers.LocallyConnected2D, x: str, shape: Shape
 ) -> str:
@@ -368,20 +389,48 @@ def _write_mish(graph: _Graph, layer: Layer, x: str, shape: Shape) -> str:
     return graph.add("Mul", x, graph.add("Tanh", graph.add("Softplus", x)))
 
 
-def _write_residual(graph: _Graph, layer: layers.Residual, x: str, shape: Shape) -> str:
-    ends = []
+def _write_prelu(graph: _Graph, layer: layers.PReLU, x: str, shape: Shape) -> str:
+    return graph.add("PRelu", x, graph.find("weight", shape=(-1, *(1 for _ in shape[1:]))))
+
+
+def _write_upsampling(graph: _Graph, layer: layers.UpSample2D, x: str, shape: Shape) -> str:
+    scales = [n_out / n for n, n_out in zip(shape, layer.output_shape(shape))]
+    modes = {"nearest": ("nearest", "asymmetric"), "bilinear": ("linear", "half_pixel")}
+    mode, transform = modes[layer.interpolation]
+    return graph.add(
+        "Resize",
+        x,
+        np.zeros(0, np.float32),  # no region
+        np.array([1, *scales], np.float32),
+        mode=mode,
+        coordinate_transformation_mode=transform,
+        nearest_mode="floor",
+    )
+
+
+def _write_branches(graph: _Graph, layer: layers.Parallel | layers.Residual, x: str, shape: Shape) -> str:
+    ends, output_shape = [], layer.output_shape(shape)
     for branch in layer.list_branches(shape):
-        y = x
-        for inner_key, inner, inner_shape in branch:
-            y = _write_layer(graph.at(f"{graph.key}.{inner_key}"), inner, y, inner_shape)
+        y, y_shape = x, shape
+        for inner_key, inner, _ in branch:
+            y = _write_layer(graph.at(f"{graph.key}.{inner_key}"), inner, y, y_shape)
+            y_shape = inner.output_shape(y_shape)
+        if len(y_shape) < len(output_shape):  # factors of channels
+            y = graph.add("Reshape", y, (-1, *y_shape, 1, 1))
         ends.append(y)
-    return graph.add("Add", *ends)
+    if layer._merge == "concat":
+        return graph.add("Concat", *ends, axis=1)
+    if layer._merge in ("average", "max"):
+        return graph.add({"average": "Mean", "max": "Max"}[layer._merge], *ends)
+    operator = {"add": "Add", "multiply": "Mul"}[layer._merge]
+    return functools.reduce(lambda y, z: graph.add(operator, y, z), ends)
 
 
 # The writer of each class of layers.
 WRITERS: dict[type[Layer], Writer] = {
     layers.Conv1D: _write_convolution,
     layers.Conv2D: _write_convolution,
+    layers.Conv2DTranspose: _write_transposed_convolution,
     layers.LocallyConnected1D: _write_local_convolution,
     layers.LocallyConnected2D: _write_local_convolution,
     layers.Dense: _write_dense,
@@ -399,10 +448,13 @@ WRITERS: dict[type[Layer], Writer] = {
     layers.LayerNorm: _write_layer_norm,
     layers.Rescaling: _write_rescaling,
     layers.ZeroPad2D: _write_zero_padding,
+    layers.UpSample2D: _write_upsampling,
     layers.RandomCrop: _write_crop,
-    layers.Residual: _write_residual,
+    layers.Parallel: _write_branches,
+    layers.Residual: _write_branches,
     layers.ReLU: _write("Relu"),
     layers.LeakyReLU: _write("LeakyRelu", lambda layer, shape: {"alpha": float(layer.slope)}),
+    layers.PReLU: _write_prelu,
     layers.ELU: _write("Elu", lambda layer, shape: {"alpha": float(layer.alpha)}),
     layers.GELU: _write_gelu,
     layers.ReLU6: _write_relu6,

@@ -9,7 +9,8 @@ import numpy as np
 
 from skconvnet._stages import Stage, count_elements
 from skconvnet._types import Shape
-from skconvnet.layers import Layer
+from skconvnet.layers import Layer, Parallel
+from skconvnet.layers.branches import Branched
 from skconvnet.layers.sequence import name_layers
 
 
@@ -145,7 +146,9 @@ def _describe(layer: Layer) -> tuple[str, str]:
     """Return the name of a layer's class, and its fields, unless they are shown as rows."""
     kind, _, fields = repr(layer).removesuffix(")").partition("(")
     named = "" if layer.name is None else f"name={layer.name!r}"
-    return kind, "" if layer.list_branches() else fields.removesuffix(named).removesuffix(", ")
+    if isinstance(layer, Branched):
+        return kind, f"merge={layer.merge!r}" if isinstance(layer, Parallel) else ""
+    return kind, fields.removesuffix(named).removesuffix(", ")
 
 
 def _format_row(row: Row, depth: int) -> str:

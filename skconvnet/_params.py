@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from skconvnet._advice import hint, short_repr, suggest
 from skconvnet._values import Value
-from skconvnet.layers.sequence import name_layers
+from skconvnet.layers.sequence import name_members
 from skconvnet.optimizers import OPTIMIZERS, Optimizer, resolve_optimizer
 
 
@@ -84,7 +84,7 @@ def _list_fields(name: str, value: Any) -> dict[str, Any]:
             found.update(_list_fields(f"{name}__{f.name}", getattr(value, f.name)))
     elif isinstance(value, (list, tuple)):
         try:
-            named = name_layers(value)
+            named = name_members(value)
         except (TypeError, ValueError):
             return {}  # fit reports what is wrong with it
         for key, layer in named:
@@ -108,7 +108,7 @@ def _change(name: str, value: Any, changes: dict[str, Any]) -> Any:
                 )
         return replace(value, **_regroup(name, known, changes))
     if isinstance(value, (list, tuple)):
-        named = dict(name_layers(value))
+        named = dict(name_members(value))
         for key in (path.partition("__")[0] for path in changes):
             if key not in named and key.isdecimal() and int(key) < len(value):
                 raise ValueError(

@@ -66,7 +66,7 @@ class ConvNetTransformer(
     -----
     A layer includes its activation: the features of ``Conv2D(8, activation="relu")`` are the values after
     its ReLU. An output of shape (channels, height, width) is flattened in this order of axes. A layer within
-    `Residual` cannot be selected. The output layer yields its values before softmax or sigmoid.
+    `Parallel` or `Residual` cannot be selected. The output layer yields its values before softmax or sigmoid.
 
     References
     ----------

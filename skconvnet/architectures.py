@@ -15,12 +15,15 @@ from skconvnet.layers import (
     Conv1D,
     Conv2D,
     Dense,
+    Dropout,
     Flatten,
     GlobalAvgPool1D,
     GlobalAvgPool2D,
     LeakyReLU,
+    MaxPool1D,
     MaxPool2D,
     Output,
+    Parallel,
     RandomCrop,
     RandomFlip,
     ReLU,
@@ -34,11 +37,15 @@ __all__ = [
     "annt_mnist",
     "cifar_record",
     "fcn",
+    "inception",
+    "inception_time",
     "kajda_mnist",
     "lenet5",
+    "mobilenet",
     "numpy_cnn",
     "resnet",
     "resnet1d",
+    "squeezenet",
     "vgg",
 ]
 
@@ -58,11 +65,15 @@ INPUT_SHAPES = {
     "annt_mnist": (1, 32, 32),
     "cifar_record": (3, 32, 32),
     "fcn": (1, 1, 150),
+    "inception": (3, 32, 32),
+    "inception_time": (1, 1, 150),
     "kajda_mnist": (1, 28, 28),
     "lenet5": (1, 32, 32),
+    "mobilenet": (3, 32, 32),
     "numpy_cnn": (1, 28, 28),
     "resnet": (3, 32, 32),
     "resnet1d": (1, 1, 150),
+    "squeezenet": (3, 32, 32),
     "vgg": (3, 32, 32),
 }
 
@@ -340,6 +351,123 @@ def resnet(*, blocks: int = 3, filters: Sequence[int] = (16, 32, 64)) -> list[La
     return [*layers, GlobalAvgPool2D()]
 
 
+def inception() -> list[Layer]:
+    """Make a small network of Inception modules, for images of 28x28 to 32x32 pixels.
+
+    Returns
+    -------
+    layers : list of layer
+        For three channels and with an output layer of 10 classes, 1,649,402 parameters.
+
+    References
+    ----------
+    Zhang, Bengio, Hardt, Recht and Vinyals, "Understanding deep learning requires rethinking generalization",
+    ICLR 2017, figure 3; after Szegedy et al., "Going deeper with convolutions", CVPR 2015.
+
+    Examples
+    --------
+    >>> from skconvnet.architectures import inception
+    >>> inception()[0]
+    Conv2D(filters=96, padding='same', bias=False)
+    """
+
+    def convolve(filters: int, kernel_size: int, stride: int = 1) -> list[Layer]:
+        conv = Conv2D(filters, kernel_size, stride=stride, padding="same", bias=False)
+        return [conv, BatchNorm(scale=False), ReLU()]
+
+    # filters of 1x1 and of 3x3 pixels; a module of 3x3 filters alone halves the image
+    stages = (
+        ((32, 32), (32, 48), (0, 80)),
+        ((112, 48), (96, 64), (80, 80), (48, 96), (0, 96)),
+        ((176, 160), (176, 160)),
+    )
+    layers = convolve(96, 3)
+    for narrow, wide in (module for stage in stages for module in stage):
+        if narrow:
+            layers.append(Parallel([convolve(narrow, 1), convolve(wide, 3)]))
+        else:
+            layers.append(Parallel([convolve(wide, 3, 2), [MaxPool2D(3, stride=2, padding="same")]]))
+    return [*layers, GlobalAvgPool2D()]
+
+
+def squeezenet(*, filters: Sequence[int] = (16, 32, 48, 64)) -> list[Layer]:
+    """Make SqueezeNet, for small images.
+
+    Parameters
+    ----------
+    filters : sequence of int, default=(16, 32, 48, 64)
+        The squeezing filters of each pair of modules; a module has four times that number of expanding
+        filters of 1x1 pixels, and again of 3x3.
+
+    Returns
+    -------
+    layers : list of layer
+        By default, for three channels and with an output layer of 10 classes, 727,626 parameters.
+
+    References
+    ----------
+    Iandola et al., "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and <0.5MB model size",
+    arXiv:1602.07360 (2016), in its version 1.1; the first convolution has no stride, poolings are those of
+    2x2 pixels, and the average over the image comes before the output layer.
+
+    Examples
+    --------
+    >>> from skconvnet.architectures import squeezenet
+    >>> squeezenet()[2].output_shape((64, 16, 16))
+    (16, 16, 16)
+    """
+    layers: list[Layer] = [Conv2D(64, padding="same", activation="relu"), MaxPool2D()]
+    for k, n in enumerate(filters):
+        for _ in range(2):
+            expand: list[list[Layer]] = [
+                [Conv2D(4 * n, 1, activation="relu")],
+                [Conv2D(4 * n, padding="same", activation="relu")],
+            ]
+            layers += [Conv2D(n, 1, activation="relu"), Parallel(expand)]
+        if k < 2:
+            layers.append(MaxPool2D())
+    return [*layers, Dropout(), GlobalAvgPool2D()]
+
+
+def mobilenet(*, width: float = 1.0) -> list[Layer]:
+    """Make MobileNet, for small images.
+
+    Parameters
+    ----------
+    width : float, default=1.0
+        Factor of the number of filters of every layer.
+
+    Returns
+    -------
+    layers : list of layer
+        By default, for three channels and with an output layer of 10 classes, 3,217,226 parameters.
+
+    Raises
+    ------
+    ValueError
+        If width leaves a layer without filters.
+
+    References
+    ----------
+    Howard et al., "MobileNets: efficient convolutional neural networks for mobile vision applications",
+    arXiv:1704.04861 (2017), table 1; the first convolution has no stride.
+
+    Examples
+    --------
+    >>> from skconvnet.architectures import mobilenet
+    >>> mobilenet(width=0.25)[3]
+    Conv2D(filters=8, padding='same', bias=False, groups=8)
+    """
+    sizes = [int(width * n) for n in (32, 64, 128, 128, 256, 256, *6 * (512,), 1024, 1024)]
+    strides = (1, 2, 1, 2, 1, 2, *5 * (1,), 2, 1)
+    layers: list[Layer] = [Conv2D(sizes[0], padding="same", bias=False), BatchNorm(), ReLU()]
+    for n_in, n_out, stride in zip(sizes, sizes[1:], strides):
+        depthwise = Conv2D(n_in, stride=stride, padding="same", bias=False, groups=n_in)
+        layers += [depthwise, BatchNorm(), ReLU()]
+        layers += [Conv2D(n_out, 1, bias=False), BatchNorm(), ReLU()]
+    return [*layers, GlobalAvgPool2D()]
+
+
 def _convolve1d(filters: int, kernel_size: int) -> list[Layer]:
     """Return a convolution that keeps the length, and batch normalisation."""
     return [Conv1D(filters, kernel_size, padding="same", bias=False), BatchNorm()]
@@ -408,4 +536,54 @@ def resnet1d(*, filters: Sequence[int] = (64, 128, 128)) -> list[Layer]:
         projects = k == 0 or n != filters[k - 1]
         shortcut = _convolve1d(n, 1) if projects else [BatchNorm()]
         layers += [Residual(branch, shortcut=shortcut), ReLU()]
+    return [*layers, GlobalAvgPool1D()]
+
+
+def inception_time(*, channels: int = 1, depth: int = 6, filters: int = 32) -> list[Layer]:
+    """Make one of the networks of InceptionTime, for signals.
+
+    InceptionTime is five of them with different initial weights: ``VotingClassifier`` with ``voting="soft"``
+    averages their probabilities.
+
+    Parameters
+    ----------
+    channels : int, default=1
+        The channels of the signals; if they are several, the first module has a bottleneck, too.
+    depth : int, default=6
+        The number of modules; a residual connection spans three of them.
+    filters : int, default=32
+        The filters of each convolution; a module has four times that number of channels.
+
+    Returns
+    -------
+    layers : list of layer
+        For signals of one channel and two classes 420,450 parameters with the output layer, for any length.
+
+    References
+    ----------
+    Fawaz et al., "InceptionTime: finding AlexNet for time series classification", Data Mining and Knowledge
+    Discovery 34 (2020), figures 1 and 2.
+
+    Examples
+    --------
+    >>> from skconvnet.architectures import inception_time
+    >>> inception_time()[0].output_shape((1, 1, 150))
+    (128, 1, 150)
+    """
+
+    def convolve(kernel_size: int) -> Layer:
+        return Conv1D(filters, kernel_size, padding="same", bias=False)
+
+    def make_module(bottleneck: bool) -> list[Layer]:
+        branches: list[list[Layer]] = [[convolve(kernel_size)] for kernel_size in (40, 20, 10)]
+        if bottleneck:
+            branches = [[convolve(1), Parallel(branches)]]
+        branches.append([MaxPool1D(3, stride=1, padding="same"), convolve(1)])
+        return [Parallel(branches), BatchNorm(), ReLU()]
+
+    layers: list[Layer] = []
+    for first in range(0, depth, 3):
+        modules = [make_module(k > 0 or channels > 1) for k in range(first, min(first + 3, depth))]
+        branch = [layer for module in modules for layer in module]
+        layers += [Residual(branch, _convolve1d(4 * filters, 1)), ReLU()] if len(modules) == 3 else branch
     return [*layers, GlobalAvgPool1D()]

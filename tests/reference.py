@@ -5,6 +5,7 @@ Arrays are (n, c, h, w) or (n, features). kernel, stride and dilation are pairs,
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -120,6 +121,58 @@ def local_conv2d_backward(
     (top, _), (left, _) = padding
     dx = dx_padded[:, :, top : top + x.shape[2], left : left + x.shape[3]]
     return dx, dweight, dy.sum(axis=0)
+
+
+def transposed_conv2d(
+    x: Array, weight: Array, bias: Array, groups: int, stride: Pair, dilation: Pair, cut: Sides, size: Pair
+) -> Array:
+    """Every pixel adds its kernels to an image, of which rows and columns are cut off; size: what is left.
+
+    weight: (channels, filters of a group, kh, kw).
+    """
+    n, _, h, w = x.shape
+    _, filters, kh, kw = weight.shape
+    (down, right), (top, left) = stride, (side[0] for side in cut)
+    rows, columns = (left_over + sum(sides) for left_over, sides in zip(size, cut))
+    y = np.zeros((n, groups, filters, rows, columns))
+    x, weight = (a.reshape(groups, -1, *a.shape[1:]) for a in (x.swapaxes(0, 1), weight))
+    for u in range(kh):
+        for v in range(kw):
+            pixels = np.einsum("gcnij,gco->ngoij", x, weight[..., u, v])
+            i, j = u * dilation[0], v * dilation[1]
+            y[..., i : i + (h - 1) * down + 1 : down, j : j + (w - 1) * right + 1 : right] += pixels
+    y = y.reshape(n, groups * filters, rows, columns)[:, :, top : top + size[0], left : left + size[1]]
+    return y + np.reshape(bias, (-1, 1, 1))
+
+
+def upsample2d(x: Array, size: Pair, interpolation: str) -> Array:
+    """Repeat pixels, or interpolate linearly between their centres, one axis after the other."""
+    for axis, factor in zip((2, 3), size):
+        n = x.shape[axis]
+        at = (np.arange(n * factor) + 0.5) / factor - 0.5  # in pixels of x
+        if interpolation == "nearest":
+            x = x.take(np.arange(n * factor) // factor, axis)
+        else:
+            at = at.clip(0, n - 1)
+            low = np.floor(at).astype(int)
+            part = (at - low).reshape(-1, *(1,) * (3 - axis))
+            x = x.take(low, axis) * (1 - part) + x.take((low + 1).clip(max=n - 1), axis) * part
+    return x
+
+
+def prelu(x: Array, weight: Array) -> Array:
+    """x where x > 0, else weight * x, with a weight for each channel."""
+    return np.where(x > 0, x, x * weight.reshape(-1, *(1,) * (x.ndim - 2)))
+
+
+def merge(outputs: list[Array], kind: str) -> Array:
+    """Outputs of branches, (n, channels[, rows, columns]); factors of channels may be (n, channels[, 1, 1])."""
+    if kind == "concat":
+        return np.concatenate(outputs, axis=1)
+    rank = max(y.ndim for y in outputs)
+    outputs = [y.reshape(y.shape + (1,) * (rank - y.ndim)) for y in outputs]
+    functions = {"add": sum, "multiply": prod, "average": lambda ys: sum(ys) / len(ys)}
+    return np.maximum.reduce(outputs) if kind == "max" else functions[kind](outputs)
 
 
 def rescale(x: Array, scale: float, offset: float) -> Array:

@@ -25,6 +25,10 @@ def test_architectures(name):
         ("annt_cifar10", 145578),
         ("cifar_record", 1971640),
         ("fcn", 264450 + 8 * 129),
+        ("inception", 1649402),  # as in the paper
+        ("inception_time", 420450 + 8 * 129),
+        ("mobilenet", 4231976 - 1025 * 1000 + 1025 * 10),  # the paper's network has 1000 classes
+        ("squeezenet", 1235496 - 513 * 1000 + 513 * 10),  # likewise
         ("numpy_cnn", 105634),
         ("kajda_mnist", 3864),
         ("resnet", 272474),
@@ -43,3 +47,29 @@ def test_pooling_and_activations_of_the_seeds():
 
     assert describe(architectures.annt_mnist()) == ["Conv2D", "AvgPool2D"] * 2 + ["Conv2D", "Dense"]
     assert describe(architectures.lenet5())[1] == "MaxPool2D"
+
+
+def test_inception_time_has_the_published_modules():
+    layers = architectures.inception_time(channels=3)
+    network = Network(layers, (3, 1, 100), 2)
+    shapes = network.weights
+    assert shapes["0.0.0.0.weight"].shape == (32, 3, 1)  # the bottleneck
+    assert [shapes[f"0.6.0.1.{k}.0.weight"].shape for k in range(3)] == [(32, 32, n) for n in (40, 20, 10)]
+    assert shapes["0.6.1.1.weight"].shape == (32, 128, 1) and shapes["2.shortcut.0.weight"].shape == (
+        128,
+        128,
+        1,
+    )
+    kinds = [type(layer).__name__ for layer in architectures.inception_time(depth=4)]
+    assert kinds == ["Residual", "ReLU", "Parallel", "BatchNorm", "ReLU", "GlobalAvgPool1D"]
+    assert network.output_shape == (2,) and Network(layers, (3, 1, 7), 2).output_shape == (2,)
+
+
+def test_a_narrow_mobilenet():
+    def count(width):
+        return Network(architectures.mobilenet(width=width), (3, 32, 32), 10).n_parameters
+
+    # a convolution of 1x1 pixels has the square of the factor
+    assert 0.25 < count(0.5) / count(1) < 0.27
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        architectures.mobilenet(width=0.01)

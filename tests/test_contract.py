@@ -22,6 +22,7 @@ from skconvnet.layers import (
     BatchNorm,
     Conv1D,
     Conv2D,
+    Conv2DTranspose,
     Dense,
     Dropout,
     Flatten,
@@ -43,6 +44,8 @@ from skconvnet.layers import (
     Mish,
     Mixup,
     Output,
+    Parallel,
+    PReLU,
     RandomCrop,
     RandomErasing,
     RandomFlip,
@@ -59,9 +62,11 @@ from skconvnet.layers import (
     Softsign,
     Standardize,
     Tanh,
+    UpSample2D,
     ZeroPad2D,
 )
 from skconvnet.layers.activation import ACTIVATIONS, resolve_activation
+from skconvnet.layers.branches import MERGES
 from skconvnet.layers.window import pad_image
 
 IMAGE, PIXEL, ROW, COLUMN, VECTOR = (3, 7, 6), (3, 1, 1), (2, 1, 12), (1, 11, 1), (7,)
@@ -92,6 +97,22 @@ def list_rows():
     yield Conv2D(9, 5, bias=False), (10, 22, 12)
     yield Conv2D(9, (5, 2), padding=((2, 2), (1, 0))), (24, 13, 7)
     yield Conv2D(12, (1, 3), padding="same", activation="relu"), (48, 2, 9)
+    for kernel, stride, padding in product([1, 3, (2, 4)], [1, 2, (3, 1)], ["valid", "same", 1]):
+        if kernel != 1 or padding != 1:
+            yield Conv2DTranspose(5, kernel, stride=stride, padding=padding), IMAGE
+    for groups, dilation, stride in product([1, 2, 4], [1, (2, 3)], [(1, 2), 3]):
+        options = {"dilation": dilation, "stride": stride, "bias": stride == 3, "output_padding": (0, 1)}
+        yield Conv2DTranspose(8, 3, groups=groups, padding=((0, 1), (2, 1)), **options), (4, 5, 6)
+    yield Conv2DTranspose(4, (1, 4), stride=(1, 2), padding="same", activation="relu"), ROW
+    yield Conv2DTranspose(17, 4, stride=4, activation="tanh", name="up"), PIXEL
+    yield Conv2DTranspose(6, 2, stride=3, padding="same", activation="arctan"), (9, 3, 4)
+    for size, interpolation in product([1, 2, 3, 4, (1, 2), (3, 2)], ["nearest", "bilinear"]):
+        yield UpSample2D(size, interpolation), IMAGE
+    for interpolation, shape in product(["nearest", "bilinear"], [PIXEL, ROW, COLUMN]):
+        yield UpSample2D(3, interpolation, name="up"), shape
+    for shape in (IMAGE, PIXEL, ROW, VECTOR):
+        yield PReLU(), shape
+        yield PReLU(-0.5, learning_rate_factor=0.5), shape
     for kernel, stride, padding in product([1, (2, 4)], [1, (1, 2)], PADDINGS[1:4]):
         yield LocallyConnected2D(4, kernel, stride=stride, padding=padding), IMAGE
     yield LocallyConnected2D(14, 2, name="local"), (5, 4, 3)
@@ -186,6 +207,42 @@ def list_rows():
     yield Residual([Residual([LayerNorm(), Conv2D(3, padding=1)]), GELU()], shortcut=[Softplus()]), IMAGE
     yield Residual([GlobalMaxPool2D(), Dense(2)], shortcut=[Conv2D(2, 1), GlobalAvgPool2D()]), IMAGE
     yield Residual([Conv1D(4, stride=2, padding="same"), Residual([BatchNorm()])]), SIGNAL
+    for merge, shape in product(MERGES, [IMAGE, PIXEL, COLUMN, VECTOR]):
+        yield Parallel([[Tanh()], [], [Rescaling(0.5), BatchNorm(), Dropout(0.4)]], merge), shape
+        yield Parallel([[Dropout(0.2)], [LayerNorm()]], merge, name="outer"), shape
+        yield Parallel([[], [], None], merge), shape
+        yield Parallel([[Sigmoid()]], merge), shape
+    within = Parallel([[BatchNorm(), Tanh()], [Conv2D(3, padding=1)], []], "average")
+    yield Residual([within], shortcut=[Sigmoid(), within]), IMAGE
+    for merge in MERGES:
+        same = {"padding": "same", "activation": "tanh"}
+        yield (
+            Parallel([[Conv2D(5, 1)], [Conv2D(2, 1), Conv2D(5, **same)], [Conv2D(5, (5, 2), **same)]], merge),
+            IMAGE,
+        )
+        yield Parallel([[Conv2D(2), Dense(4)], [GlobalAvgPool2D(), Dense(4)], [Dense(4)]], merge), IMAGE
+        yield (
+            Parallel([[Conv2D(4), Flatten()], [MaxPool2D((2, 1)), Conv2D(5, (1, 3)), Dense(80)]], merge),
+            IMAGE,
+        )
+        yield (
+            Parallel(
+                [[Conv1D(4, 3, padding="causal")], [AvgPool1D(3, stride=1, padding=1), Conv1D(4, 1)]], merge
+            ),
+            SIGNAL,
+        )
+        yield Parallel([[Residual([Conv2D(3, padding=1)]), GELU()], [within], [Residual([])]], merge), IMAGE
+    for shape in (IMAGE, PIXEL, ROW):
+        channels = shape[0]
+        factors = [GlobalAvgPool2D(), Dense(2, activation="tanh"), Dense(channels, activation="sigmoid")]
+        yield Parallel([[], factors], "multiply"), shape
+        yield Parallel([factors, [Conv2D(channels, 1, bias=False), BatchNorm()], factors], "multiply"), shape
+        yield Parallel([[AvgPool2D(shape[1:]), Conv2D(channels, 1)], factors, [Tanh()]], "multiply"), shape
+    yield (
+        Residual([Conv2D(3, padding=1), Parallel([[], [GlobalMaxPool2D(), Sigmoid()]], "multiply"), Tanh()]),
+        IMAGE,
+    )
+    yield Parallel([[RandomFlip(), Conv2D(3, padding=1)], [], [GaussianNoise()]], "max"), IMAGE
 
 
 ROWS = list(list_rows())
@@ -206,6 +263,15 @@ def run_conv2d(layer, x, p, draws):
     else:
         table = np.ones(weight.shape[:2], bool) if layer.connections is None else np.array(layer.connections)
         y = reference.conv2d(x, weight, bias, stride, dilation, padding, table)
+    return run_reference(resolve_activation("", layer.activation), y, {}, draws)
+
+
+def run_transposed_conv2d(layer, x, p, draws):
+    kernel, stride, dilation = map(pair, (layer.kernel_size, layer.stride, layer.dilation))
+    y_shape = layer.output_shape(x.shape[1:])
+    span = [(k - 1) * d + 1 for k, d in zip(kernel, dilation)]
+    cut, bias = pad_image(y_shape, span, stride, layer.padding), p.get("bias", np.zeros(layer.filters))
+    y = reference.transposed_conv2d(x, p["weight"], bias, layer.groups, stride, dilation, cut, y_shape[1:])
     return run_reference(resolve_activation("", layer.activation), y, {}, draws)
 
 
@@ -280,14 +346,14 @@ def run_noise(layer, x, draw):
     return x + layer.stddev * reference.gaussian_noise(*draw, len(x), x[0].size).reshape(x.shape)
 
 
-def run_residual(layer, x, p, draws):
+def run_branches(layer, x, p, draws):
     outputs = []
     for chain in layer.list_branches(x.shape[1:]):
         y = x
         for key, inner, _ in chain:
             y = run_reference(inner, y, strip(p, key), draws)
         outputs.append(y)
-    return outputs[0] + outputs[1]
+    return reference.merge(outputs, layer._merge)
 
 
 def as_images(run, kind):
@@ -317,6 +383,7 @@ def as_images(run, kind):
 REFERENCES = {
     Conv1D: as_images(run_conv2d, Conv2D),
     Conv2D: run_conv2d,
+    Conv2DTranspose: run_transposed_conv2d,
     LocallyConnected1D: as_images(run_local_conv2d, LocallyConnected2D),
     LocallyConnected2D: run_local_conv2d,
     Dense: run_dense,
@@ -346,10 +413,13 @@ REFERENCES = {
     Identity: lambda layer, x, p, draws: x,
     Mixup: lambda layer, x, p, draws: x,  # the trainer mixes
     Rescaling: lambda layer, x, p, draws: reference.rescale(x, layer.scale, layer.offset),
-    Residual: run_residual,
+    Parallel: run_branches,
+    Residual: run_branches,
     ZeroPad2D: lambda layer, x, p, draws: reference.zero_pad2d(
         x, pad_image(x.shape[1:], (1, 1), (1, 1), layer.padding)
     ),
+    UpSample2D: lambda layer, x, p, draws: reference.upsample2d(x, pair(layer.size), layer.interpolation),
+    PReLU: lambda layer, x, p, draws: reference.prelu(x, p["weight"]),
     ReLU: lambda layer, x, p, draws: reference.leaky_relu(x, 0),
     LeakyReLU: lambda layer, x, p, draws: reference.leaky_relu(x, layer.slope),
     ELU: lambda layer, x, p, draws: reference.elu(x, layer.alpha),

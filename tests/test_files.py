@@ -24,6 +24,7 @@ from skconvnet.layers import (
     AvgPool2D,
     BatchNorm,
     Conv2D,
+    Conv2DTranspose,
     Dense,
     Dropout,
     Flatten,
@@ -34,6 +35,8 @@ from skconvnet.layers import (
     LocallyConnected2D,
     MaxPool2D,
     Output,
+    Parallel,
+    PReLU,
     RandomCrop,
     RandomErasing,
     RandomFlip,
@@ -44,6 +47,7 @@ from skconvnet.layers import (
     Softmax,
     Standardize,
     Tanh,
+    UpSample2D,
     ZeroPad2D,
 )
 from skconvnet.optimizers import SGD, Adam
@@ -66,6 +70,9 @@ CONVOLUTIONS = [
 OTHERS = [
     Rescaling(0.5, offset=-1),
     ZeroPad2D(((1, 0), (2, 1))),
+    UpSample2D((1, 2), "bilinear"),
+    Conv2DTranspose(3, 2, stride=(2, 1), output_padding=(1, 0)),
+    PReLU(0.1),
     Conv2D(6, groups=3, activation=ELU(0.5)),
     LayerNorm(center=False, name="norm"),
     LocallyConnected2D(3, (2, 3), stride=2, padding="same", activation="gelu"),
@@ -76,6 +83,7 @@ RESIDUAL = [
     Standardize(),
     Residual([Conv2D(2, padding="same"), BatchNorm(), Dropout(0.3)], name="block"),
     Residual([Dropout(0.2)], shortcut=[BatchNorm()]),
+    Parallel([[Conv2D(2, 1), BatchNorm()], [Residual([Dropout(0.3)])], None, []], "max", name="merged"),
 ]
 AUGMENTED = [
     *(Standardize(), RandomFlip(vertical=True), RandomShift((1, 0)), RandomCrop((5, 4), padding=(1, 0))),

@@ -18,6 +18,7 @@ from skconvnet.layers import (
     AvgPool2D,
     BatchNorm,
     Conv2D,
+    Conv2DTranspose,
     Dense,
     Dropout,
     Flatten,
@@ -33,6 +34,8 @@ from skconvnet.layers import (
     MaxPool2D,
     Mish,
     Output,
+    Parallel,
+    PReLU,
     RandomCrop,
     RandomErasing,
     RandomFlip,
@@ -49,6 +52,7 @@ from skconvnet.layers import (
     Softsign,
     Standardize,
     Tanh,
+    UpSample2D,
     ZeroPad2D,
 )
 
@@ -198,6 +202,63 @@ NETWORKS = [
     ),
     ((5,), [Dense(8), Residual([Dense(8, activation="tanh"), LayerNorm()]), Residual([Dense(4), Tanh()])]),
     ((5,), [Residual([Dense(5, activation="tanh"), Dropout(0.3)]), Tanh()]),
+    (
+        (3, 7, 6),
+        [
+            BatchNorm(),
+            Parallel(
+                [
+                    [Conv2D(4, 1, bias=False), BatchNorm(), Tanh()],
+                    [
+                        Conv2D(2, 1, activation="tanh"),
+                        Parallel([[Conv2D(3, (1, 3), padding="same")], [Sigmoid()]]),
+                    ],
+                    [AvgPool2D(3, stride=1, padding="same"), BatchNorm(), Conv2D(2, 1)],
+                    [],
+                ]
+            ),
+            Tanh(),
+            Parallel(
+                [[], [GlobalAvgPool2D(), Dense(3, activation="tanh"), Dense(14, activation="sigmoid")]],
+                "multiply",
+            ),
+            Parallel(
+                [
+                    [Conv2D(3, bias=False), BatchNorm()],
+                    [Conv2D(3), Dropout(0.3)],
+                    [AvgPool2D(3, stride=1), Conv2D(3, 1)],
+                ],
+                "max",
+            ),
+            Softplus(),
+            Parallel([[Dense(4)], [GlobalAvgPool2D(), BatchNorm()], [Flatten()]]),
+            Parallel([[Tanh()], [Dropout(0.2)], []], "average"),
+        ],
+    ),
+    (
+        (2, 4, 3),
+        [
+            Conv2DTranspose(4, 3, stride=2, padding=1, output_padding=1, activation="gelu"),
+            UpSample2D((1, 2), "bilinear"),
+            Conv2D(3, padding="same", activation="tanh"),
+            UpSample2D((2, 1)),
+            Conv2DTranspose(2, 2, stride=(1, 2), padding="same", groups=1),
+            PReLU(),
+        ],
+    ),
+    # one reader of the input pads it, another takes it as a vector, in any order
+    (
+        (1, 8, 8),
+        [
+            Parallel(
+                [[Dense(3)], [Conv2D(2, padding="same", activation="tanh"), Dense(4)], [Flatten(), Tanh()]]
+            )
+        ],
+    ),
+    (
+        (1, 8, 8),
+        [Tanh(), Parallel([[Flatten()], [Conv2D(2, padding="same", activation="tanh"), Flatten()]]), Tanh()],
+    ),
     (
         (2, 6, 6),
         [Dropout(0.2), Conv2D(4, activation="tanh"), Dropout(), MaxPool2D(), Dense(30), Dropout(0.1)],

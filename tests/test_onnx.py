@@ -66,7 +66,11 @@ def test_every_layer(tmp_path, layer, shape):
 @pytest.mark.parametrize("name", architectures.INPUT_SHAPES)
 def test_architectures(tmp_path, dtype, name):
     c, h, w = architectures.INPUT_SHAPES[name]
-    small = {"vgg": {"filters": (8, 16), "units": 20}, "resnet": {"blocks": 1, "filters": (4, 8)}}
+    small = {
+        "vgg": {"filters": (8, 16), "units": 20},
+        "resnet": {"blocks": 1, "filters": (4, 8)},
+        "mobilenet": {"width": 0.1},
+    }
     X = rng.rand(17, h, w, c).astype(dtype)
     X = X if h > 1 else X[:, 0]  # signals
     clf = ConvNetClassifier(getattr(architectures, name)(**small.get(name, {})))

@@ -1,5 +1,7 @@
 """Nested parameters: reading, setting, objects that must not change, and errors for misspelt names."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -7,7 +9,7 @@ from sklearn.base import clone
 from skconvnet import ConvNetClassifier
 from skconvnet._defaults import make_default_layers
 from skconvnet._network import Network
-from skconvnet.layers import Conv2D, Dense, Flatten, LeakyReLU, MaxPool2D
+from skconvnet.layers import Conv2D, Dense, Flatten, LeakyReLU, MaxPool2D, Parallel, ReLU, Residual
 from skconvnet.optimizers import SGD, Adam
 
 
@@ -38,6 +40,15 @@ def test_get_works_with_wrong_layers(layers):
     clf = ConvNetClassifier(layers)
     assert clf.get_params()["layers"] is layers
     repr(clf)
+
+
+def test_only_layers_have_parameters_of_their_own():
+    conv = Conv2D(2, (1, 3), padding=((0, 1), (2, 0)), connections=[[1, 0], [1, 1]], name="conv")
+    own = {f.name for f in fields(conv)}
+    params = ConvNetClassifier([conv]).get_params()
+    assert {key for key in params if key.startswith("layers__conv__")} == {
+        f"layers__conv__{name}" for name in own
+    }
 
 
 def test_set_replaces_values_and_does_not_change_the_users_list():
@@ -171,3 +182,35 @@ def test_clone():
     other = clone(clf)
     assert other.layers == clf.layers and other.layers is not clf.layers
     assert other.optimizer == clf.optimizer
+
+
+def test_layers_within_branches():
+    mixed = Parallel(
+        [[Conv2D(4, 1), ReLU(name="act")], [Residual([Conv2D(3, name="deep")], [])], []], name="mixed"
+    )
+    clf = ConvNetClassifier([mixed, Dense(5)])
+    params = clf.get_params()
+    assert params["layers__mixed__merge"] == "concat"
+    assert params["layers__mixed__branches__0__0__filters"] == 4
+    assert params["layers__mixed__branches__0__act"] == ReLU(name="act")
+    assert params["layers__mixed__branches__1__0__layers__deep__kernel_size"] == 3
+    assert params["layers__mixed__branches__2"] == ()
+    clf.set_params(
+        layers__mixed__merge="max",
+        layers__mixed__branches__0__0__filters=7,
+        layers__mixed__branches__1__0__layers__deep__filters=9,
+        layers__mixed__branches__2=None,
+    )
+    deep = Residual([Conv2D(9, name="deep")], [])
+    assert clf.layers[0] == Parallel([[Conv2D(7, 1), ReLU(name="act")], [deep], None], "max", name="mixed")
+    assert mixed.branches[0][0].filters == 4
+    clf.set_params(layers__mixed__branches__1=[Dense(2)], layers__mixed__branches__0__act=None)
+    assert clf.layers[0].branches == ((Conv2D(7, 1), None), (Dense(2),), None)
+    for name, message in [
+        ("3__0__filters", r"branches has no '3'\. Valid: 0, 1, 2"),
+        ("0__5__filters", r"branches__0 has no '5'\. Valid: 0, 1"),
+        ("2__0__filters", "branches__2 is None"),
+        ("1__0__filters", "0 has no 'filters'"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            clf.set_params(**{f"layers__mixed__branches__{name}": 3})

@@ -4,7 +4,7 @@ import numpy as np
 
 from skconvnet._network import Network
 from skconvnet._stages import count_elements
-from skconvnet.layers import BatchNorm, Conv2D, Dense, ReLU, Residual
+from skconvnet.layers import BatchNorm, Conv2D, Dense, Parallel, ReLU, Residual
 
 LAYERS = [
     Conv2D(4, name="stem"),
@@ -53,3 +53,13 @@ def test_inner_stages_of_a_frozen_stage_are_frozen():
     assert frozen == {path for path, _ in list_tree(network.stages) if path.startswith("block")}
     counts = {path: stage.n_parameters for path, stage in list_tree(network.stages)}
     assert counts["block"] == counts["block.inner"] == 0 < counts["stem"]
+
+
+def test_layers_of_branches_are_stages():
+    inner = Parallel([[BatchNorm()], []], "average")
+    network = Network([Parallel([[Conv2D(4, 1)], None, [inner, ReLU()]], name="mixed")], (2, 8, 8), 5)
+    paths = [path for path, _ in list_tree(network.stages)]
+    assert paths == ["mixed", "mixed.0.0", "mixed.2.0", "mixed.2.0.0.0", "mixed.2.1", "output"]
+    assert [len(branch) for branch in network.stages[0].branches] == [1, 2]
+    assert list(network.weights)[:2] == ["mixed.0.0.weight", "mixed.0.0.bias"]
+    assert "mixed.2.0.0.0.running_mean" in network.weights

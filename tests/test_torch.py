@@ -18,6 +18,7 @@ from skconvnet.layers import (
     AvgPool2D,
     BatchNorm,
     Conv2D,
+    Conv2DTranspose,
     Dense,
     Flatten,
     GlobalAvgPool2D,
@@ -27,12 +28,15 @@ from skconvnet.layers import (
     LocallyConnected2D,
     LogSoftmax,
     MaxPool2D,
+    Parallel,
+    PReLU,
     ReLU,
     Rescaling,
     Residual,
     Softmax,
     Standardize,
     Tanh,
+    UpSample2D,
     ZeroPad2D,
 )
 from skconvnet.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Muon, RMSprop
@@ -112,6 +116,19 @@ NETWORKS = {
             Softmax(),
         ],
     ),
+    "larger images, learnt slopes": (
+        (3, 8, 7),
+        [
+            Conv2D(5, stride=2),
+            PReLU(),
+            Conv2DTranspose(6, 4, stride=2, padding=1, activation="tanh"),
+            UpSample2D((2, 1)),
+            Conv2DTranspose(4, (3, 2), groups=2, dilation=2, bias=False),
+            UpSample2D((1, 2), "bilinear"),
+            Dense(9),
+            PReLU(),
+        ],
+    ),
     "weights that are not shared": (
         (3, 8, 7),
         [
@@ -144,6 +161,32 @@ NETWORKS = {
             ),
             Residual([Tanh(), Conv2D(12, padding="same")], name="projected"),
             GlobalAvgPool2D(),
+        ],
+    ),
+    "branches": (
+        (3, 8, 8),
+        [
+            Conv2D(6, padding="same", activation="relu"),
+            Parallel(
+                [
+                    [Conv2D(4, 1, bias=False), BatchNorm(), ReLU()],
+                    [Conv2D(3, 1), Tanh(), Parallel([[Conv2D(4, (1, 3), padding="same")], [Conv2D(2, 1)]])],
+                    [MaxPool2D(3, stride=1, padding="same"), Conv2D(5, 1)],
+                    [],
+                ],
+                name="mixed",
+            ),
+            Parallel(
+                [[], [GlobalAvgPool2D(), Dense(4, activation="relu"), Dense(21, activation="sigmoid")]],
+                "multiply",
+            ),
+            Residual([Conv2D(21, padding="same"), Parallel([[GlobalAvgPool2D()], [Tanh()]], "multiply")]),
+            Parallel(
+                [[Conv2D(7, stride=2, bias=False), BatchNorm()], [AvgPool2D(3, stride=2), Conv2D(7, 1)]],
+                "average",
+            ),
+            Parallel([[Conv2D(5, 1)], [Conv2D(5, padding="same")], [Conv2D(5, 1), Tanh()]], "max"),
+            Parallel([[GlobalAvgPool2D()], [GlobalMaxPool2D()]], name="pools"),
         ],
     ),
     "dense": ((10,), [Dense(33, activation="relu"), Dense(12, activation="tanh")]),

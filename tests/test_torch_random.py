@@ -25,6 +25,7 @@ from skconvnet.layers import (
     BatchNorm,
     Conv1D,
     Conv2D,
+    Conv2DTranspose,
     Dense,
     Flatten,
     GlobalAvgPool1D,
@@ -40,6 +41,8 @@ from skconvnet.layers import (
     MaxPool1D,
     MaxPool2D,
     Mish,
+    Parallel,
+    PReLU,
     ReLU,
     ReLU6,
     Rescaling,
@@ -50,6 +53,7 @@ from skconvnet.layers import (
     Softplus,
     Softsign,
     Tanh,
+    UpSample2D,
     ZeroPad2D,
 )
 
@@ -86,6 +90,37 @@ def convolutions(draw):
     )
     image = (draw_size(draw, (k - 1) * d + 1) for k, d in zip(kernel, dilation))
     return layer, (groups * draw(sizes), *image)
+
+
+@st.composite
+def transposed_convolutions(draw):
+    """A transposed convolution and an input shape that it takes."""
+    kernel, stride, dilation = (
+        draw(kernels),
+        draw(strides),
+        draw(st.tuples(st.integers(1, 2), st.integers(1, 3))),
+    )
+    padding, groups = draw(paddings), draw(st.sampled_from([1, 1, 2, 3]))
+    extra = tuple(draw(st.integers(0, max(pair) - 1)) for pair in zip(stride, dilation))
+    layer = Conv2DTranspose(
+        groups * draw(sizes),
+        kernel,
+        stride=stride,
+        padding=padding,
+        output_padding=0 if padding == "same" else extra,
+        dilation=dilation,
+        groups=groups,
+        bias=draw(st.booleans()),
+    )
+    return layer, (groups * draw(sizes), draw(st.integers(5, 9)), draw(st.integers(5, 9)))
+
+
+@st.composite
+def upsamplings(draw):
+    """An upsampling and an input shape that it takes."""
+    size = draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
+    interpolation = draw(st.sampled_from(["nearest", "bilinear"]))
+    return UpSample2D(size, interpolation), draw(st.tuples(sizes, sizes, sizes))
 
 
 @st.composite
@@ -187,6 +222,45 @@ def residuals(draw):
     return Residual(branch), (channels, 6, draw(st.sampled_from([6, 8])))
 
 
+@st.composite
+def parallels(draw):
+    """Branches of sums of products, some of them within others, and their input shape."""
+    channels, filters, size, stride = draw(sizes), draw(sizes), draw(st.tuples(sizes, sizes)), draw(strides)
+    merge = draw(st.sampled_from(["concat", "add", "multiply", "average"]))
+
+    def draw_branch(depth):
+        pool = AvgPool2D(3, stride=stride, padding="same")
+        branches = [
+            [Conv2D(filters, draw(kernels), stride=stride, padding="same")],
+            [pool, Conv2D(filters, 1, bias=draw(st.booleans()))],
+        ]
+        if merge == "multiply" and depth == 0:
+            branches.append([GlobalAvgPool2D(), Dense(filters)])
+        if stride == (1, 1) and filters == channels:
+            branches.append([])
+        if depth < 2:
+            inner = [draw_branch(depth + 1) for _ in range(draw(st.integers(1, 3)))]
+            branches.append([Parallel(inner, draw(st.sampled_from(["add", "average"])))])
+        return draw(st.sampled_from(branches))
+
+    return Parallel([draw_branch(0) for _ in range(draw(st.integers(1, 4)))], merge), (channels, *size)
+
+
+@st.composite
+def maxima(draw):
+    """Branches of which the maximum is taken, without rounding, and their input shape."""
+    options = {"stride": 1, "padding": "same"}
+    branches = [
+        [],
+        [Rescaling(0.5)],
+        [Rescaling(4)],
+        [MaxPool2D(3, **options)],
+        [Rescaling(2), MaxPool2D((1, 3), **options)],
+    ]
+    chosen = draw(st.permutations(branches))[: draw(st.integers(1, 5))]
+    return Parallel(chosen, "max"), draw(st.tuples(sizes, sizes, sizes))
+
+
 def prepare(layer, shape, n, seed, *following):
     """A network of random parameters, images, and gradients to its outputs, in float32."""
     network = Network([layer, *following], shape, None, np.float32)
@@ -280,9 +354,50 @@ def test_dense(shape, units, bias, n, seed):
 
 
 @SIXTY
+@given(transposed_convolutions(), counts, seeds)
+def test_transposed_convolution(case, n, seed):
+    check_sums(*case, n, seed)
+
+
+@SIXTY
+@given(upsamplings(), counts, seeds)
+def test_upsampling(case, n, seed):
+    check_sums(*case, n, seed)
+
+
+@SIXTY
+@given(images_or_vectors(), counts, seeds)
+def test_prelu(shape, n, seed):
+    # dweight is a sum of products, whose scale is that of a layer that multiplies every element
+    network, X, dy = prepare(PReLU(), shape, n, seed)
+    ours, theirs = run_ours(network, X, dy), run_theirs(network, X, dy)
+    axes = (0, 2, 3)[: X.ndim - 1]
+    check(
+        ours,
+        theirs,
+        {"y": np.abs(theirs["y"]), "dx": np.abs(theirs["dx"]), "0.weight": np.abs(X * dy).sum(axes)},
+    )
+
+
+@SIXTY
 @given(residuals(), counts, seeds)
 def test_residual(case, n, seed):
     check_sums(*case, n, seed)
+
+
+@SIXTY
+@given(parallels(), counts, seeds)
+def test_parallel(case, n, seed):
+    check_sums(*case, n, seed)
+
+
+@SIXTY
+@given(maxima(), counts, seeds)
+def test_parallel_maximum(case, n, seed):
+    # all branches are exact
+    network, X, dy = prepare(*case, n, seed)
+    ours, theirs = run_ours(network, X, dy), run_theirs(network, X, dy)
+    check(ours, theirs, {"y": 0, "dx": run_theirs(network, X, np.abs(dy))["dx"]})
 
 
 @SIXTY

@@ -22,14 +22,19 @@ from skconvnet.layers import (
     Augment,
     BatchNorm,
     Conv2D,
+    Conv2DTranspose,
     Dense,
     Dropout,
+    GlobalAvgPool2D,
     LayerNorm,
     LocallyConnected2D,
     MaxPool2D,
     Mixup,
+    Parallel,
+    PReLU,
     RandomShift,
     ReLU,
+    Rescaling,
     Residual,
     Standardize,
 )
@@ -52,8 +57,12 @@ MIDDLES = [
     [LocallyConnected2D(3, 3, name="middle")],
     [Dense(5, activation="tanh", name="middle")],
     [LayerNorm(name="middle")],
+    [Conv2DTranspose(3, 2, stride=2, activation="tanh", name="middle")],
+    [Rescaling(-1), PReLU(name="middle")],
     [BatchNorm(name="middle"), ReLU()],
     [Residual([Conv2D(3), BatchNorm(), LayerNorm()], shortcut=[Conv2D(3)], name="middle")],
+    [Parallel([[Conv2D(3)], [BatchNorm(), Conv2D(2)], [MaxPool2D(3, stride=1)]], name="middle"), ReLU()],
+    [Parallel([[], [GlobalAvgPool2D(), Dense(3, activation="tanh")]], "multiply", name="middle")],
 ]
 
 

@@ -1,5 +1,7 @@
 """Reference implementations of networks with PyTorch's functions."""
 
+import functools
+
 import pytest
 
 from skconvnet.layers import (
@@ -12,6 +14,7 @@ from skconvnet.layers import (
     BatchNorm,
     Conv1D,
     Conv2D,
+    Conv2DTranspose,
     Dense,
     Flatten,
     GlobalAvgPool1D,
@@ -27,6 +30,8 @@ from skconvnet.layers import (
     MaxPool1D,
     MaxPool2D,
     Mish,
+    Parallel,
+    PReLU,
     ReLU,
     ReLU6,
     Rescaling,
@@ -38,6 +43,7 @@ from skconvnet.layers import (
     Softsign,
     Standardize,
     Tanh,
+    UpSample2D,
     ZeroPad2D,
 )
 from skconvnet.layers.activation import resolve_activation
@@ -120,16 +126,28 @@ def run_signals(key, layer, weight, bias, x):
     return activate(resolve_activation(key, layer.activation), y)
 
 
+def merge(outputs, kind):
+    """Return the output of branches, computed by PyTorch's functions."""
+    if kind == "concat":
+        return torch.cat(outputs, 1)
+    if kind == "multiply":
+        image = max(y.ndim for y in outputs) == 4
+        outputs = [y[:, :, None, None] if image and y.ndim == 2 else y for y in outputs]
+        return functools.reduce(torch.mul, outputs)
+    stack = torch.stack(outputs)
+    return {"add": stack.sum, "average": stack.mean, "max": stack.amax}[kind](0)
+
+
 def run_layer(key, layer, input_shape, parameters, x, training):
     """Return the outputs of a layer, computed by PyTorch's functions."""
-    if isinstance(layer, Residual):
-        total = 0
+    if isinstance(layer, (Parallel, Residual)):
+        outputs = []
         for chain in layer.list_branches(input_shape):
             y = x
             for inner_key, inner, inner_shape in chain:
                 y = run_layer(f"{key}.{inner_key}", inner, inner_shape, parameters, y, training)
-            total = total + y
-        return total
+            outputs.append(y)
+        return merge(outputs, layer._merge)
     weight, bias = parameters.get(f"{key}.weight"), parameters.get(f"{key}.bias")
     if isinstance(layer, (Conv1D, LocallyConnected1D, MaxPool1D, AvgPool1D)):
         return run_signals(key, layer, weight, bias, x[:, :, 0])[:, :, None]
@@ -140,6 +158,20 @@ def run_layer(key, layer, input_shape, parameters, x, training):
         if layer.connections is not None:
             weight = weight * torch.tensor(layer.connections)[:, :, None, None]
         x = F.conv2d(F.pad(x, sides), weight, bias, stride, 0, dilation, layer.groups)
+    elif isinstance(layer, Conv2DTranspose):
+        kernel, stride, dilation = map(as_pair, (layer.kernel_size, layer.stride, layer.dilation))
+        _, rows, columns = layer.output_shape(input_shape)
+        span = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation))
+        (top, _), (left, _) = pad_image((0, rows, columns), span, stride, layer.padding)
+        x = F.conv_transpose2d(x, weight, None, stride, 0, 0, layer.groups, dilation)
+        x = F.pad(x, (0, max(left + columns - x.shape[3], 0), 0, max(top + rows - x.shape[2], 0)))
+        x = x[:, :, top : top + rows, left : left + columns]
+        x = x if bias is None else x + bias[:, None, None]
+    elif isinstance(layer, UpSample2D):
+        options = {"nearest": {}, "bilinear": {"align_corners": False}}[layer.interpolation]
+        x = F.interpolate(x, scale_factor=as_pair(layer.size), mode=layer.interpolation, **options)
+    elif isinstance(layer, PReLU):
+        x = F.prelu(x, weight)
     elif isinstance(layer, LocallyConnected2D):
         kernel, stride = as_pair(layer.kernel_size), as_pair(layer.stride)
         sides = as_sides(pad_image(input_shape, kernel, stride, layer.padding))
@@ -177,6 +209,6 @@ def run_layer(key, layer, input_shape, parameters, x, training):
             x = F.avg_pool2d(F.pad(x, sides), kernel, stride) / fraction
     else:
         x = activate(layer, x)
-    if isinstance(layer, (Conv2D, Dense, LocallyConnected2D)):
+    if isinstance(layer, (Conv2D, Conv2DTranspose, Dense, LocallyConnected2D)):
         x = activate(resolve_activation(key, layer.activation), x)
     return x

@@ -5,13 +5,13 @@ A plan first makes its calls, which require the columns of zeros that they read 
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from skconvnet._lowering.memory import ProgramTables, Tensor
 from skconvnet._lowering.work import Work
-from skconvnet._types import Fields, Pair, Sides
+from skconvnet._types import Fields, Pair, Shape, Sides
 
 if TYPE_CHECKING:
     from skconvnet.kernels.engine import Engine
@@ -50,7 +50,6 @@ class Call:
     x: Any  # a tensor, or a plane
     y: Any
     activation: tuple[str, float] | None = None
-    splits: ClassVar[bool] = False  # whether x has several readers
 
     def fuse_with(self, last: "Call") -> None:
         """Share work with the call before, if that saves time."""
@@ -90,13 +89,17 @@ class Call:
         """Return those of the forward pass for a sample, with all taps; 0 for kernels of another kind."""
         return 0
 
+    def _loop_shape(self) -> Shape:
+        """Return the shape of what the kernel loops over."""
+        return self.y.shape
+
     def count_work(self) -> int:
         """Return about how many multiply-adds take the time of the forward pass for a sample."""
-        return self.count_multiply_adds() or ELEMENT_WORK * int(np.prod(self.y.shape))
+        return self.count_multiply_adds() or ELEMENT_WORK * int(np.prod(self._loop_shape()))
 
     def list_tasks(self, engine: "Engine", fields: Fields) -> list[list[Work]]:
         """Estimate the work of the tasks of a block, forward and backward; fields: of the call."""
-        channels, height, width = self.y.shape
+        channels, height, width = self._loop_shape()
         return 2 * [[Work(ELEMENT_WORK * width, channels * height)]]
 
     def fields(self, tables: ProgramTables) -> Fields:
@@ -141,6 +144,27 @@ class ActivationCall(Call):
         }
 
 
+class PReLUCall(Call):
+    """The call of a ReLU whose slopes are parameters, from the offset `weight`; dx overwrites dy."""
+
+    name = "prelu"
+
+    def __init__(self, x: Tensor, y: Tensor, weight: int) -> None:
+        self.x, self.y, self.weight = x, y, weight
+
+    def list_tasks(self, engine: "Engine", fields: Fields) -> list[list[Work]]:
+        """Estimate the work of the tasks of a block, forward and backward; fields: of the call."""
+        channels, height, width = self.y.shape
+        forward, _ = super().list_tasks(engine, fields)
+        return [forward, [Work(ELEMENT_WORK * height * width, channels)]]
+
+    def fields(self, tables: ProgramTables) -> Fields:
+        """The fields of prelu_t."""
+        fields = self.map_fields()
+        del fields["dx"]
+        return {**fields, "weight": self.weight}
+
+
 class DropoutCall(Call):
     """The call of dropout; stream: of random numbers, one for each call that draws."""
 
@@ -160,21 +184,23 @@ class DropoutCall(Call):
 
 
 class RescalingCall(Call):
-    """The call of y = scale * x + offset; element (0, 0) of x becomes element (top, left) of y."""
+    """The call of y = scale * x + offset; element (0, 0, 0) of x becomes element `corner` of y."""
 
     name = "rescale"
 
     def __init__(
-        self, x: Tensor, y: Tensor, scale: float = 1.0, offset: float = 0.0, top: int = 0, left: int = 0
+        self, x: Tensor, y: Tensor, scale: float = 1.0, offset: float = 0.0, corner: Shape = (0, 0, 0)
     ) -> None:
-        self.x, self.y, self.scale, self.offset = x, y, scale, offset
-        self.top, self.left = top, left
+        self.x, self.y, self.scale, self.offset, self.corner = x, y, scale, offset, corner
+
+    def _loop_shape(self) -> Shape:
+        return self.x.shape
 
     def fields(self, tables: ProgramTables) -> Fields:
         """The fields of rescale_t."""
-        fields = self.map_fields()
+        fields, (channel, top, left) = self.map_fields(), self.corner
         for end in (fields["y"], fields["dy"]):
-            end["offset"] += self.top * end["row"] + self.left
+            end["offset"] += channel * end["plane"] + top * end["row"] + left
         return {
             **fields,
             "scale": self.scale,

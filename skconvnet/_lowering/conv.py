@@ -35,7 +35,7 @@ class LinearCall(Call):
     weight, bias: offsets in the parameter vector, bias -1 for none.
     """
 
-    activation = NO_ACTIVATION
+    activation: tuple[str, float] | None = NO_ACTIVATION
     groups = 1
 
     def __init__(self, x: Tensor, y: Tensor, weight: int, bias: int) -> None:
@@ -286,6 +286,58 @@ class ConvCall(LinearCall):
             "winograd_backward": self.add_winograd(tables, "backward"),
         }
         return {"conv": fields, "pool": self._pool.fields(tables)} if self._pool else fields
+
+
+class TransposedConvCall(LinearCall):
+    """The call of the transpose of a convolution, from y to x, whose window this is.
+
+    Its forward pass is the gradient to the input of that convolution, and the other way round. A group has
+    n_inputs channels of x.
+    """
+
+    name = "transposed_conv"
+    activation = None  # neighbouring outputs of a tile are a stride apart
+
+    def __init__(self, x: Tensor, y: Tensor, weight: int, bias: int, window: Window, n_inputs: int) -> None:
+        super().__init__(x, y, weight, bias)
+        self.window, self.groups = window, x.shape[0] // n_inputs
+        self.connections = np.ones((n_inputs, y.shape[0] // self.groups), bool)
+        axes = list(zip(window.kernel, window.stride, window.dilation, window.before))
+        rows, columns = (forward_phases(n, *axis) for n, axis in zip(x.shape[1:], axes))
+        y.gradient.need(*count_side_columns(columns, y.shape[2]))
+        (self._rows,), (self._columns,) = rows, columns
+        self._gradient = rows, cut_into_bands(self._columns, y.shape[2])
+        rows, columns = (backward_phases(n, *axis) for n, axis in zip(y.shape[1:], axes))
+        bands = [band for phase in columns for band in cut_into_bands(phase, x.shape[2])]
+        x.value.need(*count_side_columns(bands, x.shape[2]))
+        self._forward = rows, bands
+
+    def count_multiply_adds(self) -> int:
+        """Return those of the forward pass for a sample, with all taps."""
+        _, height, width = self.x.shape
+        return self.groups * height * width * self.connections.size * int(np.prod(self.window.kernel))
+
+    def list_tasks(self, engine: "Engine", fields: Fields) -> list[list[Work]]:
+        """Estimate the work of the tasks of a block, forward and backward; fields: of the call."""
+        n_tiles = self.groups * fields["weight_tiles"]["n_tiles"]
+        weights = Work(self.count_multiply_adds() / n_tiles, n_tiles)
+        backward = [self._receive_work(), weights, self._divide_by_tiles(fields["gradients"]["tiles"])]
+        return [[self._divide_by_tiles(fields["linear"]["tiles"])], backward]
+
+    def fields(self, tables: ProgramTables) -> Fields:
+        """The fields of transposed_conv_t."""
+        (ci, co), (kh, kw) = self.connections.shape, self.window.kernel
+        x, y, table = self.x, self.y, self.connections
+        inward, outward = WeightStrides(kw, kh * kw, co * kh * kw), WeightStrides(kw, co * kh * kw, kh * kw)
+        forward = output_tile_fields(tables, *self._forward, x.value, y.value, outward, table.T)
+        backward = output_tile_fields(tables, *self._gradient, y.gradient, x.gradient, inward, table)
+        return {
+            "linear": self.linear_fields(tables, ci, ci * co * kh * kw, forward),
+            "gradients": self.gradient_fields(backward),
+            "weight_tiles": weight_tile_fields(
+                tables, self._rows, self._columns, (kh, kw), y.gradient, x.value, inward, table
+            ),
+        }
 
 
 class DenseCall(LinearCall):

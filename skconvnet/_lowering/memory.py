@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from skconvnet.kernels.engine import Engine
 
 
-@dataclass
+@dataclass(eq=False)
 class Buffer:
     """A (channels, height, width) array in a block's memory, with columns of zeros at its sides."""
 

@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from skconvnet._lowering.branches import MergeCall, SplitCall
 from skconvnet._lowering.calls import ActivationCall, Call, FlattenCall, RescalingCall
 from skconvnet._lowering.conv import ConvCall
-from skconvnet._lowering.memory import FlatBuffer, ProgramTables, Tensor
+from skconvnet._lowering.memory import Buffer, FlatBuffer, ProgramTables, Tensor
 from skconvnet._lowering.norm import BatchNormCall
 from skconvnet._lowering.pool import PoolCall
 from skconvnet._lowering.tiling import divide_evenly, schedule_fields
-from skconvnet._types import Fields, Shape
+from skconvnet._types import Fields, Pair, Shape
 
 if TYPE_CHECKING:
     from skconvnet.kernels.engine import Engine, Program
@@ -20,11 +21,29 @@ class RowPitch:
     """The distance of rows in planes that are computed from each other without moving pixels."""
 
     def __init__(self) -> None:
-        self.pitch = 1
+        self._pitch = 1
+        self._same: RowPitch | None = None  # the one that it has become equal to
+
+    @property
+    def pitch(self) -> int:
+        return self._same.pitch if self._same else self._pitch
 
     def need(self, pitch: int) -> None:
         """Require at least this distance."""
-        self.pitch = max(self.pitch, pitch)
+        if self._same:
+            self._same.need(pitch)
+        else:
+            self._pitch = max(self._pitch, pitch)
+
+    def unite(self, other: "RowPitch") -> None:
+        """Make this distance and another one equal, from now on."""
+        if self._same:
+            self._same.unite(other)
+        elif other._same:
+            self.unite(other._same)
+        elif self is not other:
+            other.need(self._pitch)
+            self._same = other
 
 
 class Plane:
@@ -32,8 +51,9 @@ class Plane:
 
     def __init__(self, shape: Shape, rows: RowPitch, lanes: int) -> None:
         self.shape, self.rows, self.lanes = shape, rows, lanes
-        self.before = self.after = 0, 0  # rows and columns that a convolution reads around it
-        self.reader: Plane | None = None  # the plane that the convolution writes
+        self.before = self.after = 0, 0  # rows and columns that convolutions read around it
+        self.readers: list[Plane] = []  # the planes that these convolutions write
+        self.clear = False  # whether there are zeros between its rows
         self.offset = -1
         rows.need(shape[2])
 
@@ -53,8 +73,15 @@ class Plane:
         """Vectors of a channel."""
         rows, columns = self.after
         after = -(-(rows * self.rows.pitch + columns) // self.lanes)
-        n_read = self.reader.n_vectors if self.reader else 0
+        n_read = max((reader.n_vectors for reader in self.readers), default=0)
         return self.start // self.lanes + max(self.n_vectors, n_read) + after + 2
+
+    def add_reader(self, before: Pair, after: Pair, reader: "Plane") -> None:
+        """Note that a convolution reads these rows and columns around it, and writes the reader."""
+        (up, left), (down, right) = self.before, self.after
+        self.before = max(up, before[0]), max(left, before[1])
+        self.after = max(down, after[0]), max(right, after[1])
+        self.readers.append(reader)
 
     def allocate(self, offset: int) -> int:
         """Set the plane's offset and return the offset after it."""
@@ -86,17 +113,14 @@ class PlaneConvCall(Call):
         self._call, self.x, self.y = call, x, y
         self.activation = call.activation
         window = call.window
-        x.before = window.before
-        rows, columns = (
-            (k - 1) * d - before for k, d, before in zip(window.kernel, window.dilation, window.before)
-        )
-        x.after = rows, columns
-        x.reader = y
+        before = window.before
+        rows, columns = ((k - 1) * d - n for k, d, n in zip(window.kernel, window.dilation, before))
+        x.add_reader(before, (rows, columns), y)
         # how far the last output reads beyond the image
-        over = [n_out - n_in + n for n_out, n_in, n in zip(y.shape[1:], x.shape[1:], x.after)]
+        over = [n_out - n_in + n for n_out, n_in, n in zip(y.shape[1:], x.shape[1:], (rows, columns))]
         over[1] = max(over[1], call.count_winograd_columns()[1])
-        x.rows.need(x.shape[2] + max(x.before[1], over[1]))
-        self.reads_gaps = any(n > 0 for n in (*x.before, *over))
+        x.rows.need(x.shape[2] + max(before[1], over[1]))
+        self.reads_gaps = any(n > 0 for n in (*before, *over))
 
     def fields(self, tables: ProgramTables) -> Fields:
         """The fields of plane_conv_t."""
@@ -128,15 +152,34 @@ class PlaneConvCall(Call):
 
 
 class PlaneMapCall(Call):
-    """The call of a kernel that runs over all vectors of a plane, such as an activation."""
+    """The call of a kernel that runs over all vectors of a plane, such as an activation.
+
+    channel: of y, where it writes the first one of x.
+    """
+
+    channel = 0
 
     def __init__(self, call: Call, x: Plane, y: Plane) -> None:
         self.name, self._call, self.x, self.y = call.name, call, x, y
 
     def fields(self, tables: ProgramTables) -> Fields:
         """The fields of the call that it replaces, with the planes' offsets and sizes."""
-        ends = {"x": self.x.vector_fields(), "y": self.y.vector_fields(), "ho": 1, "wo": self.y.n_vectors}
+        y = self.y.vector_fields()
+        y["offset"] += self.channel * y["plane"]
+        ends = {"x": self.x.vector_fields(), "y": y, "ho": 1, "wo": self.y.n_vectors}
         return {**self._call.fields(tables), **ends}
+
+
+class PlaneMergeCall(PlaneMapCall):
+    """The call that merges two planes."""
+
+    def __init__(self, call: MergeCall, x: Plane, z: Plane, y: Plane) -> None:
+        super().__init__(call, x, y)
+        self.z = z
+
+    def fields(self, tables: ProgramTables) -> Fields:
+        """The fields of merge_t."""
+        return {**super().fields(tables), "z": self.z.vector_fields()}
 
 
 class PlanePoolCall(Call):
@@ -194,47 +237,47 @@ def compile_single_image(
     Returns
     -------
     program : Program or None
-        None if the input is a vector, if the network has a residual connection, or if before the first vector
-        a convolution has a stride or a call is none of those that run over planes.
+        None if the input is a vector, or if before the first vector a convolution has a stride or a call is
+        none of those that run over planes, or if a call after it needs more of a plane than a vector.
     """
-    if any(call.splits for call in calls):
-        return None
-    plane = first = Plane(source.shape, RowPitch(), engine.lanes)
+    first = Plane(source.shape, RowPitch(), engine.lanes)
+    first.clear = True
+    planes = {source.value: first}  # by the buffers that they replace
     # a flattening has nothing to do in prediction
     calls = [call for call in calls if not isinstance(call, FlattenCall)]
     work = sum(call.count_work() for call in calls) / engine.lanes
-    lowered: list[Call] = []
-    clear = True
+    lowered: list[Any] = []
     while calls and not _is_vector(calls[0].x, calls):
-        call, x = calls.pop(0), plane
-        plane = Plane(call.y.shape, RowPitch() if isinstance(call, PoolCall) else x.rows, engine.lanes)
-        if isinstance(call, ConvCall):
-            if call.window.stride != (1, 1):
-                return None
-            made: Any = PlaneConvCall(call, x, plane)
-            if made.reads_gaps and not clear:
-                lowered.append(ClearGapsCall(x))
-        elif isinstance(call, PoolCall):
-            made = PlanePoolCall(call, x, plane)
-        elif isinstance(call, (ActivationCall, BatchNormCall, RescalingCall)) and call.y.shape == x.shape:
-            made = PlaneMapCall(call, x, plane)
-        else:
+        call = calls.pop(0)
+        x = planes[call.x.value]
+        if isinstance(call, SplitCall):  # no call changes a plane that others read
+            planes[call.y.value] = x
+            continue
+        rows = RowPitch() if isinstance(call, PoolCall) else x.rows
+        y = planes.setdefault(call.y.value, Plane(call.y.shape, rows, engine.lanes))
+        made = _lower_over_planes(call, x, y, planes)
+        if made is None:
             return None
+        if isinstance(made, PlaneConvCall) and made.reads_gaps and not x.clear:
+            lowered.append(ClearGapsCall(x))
+            x.clear = True
         lowered.append(made)
-        clear = isinstance(call, PoolCall)
-    if plane is first:
+    if not lowered:
         return None
-    vector = Tensor((int(np.prod(plane.shape)), 1, 1), needs_gradient=False)
-    lowered.append(ScatterCall(plane, vector))
-    # the other calls read the vector instead of the tensor that it replaces
-    old = (calls[0].x if calls else output).value.memory
+    # the other calls read vectors instead of the tensors that planes replace
+    vectors: dict[Plane, Tensor] = {}
     for call in calls:
-        call.x = vector if call.x.value.memory is old else call.x
-    if output.value.memory is old:
-        output = vector
+        for name in ("x", "z"):
+            tensor = getattr(call, name, None)
+            if tensor is not None and tensor.value.memory in planes:
+                if tensor.shape[1:] != (1, 1):
+                    return None
+                setattr(call, name, _scatter(planes[tensor.value.memory], vectors, lowered))
+    if output.value.memory in planes:
+        output = _scatter(planes[output.value.memory], vectors, lowered)
     prediction_vectors = 0
     for call in lowered + calls:
-        for end in (call.x, getattr(call, "y", call.x)):
+        for end in (call.x, getattr(call, "z", call.x), getattr(call, "y", call.x)):
             end = end if isinstance(end, Plane) else end.value
             if isinstance(end, FlatBuffer):
                 assert end.fields()["offset"] >= 0, "the program does not compute this vector"
@@ -256,11 +299,40 @@ def compile_single_image(
         fields,
         tables.winograd_plans,
         tables.join(),
-        vector.fields(),
+        source.fields(),
         output.fields(),
         sizes,
         first.fields(),
     )
+
+
+def _lower_over_planes(call: Any, x: Plane, y: Plane, planes: dict[Buffer, Plane]) -> Any:
+    """Return the call over planes that replaces a call, or None if there is none."""
+    if isinstance(call, ConvCall):
+        return PlaneConvCall(call, x, y) if call.window.stride == (1, 1) else None
+    if isinstance(call, PoolCall):
+        y.clear = True
+        return PlanePoolCall(call, x, y)
+    if isinstance(call, MergeCall) and call.z.shape == call.x.shape:
+        z = planes[call.z.value]
+        x.rows.unite(z.rows)
+        return PlaneMergeCall(call, x, z, y)
+    if isinstance(call, (ActivationCall, BatchNormCall)):
+        return PlaneMapCall(call, x, y)
+    if isinstance(call, RescalingCall) and call.x.shape[1:] == call.y.shape[1:]:
+        x.rows.unite(y.rows)  # of which x may be a part
+        made = PlaneMapCall(call, x, y)
+        made.channel = call.corner[0]
+        return made
+    return None
+
+
+def _scatter(plane: Plane, vectors: dict[Plane, Tensor], lowered: list[Any]) -> Tensor:
+    """Return a plane as a vector of one sample, after adding the call that makes it if there is none yet."""
+    if plane not in vectors:
+        vectors[plane] = Tensor((int(np.prod(plane.shape)), 1, 1), needs_gradient=False)
+        lowered.append(ScatterCall(plane, vectors[plane]))
+    return vectors[plane]
 
 
 def _is_vector(tensor: Tensor, calls: list[Any]) -> bool:

@@ -33,6 +33,14 @@ ctypedef struct conv_t:
     Py_ssize_t winograd_forward, winograd_backward  # indices of the plans; < 0: plain sums
 
 
+# The transpose of a convolution, from y to x: its forward pass is made of the tiles of the gradient to the
+# input, and the other way round.
+ctypedef struct transposed_conv_t:
+    linear_t linear
+    gradients_t gradients
+    weight_tiles_t weight_tiles         # x: the buffer of dy, dy: that of x
+
+
 # In the program for a single image.
 ctypedef struct plane_conv_t:
     linear_t linear
@@ -176,3 +184,32 @@ cdef inline void pooled_conv_backward(const void* fields, const block_t* b) noex
     """Take dy of the pooling; accumulate dweight and dbias; write dx of the convolution, if required."""
     cdef const pooled_conv_t* g = <const pooled_conv_t*> fields
     propagate_back(&g.conv, &g.pool, b)
+
+
+cdef inline void transposed_conv_forward(const void* fields, const block_t* b) noexcept nogil:
+    """Write y."""
+    linear_forward(&(<const transposed_conv_t*> fields).linear, b)
+
+
+cdef inline void transposed_conv_backward(const void* fields, const block_t* b) noexcept nogil:
+    """Accumulate dweight and dbias; write dx, if required; do nothing if dy is not required."""
+    cdef const transposed_conv_t* g = <const transposed_conv_t*> fields
+    cdef const linear_t* linear = &g.linear
+    cdef const gradients_t* d = &g.gradients
+    cdef weight_tiles_t tiles = g.weight_tiles
+    cdef range_t some, units = find_units(b, linear.groups * tiles.n_tiles)
+    cdef range_t channels = find_units(b, linear.groups * linear.co)
+    cdef real_t* dweight = b.dparams + linear.weight
+    cdef Py_ssize_t k, n
+    if d.dy.offset < 0:
+        return
+    linear_activation_backward(linear, &d.dy, b, channels.first, channels.end)
+    for k in range(linear.groups):
+        some = cut(units, k * tiles.n_tiles, tiles.n_tiles)
+        for n in range(some.first, some.end):
+            correlate_weight_tile(&tiles, b, n, dweight)
+        tiles.x.offset += linear.co * d.dy.plane
+        tiles.dy.offset += linear.ci * linear.x.plane
+        dweight += linear.group_weights
+    if d.dx.offset >= 0:
+        linear_input_gradient(linear, d, b)

@@ -108,6 +108,7 @@ class Engine(Protocol):
     activation_kinds: dict[str, int]
     optimizer_kinds: dict[str, int]
     loss_kinds: dict[str, int]
+    merge_kinds: dict[str, int]
     Samples: type[Samples]
     Targets: type[Targets]
     Dataset: type[Dataset]

@@ -21,6 +21,7 @@ from skconvnet.kernels.activation cimport (
 )
 from skconvnet.kernels.batch_norm cimport batch_norm_t, update_running_stats
 from skconvnet.kernels.block cimport count_parts
+from skconvnet.kernels.branches cimport MAXIMUM, PRODUCT, SUM
 from skconvnet.kernels.loss cimport (
     ABSOLUTE_ERROR, BINARY_CROSS_ENTROPY, CROSS_ENTROPY, HUBER, SQUARED_ERROR, labels_t, sum_losses,
     target_t
@@ -72,6 +73,7 @@ loss_kinds = {
     "cross_entropy": CROSS_ENTROPY, "binary_cross_entropy": BINARY_CROSS_ENTROPY,
     "squared_error": SQUARED_ERROR, "absolute_error": ABSOLUTE_ERROR, "huber": HUBER,
 }
+merge_kinds = {"add": SUM, "multiply": PRODUCT, "max": MAXIMUM}
 
 
 def measure_peak(int n_threads):

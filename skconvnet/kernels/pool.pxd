@@ -2,6 +2,10 @@
 
 Backward, the first of the pixels of a window that equals its maximum gets the gradient; an average
 divides its gradient by the number of pixels that it averaged.  Windows may overlap: gradients add up.
+
+Upsampling repeats a pixel in a window.  It is what an average does backward, and the other way round, with a
+divisor of 1: `x` and `dx` are then the gradient and the value of the large image, `y` and `dy` those of the
+small one.
 """
 
 from skconvnet.kernels.block cimport block_t, buffer_t, find_units, locate
@@ -13,7 +17,7 @@ ctypedef struct pool_t:
     buffer_t x, y, dx, dy
     Py_ssize_t channels, hi, wi, ho, wo
     Py_ssize_t kh, kw, sh, sw, top, left
-    bint count_padding                  # averages divide by kh * kw, whatever was cut off
+    Py_ssize_t divisor                  # of averages; 0: the number of pixels that are not cut off
     bint disjoint                       # no pixel is in two windows
     bint covering                       # every pixel is in a window
 
@@ -31,9 +35,8 @@ cdef inline window_t cut_window(const pool_t* g, Py_ssize_t i, Py_ssize_t j) noe
     window.end_row = min(row + g.kh, g.hi)
     window.first_column = max(column, 0)
     window.end_column = min(column + g.kw, g.wi)
-    if g.count_padding:
-        window.area = g.kh * g.kw
-    else:
+    window.area = g.divisor
+    if g.divisor == 0:
         window.area = (
             (window.end_row - window.first_row) * (window.end_column - window.first_column)
         )
@@ -151,3 +154,14 @@ cdef inline void avg_pool_backward(const void* fields, const block_t* b) noexcep
                             dx[r * g.dx.row + s] = part
                         else:
                             dx[r * g.dx.row + s] = dx[r * g.dx.row + s] + part
+
+
+cdef inline void upsample_forward(const void* fields, const block_t* b) noexcept nogil:
+    """Write the value of the large image."""
+    avg_pool_backward(fields, b)
+
+
+cdef inline void upsample_backward(const void* fields, const block_t* b) noexcept nogil:
+    """Write the gradient to the small image, if required."""
+    if (<const pool_t*> fields).y.offset >= 0:
+        avg_pool_forward(fields, b)

@@ -24,7 +24,7 @@ ctypedef struct plane_t:
 ctypedef struct plane_pool_t:
     plane_t x, y
     Py_ssize_t kh, kw, sh, sw, top, left
-    bint count_padding                  # averages divide by kh * kw, whatever was cut off
+    Py_ssize_t divisor                  # of averages; 0: the number of pixels that are not cut off
 
 
 # From a plane to a vector of one sample: its elements in the first lane.
@@ -140,7 +140,7 @@ cdef inline inlined_t pool_plane(
                 for j in range(g.y.width):
                     tap = j * g.sw - g.left
                     columns = min(tap + g.kw, g.x.width) - max(tap, 0)
-                    y[j] = y[j] / <real_t> (g.kh * g.kw if g.count_padding else rows * columns)
+                    y[j] = y[j] / <real_t> (g.divisor if g.divisor else rows * columns)
 
 
 cdef inline void max_pool_plane(const void* fields, const block_t* b) noexcept nogil:

@@ -11,6 +11,7 @@ from skconvnet.layers.activation import (
     LeakyReLU,
     LogSoftmax,
     Mish,
+    PReLU,
     ReLU,
     ReLU6,
     Sigmoid,
@@ -29,7 +30,8 @@ from skconvnet.layers.augmentation import (
     RandomShift,
 )
 from skconvnet.layers.base import Layer, ShapeError
-from skconvnet.layers.conv import Conv1D, Conv2D, LocallyConnected1D, LocallyConnected2D
+from skconvnet.layers.branches import Parallel, Residual
+from skconvnet.layers.conv import Conv1D, Conv2D, Conv2DTranspose, LocallyConnected1D, LocallyConnected2D
 from skconvnet.layers.dense import Dense, Flatten, Output
 from skconvnet.layers.dropout import Dropout
 from skconvnet.layers.minibatch import Augment, Mixup
@@ -45,7 +47,7 @@ from skconvnet.layers.pool import (
     MaxPool2D,
 )
 from skconvnet.layers.rescaling import Rescaling, ZeroPad2D
-from skconvnet.layers.residual import Residual
+from skconvnet.layers.upsample import UpSample2D
 
 __all__ = [
     "ELU",
@@ -58,6 +60,7 @@ __all__ = [
     "BatchNorm",
     "Conv1D",
     "Conv2D",
+    "Conv2DTranspose",
     "Dense",
     "Dropout",
     "Flatten",
@@ -79,6 +82,8 @@ __all__ = [
     "Mish",
     "Mixup",
     "Output",
+    "PReLU",
+    "Parallel",
     "RandomCrop",
     "RandomErasing",
     "RandomFlip",
@@ -96,6 +101,7 @@ __all__ = [
     "Softsign",
     "Standardize",
     "Tanh",
+    "UpSample2D",
     "ZeroPad2D",
 ]
 

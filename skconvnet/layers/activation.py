@@ -3,11 +3,15 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 from skconvnet._advice import suggest
+from skconvnet._lowering.calls import PReLUCall
 from skconvnet._lowering.memory import Tensor
 from skconvnet._lowering.plan import Plan
+from skconvnet._types import Array, Shape
 from skconvnet._values import check_numbers
-from skconvnet.layers.base import Layer
+from skconvnet.layers.base import Layer, TrainedLayer
 
 
 @dataclass(repr=False, eq=False)
@@ -83,6 +87,65 @@ class LeakyReLU(_Activation):
     @property
     def _slope(self) -> float:
         return self.slope
+
+
+@dataclass(repr=False, eq=False)
+class PReLU(TrainedLayer):
+    """Rectified linear unit with a slope for each channel that is learnt: x where x > 0, else weight * x.
+
+    As it has parameters, it is a layer of its own and has no name for ``activation=``.
+
+    Parameters
+    ----------
+    slope : float, default=0.25
+        Initial slope of every channel, or of every feature of vectors.
+    learning_rate_factor : float or (float, float), default=1.0
+        Factor of the estimator's `learning_rate` for this layer.
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    Raises
+    ------
+    ValueError
+        If slope is not finite.
+
+    Notes
+    -----
+    Among ``network_.weights`` the slopes are called "weight", as in PyTorch. Weight decay does not act on
+    them, because it would turn the layer into a ReLU.
+
+    References
+    ----------
+    He, Zhang, Ren and Sun, "Delving deep into rectifiers: surpassing human-level performance on ImageNet
+    classification", ICCV 2015, section 2.1.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import Conv2D, PReLU
+    >>> layers = [Conv2D(8), PReLU()]
+    >>> PReLU().parameter_shapes((8, 26, 26))
+    {'weight': (8,)}
+    """
+
+    slope: float = 0.25
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_numbers(self, slope="(-inf, inf)")
+
+    def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
+        return {"weight": (shape[0],)}
+
+    def list_decaying(self, shape: Shape) -> list[str]:
+        return []
+
+    def initialize(self, shape: Shape, rng: np.random.RandomState) -> dict[str, Array]:
+        return {"weight": np.full(shape[0], float(self.slope))}
+
+    def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
+        y = plan.add_like(x, trains=True)
+        plan.add_call(PReLUCall(x, y, offsets["weight"]))
+        return y
 
 
 @dataclass(repr=False, eq=False)

@@ -8,15 +8,23 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skconvnet._lowering.calls import Window
-from skconvnet._lowering.conv import ConvCall, DenseCall
+from skconvnet._lowering.conv import ConvCall, DenseCall, TransposedConvCall
 from skconvnet._lowering.local import LocallyConnectedCall
 from skconvnet._lowering.memory import Tensor
 from skconvnet._lowering.plan import Plan
 from skconvnet._types import Array, Initializer, Padding, Pair, Shape, SignalPadding, Size
 from skconvnet.initializers import CONVOLUTION_INITIALIZERS, check_initializer, draw
 from skconvnet.layers.activation import resolve_activation
-from skconvnet.layers.base import Layer, ShapeError, TrainedLayer, check_axes, check_count, check_flag
-from skconvnet.layers.window import Windowed
+from skconvnet.layers.base import (
+    Layer,
+    ShapeError,
+    TrainedLayer,
+    check_axes,
+    check_count,
+    check_flag,
+    check_pair,
+)
+from skconvnet.layers.window import LARGEST_IMAGE, Windowed
 
 
 @dataclass(repr=False, eq=False)
@@ -53,6 +61,30 @@ class _Convolution(Windowed, TrainedLayer):
         return (self.filters, *self._slide(shape, remedy))
 
 
+def _check_groups(owner: str, filters: int, groups: int) -> None:
+    """Require that filters make equal groups."""
+    check_count(owner, "groups", groups)
+    if filters % groups:
+        raise ValueError(
+            f"{owner}: filters must be a multiple of groups, got filters={filters} and groups={groups}."
+        )
+
+
+def _check_channels(shape: Shape, filters: int, groups: int) -> None:
+    """Require that the channels of an input make equal groups."""
+    if shape[0] % groups:
+        raise ShapeError(
+            f"an input whose channels make {groups} equal groups",
+            f"Choose groups that divide {shape[0]} as well as filters={filters}.",
+        )
+
+
+def _dilate(kernel: Pair, stride: Pair, dilation: Pair) -> Pair:
+    """Return the height and width of a dilated kernel."""
+    height, width = ((k - 1) * d + 1 for k, d in zip(kernel, dilation))
+    return height, width
+
+
 @dataclass(repr=False, eq=False)
 class _SharedConvolution(_Convolution):
     """Base class of convolutions whose weights are the same at all positions."""
@@ -66,12 +98,7 @@ class _SharedConvolution(_Convolution):
     def __post_init__(self) -> None:
         super().__post_init__()
         owner = type(self).__name__
-        check_count(owner, "groups", self.groups)
-        if self.filters % self.groups:
-            raise ValueError(
-                f"{owner}: filters must be a multiple of groups, got filters={self.filters} and "
-                f"groups={self.groups}."
-            )
+        _check_groups(owner, self.filters, self.groups)
         if self.groups > 1 and self.connections is not None:
             raise ValueError(
                 f"{owner}: got both groups and connections; leave groups=1 and say in connections what "
@@ -95,10 +122,7 @@ class _SharedConvolution(_Convolution):
             object.__setattr__(self, "connections", tuple(tuple(map(bool, row)) for row in table.tolist()))
 
     def _span(self) -> Pair:
-        """Return the height and width of the dilated kernel."""
-        kernel, _, dilation = self._pairs()
-        height, width = ((k - 1) * d + 1 for k, d in zip(kernel, dilation))
-        return height, width
+        return _dilate(*self._pairs())
 
     def _connect(self, channels: int) -> NDArray[np.bool_]:
         """Return which channels of its group each filter sees, a bool array of shape weight.shape[:2]."""
@@ -115,11 +139,7 @@ class _SharedConvolution(_Convolution):
                 f"requires",
                 f"Give connections the shape (filters, channels) = ({self.filters}, {shape[0]}).",
             )
-        if shape[0] % self.groups:
-            raise ShapeError(
-                f"an input whose channels make {self.groups} equal groups",
-                f"Choose groups that divide {shape[0]} as well as filters={self.filters}.",
-            )
+        _check_channels(shape, self.filters, self.groups)
         return super().output_shape(shape)
 
     def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
@@ -301,6 +321,137 @@ class Conv1D(_SharedConvolution):
     """
 
     _n_axes = 1
+
+
+@dataclass(repr=False, eq=False)
+class Conv2DTranspose(_Convolution):
+    """The transpose of a two-dimensional convolution, which makes images larger by its stride.
+
+    ``y[o, i, j] = bias[o] + sum of weight[c, o, u, v] * x[c, k, l]`` over all c, u, v, k and l with
+    ``i = k * s + u * d - p`` and ``j = l * s + v * d - p``, for stride s, dilation d and padding p. It has
+    the matrix of the gradient to the input of the `Conv2D` with the same settings.
+
+    Parameters
+    ----------
+    filters : int
+        Number of output channels.
+    kernel_size : int or (int, int), default=3
+        Height and width of the kernel, in pixels.
+    stride : int or (int, int), default=1
+        Distance between the outputs of neighbouring pixels.
+    padding : "valid", "same", int, (int, int) or ((int, int), (int, int)), default="valid"
+        Rows and columns that are cut off the output. "valid" cuts none; "same" cuts off those that leave
+        size * stride outputs; others are (height, width) or ((top, bottom), (left, right)).
+    output_padding : int or (int, int), default=0
+        Rows at the bottom and columns at the right that are appended to the output; less than the stride or
+        the dilation, and 0 with "same".
+    activation : str or layer, default=None
+        Applied to the output, as for `Conv2D`.
+    bias : bool, default=True
+        Whether every filter has a bias.
+    groups : int, default=1
+        Number of equal groups that channels and filters are divided into, in order.
+    dilation : int or (int, int), default=1
+        Distance between neighbouring kernel elements, in pixels.
+    init : str or callable, default="he_uniform"
+        How weights start: see :mod:`skconvnet.initializers`. Biases start at zero.
+    learning_rate_factor : float or (float, float), default=1.0
+        Factor of the estimator's `learning_rate` for this layer, or one for its weight and one for its bias.
+    name : str, default=None
+        Makes the layer searchable by name.
+
+    Raises
+    ------
+    ValueError
+        If a value is not of the kinds above.
+
+    See Also
+    --------
+    UpSample2D : Upsampling without weights.
+
+    Notes
+    -----
+    The output has ``(size - 1) * stride + (kernel_size - 1) * dilation + 1 - padding + output_padding`` rows
+    and columns, where padding is that of both sides. Among ``network_.weights``, "weight" has shape
+    (channels, filters / groups, kh, kw), as in PyTorch.
+
+    References
+    ----------
+    Zeiler, Krishnan, Taylor and Fergus, "Deconvolutional networks", CVPR 2010; Dumoulin and Visin, "A guide
+    to convolution arithmetic for deep learning", arXiv:1603.07285 (2016), section 4.
+
+    Examples
+    --------
+    >>> from skconvnet.layers import Conv2DTranspose
+    >>> Conv2DTranspose(8, 4, stride=2, padding=1).output_shape((16, 7, 7))
+    (8, 14, 14)
+    >>> Conv2DTranspose(8, 4, stride=2, padding=1).parameter_shapes((16, 7, 7))["weight"]
+    (16, 8, 4, 4)
+    """
+
+    output_padding: Size = field(default=0, kw_only=True)
+    groups: int = field(default=1, kw_only=True)
+    dilation: Size = field(default=1, kw_only=True)
+    _sizes: ClassVar[tuple[str, ...]] = ("kernel_size", "stride", "dilation")
+    _n_axes = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_groups("Conv2DTranspose", self.filters, self.groups)
+        _, stride, dilation = self._pairs()
+        extra = self._resolve_extra()
+        if any(n >= max(s, d) for n, s, d in zip(extra, stride, dilation)):
+            raise ValueError(
+                f"Conv2DTranspose: output_padding must be less than stride or dilation, got "
+                f"output_padding={self.output_padding!r} with stride={self.stride!r}."
+            )
+        if self.padding == "same" and any(extra):
+            raise ValueError(
+                'Conv2DTranspose: padding="same" determines the size of the output; leave output_padding=0.'
+            )
+
+    def _span(self) -> Pair:
+        return _dilate(*self._pairs())
+
+    def output_shape(self, shape: Shape) -> Shape:
+        check_axes(shape, self._n_axes)
+        _check_channels(shape, self.filters, self.groups)
+        (down, right), extra = self._pairs()[1], self._resolve_extra()
+        if self.padding == "same":
+            return self.filters, shape[1] * down, shape[2] * right
+        rows, columns = (
+            (n - 1) * s + k - sum(sides) + more
+            for n, s, k, sides, more in zip(shape[1:], (down, right), self._span(), self._pad(shape), extra)
+        )
+        if rows < 1 or columns < 1:
+            raise ShapeError("an output of at least 1x1 pixels", "Use less padding or a larger kernel_size.")
+        if rows * columns > LARGEST_IMAGE:
+            raise ShapeError(f"an output of at most {LARGEST_IMAGE} pixels", "Use a smaller stride.")
+        return self.filters, rows, columns
+
+    def _resolve_extra(self) -> Pair:
+        """Return the output padding as a pair."""
+        return check_pair("Conv2DTranspose", "output_padding", self.output_padding, 0)
+
+    def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
+        shapes: dict[str, Shape] = {"weight": (shape[0], self.filters // self.groups, *self._pairs()[0])}
+        return {**shapes, "bias": (self.filters,)} if self.bias else shapes
+
+    def initialize(self, shape: Shape, rng: np.random.RandomState) -> dict[str, Array]:
+        weight_shape = self.parameter_shapes(shape)["weight"]
+        (kh, kw), (down, right), _ = self._pairs()
+        # an output has a stride-th of the kernel's rows and columns, on average
+        fan_in = max(shape[0] // self.groups * kh * kw // (down * right), 1)
+        parameters = {"weight": draw(self.init, weight_shape, fan_in, weight_shape[1] * kh * kw, rng)}
+        return {**parameters, "bias": np.zeros(self.filters)} if self.bias else parameters
+
+    def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
+        y = plan.add_tensor(self.output_shape(x.shape), x, trains=True)
+        kernel, stride, dilation = self._pairs()
+        window = Window(kernel, stride, self._pad(y.shape), dilation)
+        weight, bias, n_inputs = offsets["weight"], offsets.get("bias", -1), x.shape[0] // self.groups
+        plan.add_call(TransposedConvCall(x, y, weight, bias, window, n_inputs))
+        return resolve_activation("Conv2DTranspose", self.activation).lower(plan, y, {})
 
 
 @dataclass(repr=False, eq=False)

@@ -93,5 +93,5 @@ class ZeroPad2D(Layer):
     def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
         y = plan.add_tensor(self.output_shape(x.shape), x)
         (top, _), (left, _) = pad_image(x.shape, (1, 1), (1, 1), self.padding)
-        plan.add_call(RescalingCall(x, y, top=top, left=left))
+        plan.add_call(RescalingCall(x, y, corner=(0, top, left)))
         return y

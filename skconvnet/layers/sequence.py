@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from skconvnet._advice import short_repr, suggest
 from skconvnet.layers.activation import ACTIVATIONS
@@ -49,6 +49,32 @@ def name_layers(layers: Sequence[Layer | None]) -> Named:
         positions[key] = position
         named.append((key, layer))
     return named
+
+
+def name_members(members: Sequence[Any]) -> list[tuple[str, Any]]:
+    """Pair every member of a list with its search key: layers, or branches, which have positions.
+
+    Parameters
+    ----------
+    members : list of layer or None, or list of list of layer
+
+    Returns
+    -------
+    named : list of (str, layer, list or None)
+
+    Raises
+    ------
+    TypeError
+        If the members are neither layers nor lists of layers.
+    ValueError
+        If two layers have the same name.
+    """
+    if not any(isinstance(member, (list, tuple)) for member in members):
+        return name_layers(members)
+    for member in members:
+        if member is not None:
+            name_layers(member)
+    return [(str(position), member) for position, member in enumerate(members)]
 
 
 def count_axes(layers: Sequence[Layer | None]) -> int | None:

@@ -18,17 +18,18 @@ Point: TypeAlias = tuple[float, float]
 # Sizes, in units of a row's height.
 BOX = 0.72  # height of a box; the rest of a row is an arrow
 WIDTH = 9.0  # width of a box
-SIDE = 5.0  # width of a shortcut's box
+SIDE = 5.0  # width of a box in a branch beside the first one
 ROWS = 20  # approximate number of rows in a column
-COLORS = {"": "#d9ecd9", "Residual": "#f6e3c5"}  # colours of the input and of the sums
+COLORS = {"": "#d9ecd9", "Parallel": "#f6e3c5", "Residual": "#f6e3c5"}  # of the input, and of merges
 
 
 class NetworkDisplay(Display):
-    """The layers of a network as boxes, from input to output, with the branch and shortcut of each residual.
+    """The layers of a network as boxes, from input to output, with the branches of `Parallel` and `Residual`.
 
     A box shows the layer's search key and class, its fields, the shape of its output and its number of
-    parameters. The branch of a residual connection continues straight down; the shortcut is the line on the
-    right, with its layers if it has any.
+    parameters. The first branch continues straight down, to the box of the layer that merges the branches;
+    the others, such as the shortcut of a residual connection, are lines on the right, with their layers if
+    they have any.
 
     Parameters
     ----------
@@ -43,7 +44,7 @@ class NetworkDisplay(Display):
     figure_ : Figure
     boxes_ : dict of str to FancyBboxPatch
         The boxes by search key, and that of "input"; "block" is the sum of a residual connection of that
-        name, and "block.0" is layer 0 within it.
+        name, and "block.0" is layer 0 within it; "mixed.1.0" is layer 0 of branch 1 of a `Parallel`.
     texts_ : dict of str to list of Text
         The texts in each box, by the same keys.
 
@@ -113,8 +114,7 @@ class NetworkDisplay(Display):
         """
         source = Row("input", "", "", self.input_shape, 0)
         columns = _distribute([source, *self.rows])
-        side = max(map(_measure_side, self.rows), default=0)
-        pitch = WIDTH + side + 1.2
+        pitch = WIDTH + _measure_sides(self.rows) + 1.2
         n_rows = max(sum(map(_measure, column)) for column in columns)
         ax = self._take_axes(ax, figsize=(pitch * len(columns) / 2.2, n_rows / 2.2 + 0.5))
         ax.set(xlim=(-0.5, pitch * len(columns) - 0.7), ylim=(n_rows, -0.3), aspect="equal")
@@ -136,29 +136,35 @@ class NetworkDisplay(Display):
                 y += _measure(row)
         return self
 
-    def _draw_row(self, row: Row, prefix: str, x: float, y: float) -> Point:
-        """Draw a layer or a residual connection that begins at (x, y); return its end."""
-        key, middle = prefix + row.key, x + WIDTH / 2
-        if not row.branches:
-            self._draw_box(key, row, x, y, WIDTH)
-            return middle, y + BOX
-        branch, shortcut = row.branches
-        split, end = (middle, y - (1 - BOX) / 2), (middle, y)
-        own = SIDE + 1 if shortcut else 1
-        lane = x + WIDTH + _measure_side(row) - own / 2
-        for k, inner in enumerate(shortcut):
-            self._draw_box(f"{key}.{inner.key}", inner, lane - SIDE / 2, y + k, SIDE)
-        y_inner = y
-        for inner in branch:
-            if inner is not branch[0]:
-                self._draw_line(end, (middle, y_inner))
-            end = self._draw_row(inner, f"{key}.", x, y_inner)
-            y_inner += _measure(inner)
-        y += _measure(row) - 1
-        self._draw_line(end, (middle, y))
-        self._draw_box(key, row, x, y, WIDTH)
-        self._draw_line(split, (lane, split[1]), (lane, y + BOX / 2), (x + WIDTH, y + BOX / 2))
+    def _draw_row(self, row: Row, prefix: str, x: float, y: float, width: float = WIDTH) -> Point:
+        """Draw a layer, with its branches if it has any, that begins at (x, y); return its end."""
+        key, middle = prefix + row.key, x + width / 2
+        if row.branches:
+            start, end = y, (middle, y)
+            for inner in row.branches[0]:
+                if y > start:
+                    self._draw_line(end, (middle, y))
+                end = self._draw_row(inner, f"{key}.", x, y, width)
+                y += _measure(inner)
+            y = start + _measure(row) - 1
+            self._draw_line(end, (middle, y))
+            left = x + width + _measure_sides(row.branches[0])
+            for branch in row.branches[1:]:
+                self._draw_side(branch, f"{key}.", (left + 0.5, start), (middle, x + width, y + BOX / 2))
+                left += _measure_lane(branch)
+        self._draw_box(key, row, x, y, width)
         return middle, y + BOX
+
+    def _draw_side(
+        self, rows: Sequence[Row], prefix: str, start: Point, ends: tuple[float, float, float]
+    ) -> None:
+        """Draw a branch beside the first one; ends: the x of the split, x and y of the merge."""
+        (x, y), (middle, right, merge_y) = start, ends
+        lane, split = x + (SIDE / 2 if rows else 0), y - (1 - BOX) / 2
+        for row in rows:
+            self._draw_row(row, prefix, x, y, SIDE)
+            y += _measure(row)
+        self._draw_line((middle, split), (lane, split), (lane, merge_y), (right, merge_y))
 
     def _draw_line(self, *points: Point) -> None:
         """Draw a line with corners that ends in an arrow; it lies behind the boxes."""
@@ -177,11 +183,11 @@ class NetworkDisplay(Display):
         box = FancyBboxPatch((x, y), width, BOX, boxstyle=style, facecolor=color, edgecolor="0.45", zorder=2)
         self.boxes_[key] = self.ax_.add_patch(box)
         own = key.rpartition(".")[2] if width == SIDE else key
-        name = f"{own}  {row.kind}"
+        name = f"{own}  {'+ shortcut' if row.kind == 'Residual' else row.kind}"
         fields, count = row.fields, f"{row.n_parameters:,} parameters" if row.n_parameters else ""
         if row.branches:
-            name, fields, count = f"{key}  + shortcut", "", f"{row.n_parameters:,} in all"
-        elif width == SIDE:
+            count = f"{row.n_parameters:,} in all"
+        if width == SIDE:
             fields = ""
         self.texts_[key] = [
             self.ax_.text(
@@ -198,18 +204,25 @@ class NetworkDisplay(Display):
 
 def _measure(row: Row) -> int:
     """Return the number of rows that a layer occupies."""
-    if not row.branches:
-        return 1
-    branch, shortcut = row.branches
-    return max(sum(map(_measure, branch)), len(shortcut)) + 1
+    return 1 + max((sum(map(_measure, branch)) for branch in row.branches), default=0)
 
 
 def _measure_side(row: Row) -> float:
-    """Return the width that the shortcuts of a residual connection need beside it."""
+    """Return the width that the branches of a layer need beside it."""
     if not row.branches:
         return 0
-    branch, shortcut = row.branches
-    return max(map(_measure_side, branch), default=0) + (SIDE + 1 if shortcut else 1)
+    first, *others = row.branches
+    return _measure_sides(first) + sum(map(_measure_lane, others))
+
+
+def _measure_sides(rows: Sequence[Row]) -> float:
+    """Return the width that rows need beside them."""
+    return max(map(_measure_side, rows), default=0)
+
+
+def _measure_lane(rows: Sequence[Row]) -> float:
+    """Return the width of a branch that is drawn beside the first one."""
+    return 1 + SIDE + _measure_sides(rows) if rows else 1
 
 
 def _distribute(rows: Sequence[Row]) -> list[list[Row]]:

@@ -12,7 +12,18 @@ from skconvnet._lowering.memory import Buffer, FlatBuffer, ProgramTables, Tensor
 from skconvnet._lowering.plan import Plan
 from skconvnet._lowering.pool import PoolCall
 from skconvnet._network import Network
-from skconvnet.layers import AvgPool2D, BatchNorm, Conv2D, Dense, Dropout, MaxPool2D, ReLU, Residual, Tanh
+from skconvnet.layers import (
+    AvgPool2D,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    MaxPool2D,
+    Parallel,
+    ReLU,
+    Residual,
+    Tanh,
+)
 
 
 def lower(layers, shape=(2, 8, 8), training=True):
@@ -98,4 +109,16 @@ def test_streams_of_random_numbers_are_counted():
 
 def test_a_residual_connection_splits_and_adds():
     _, _, names = lower([Residual([Conv2D(2, padding="same"), ReLU()]), ReLU()])
-    assert names == ["0 split", "0 conv", "0 addition"]
+    assert names == ["0 split", "0 conv", "0 merge"]
+
+
+def test_all_branches_but_one_split():
+    def find_calls(branches, merge="concat"):
+        return [name.removeprefix("0 ") for name in lower([Parallel(branches, merge)])[2]]
+
+    convs = [[Conv2D(2, 1)], [Conv2D(2, 1)]]
+    assert find_calls(convs) == ["split", "conv", "conv", "rescale", "rescale"]
+    # the input itself, where a branch has no layers
+    assert find_calls([[], *convs], "max") == ["split", "conv", "split", "conv", "merge", "merge"]
+    assert find_calls([[], []], "average") == ["split", "merge", "rescale"]
+    assert find_calls(convs[:1], "multiply") == ["conv"]

@@ -14,10 +14,12 @@ from skconvnet.layers import (
     Flatten,
     GaussianNoise,
     GlobalAvgPool2D,
+    GlobalMaxPool2D,
     LayerNorm,
     LocallyConnected2D,
     LogSoftmax,
     MaxPool2D,
+    Parallel,
     RandomCrop,
     RandomFlip,
     Rescaling,
@@ -27,6 +29,7 @@ from skconvnet.layers import (
     Tanh,
     ZeroPad2D,
 )
+from skconvnet.layers.branches import MERGES
 
 
 def test_single_images_have_a_program_of_their_own_if_the_layers_allow_it():
@@ -43,8 +46,27 @@ def test_single_images_have_a_program_of_their_own_if_the_layers_allow_it():
     assert find(
         (3, 7, 6), [RandomFlip(), RandomCrop((7, 6), padding=2), Conv2D(4), GaussianNoise()]
     ).single_image
-    for layer in (RandomCrop(4), ZeroPad2D(1), LayerNorm(), LocallyConnected2D(2), Residual([Tanh()])):
+    for layer in (RandomCrop(4), ZeroPad2D(1), LayerNorm(), LocallyConnected2D(2)):
         assert find((3, 7, 6), [layer]) is None
+        assert find((3, 7, 6), [Parallel([[], [layer, Dense(3)]], "multiply")]) is None
+
+
+def test_branches_have_programs_for_single_images():
+    conv, pool = Conv2D(3, padding="same"), AvgPool2D(5, stride=1, padding="same")
+    branches = [[conv, Tanh()], [pool, Conv2D(3, 5, padding="same")], [BatchNorm()], []]
+    inner = Parallel([[conv], [MaxPool2D(3, stride=1, padding="same")]], "max")
+    for layer in (
+        *(Parallel(branches, merge) for merge in MERGES),
+        Residual([conv, Residual([Tanh()])]),
+        Parallel([[GlobalAvgPool2D()], [GlobalMaxPool2D(), Dense(5)], [Flatten(), Dense(2)]]),
+        Parallel([[inner, inner], [inner], [Residual([inner])]], "add"),
+    ):
+        network = build((3, 7, 6), [Conv2D(3, padding="same"), layer, Tanh()])
+        assert network.compile_single_image().single_image
+        X = np.random.default_rng(0).standard_normal((20, 3, 7, 6))
+        np.testing.assert_array_equal(network.forward(X[:2]), network.forward(X)[:2])
+    # a vector that multiplies a plane
+    assert build((3, 7, 6), [Parallel([[], [GlobalAvgPool2D()]], "multiply")]).compile_single_image() is None
 
 
 def test_a_pixel_that_becomes_an_image_again():

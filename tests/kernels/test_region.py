@@ -19,6 +19,7 @@ from skconvnet.layers import (
     LayerNorm,
     LocallyConnected2D,
     MaxPool2D,
+    Parallel,
     RandomErasing,
     RandomFlip,
     RandomRotation,
@@ -34,6 +35,14 @@ NETWORKS = {
     "normalized": (
         (2, 9, 7),
         [Conv2D(12, 3, padding=1), BatchNorm(), GELU(), Residual(BODY), GlobalAvgPool2D()],
+    ),
+    "branches": (
+        (2, 9, 7),
+        [
+            Parallel([BODY, [Conv2D(12, 1), BatchNorm()], [Conv2D(12, 1)]], "average"),
+            Parallel([[], [GlobalAvgPool2D(), Dense(12, activation="sigmoid")]], "multiply"),
+            Parallel([[BatchNorm()], [MaxPool2D(3, stride=1, padding="same")], []]),
+        ],
     ),
     "pooled": (
         (3, 12, 12),

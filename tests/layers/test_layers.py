@@ -12,6 +12,7 @@ from skconvnet.layers import (
     AvgPool2D,
     BatchNorm,
     Conv2D,
+    Conv2DTranspose,
     Dense,
     Dropout,
     Flatten,
@@ -24,6 +25,8 @@ from skconvnet.layers import (
     MaxPool2D,
     Mixup,
     Output,
+    Parallel,
+    PReLU,
     RandomCrop,
     RandomErasing,
     RandomFlip,
@@ -35,6 +38,7 @@ from skconvnet.layers import (
     ShapeError,
     Softmax,
     Standardize,
+    UpSample2D,
     ZeroPad2D,
 )
 from skconvnet.optimizers import OPTIMIZERS, SGD, Adadelta, Adagrad, Adam, AdamW, Lion, RMSprop
@@ -109,6 +113,29 @@ def test_arrays_and_lists_become_comparable():
         (Standardize(), (3, 9, 7), (3, 9, 7)),
         (Residual([Conv2D(5, stride=2, padding="same")]), (3, 9, 7), (5, 5, 4)),
         (Residual([Dense(4)]), (189,), (4,)),
+        (Conv2DTranspose(6, 4, stride=2, padding=1), (3, 9, 7), (6, 18, 14)),
+        (Conv2DTranspose(6, 3, stride=2, padding=1, output_padding=(1, 0)), (3, 9, 7), (6, 18, 13)),
+        (Conv2DTranspose(6, (2, 5), stride=(3, 1), padding="same"), (3, 9, 7), (6, 27, 7)),
+        (Conv2DTranspose(6, 3, dilation=2, groups=3), (3, 9, 7), (6, 13, 11)),
+        (UpSample2D(), (3, 9, 7), (3, 18, 14)),
+        (UpSample2D((1, 3), "bilinear"), (3, 9, 7), (3, 9, 21)),
+        (PReLU(), (3, 9, 7), (3, 9, 7)),
+        (PReLU(), (189,), (189,)),
+        (
+            Parallel([[Conv2D(5, padding="same")], [], [MaxPool2D(3, stride=1, padding=1)]]),
+            (3, 9, 7),
+            (11, 9, 7),
+        ),
+        (Parallel([[Dense(4)], [Flatten()]]), (3, 9, 7), (193,)),
+        (
+            Parallel([[Conv2D(5, stride=2)], [MaxPool2D(3, stride=2), Conv2D(5, 1)]], "max"),
+            (3, 9, 7),
+            (5, 4, 3),
+        ),
+        (Parallel([[GlobalAvgPool2D()], []], "multiply"), (3, 9, 7), (3, 9, 7)),
+        (Parallel([[GlobalAvgPool2D()], []], "multiply"), (3, 1, 1), (3, 1, 1)),
+        (Parallel([[AvgPool2D((9, 7))], [GlobalAvgPool2D()]], "multiply"), (3, 9, 7), (3, 1, 1)),
+        (Parallel([[Dense(4)], None], "add"), (189,), (4,)),
     ],
     ids=str,
 )
@@ -229,6 +256,57 @@ def test_images_are_needed(layer):
         (lambda: Residual([Conv2D(2)]).output_shape((1, 9, 5)), "which no stride gives"),
         (lambda: Residual([Flatten()]).output_shape((1, 9, 5)), "which no stride gives"),
         (lambda: Residual([ReLU()], [Conv2D(2, 1)]).output_shape((1, 9, 5)), "a shortcut that gives 9x5"),
+        (lambda: PReLU(np.inf), "PReLU: slope must be a number"),
+        (lambda: UpSample2D(0), "UpSample2D: size must be an int of at least 1"),
+        (
+            lambda: UpSample2D(2, "cubic"),
+            "UpSample2D: unknown interpolation 'cubic'. Valid: bilinear, nearest",
+        ),
+        (lambda: UpSample2D(2**18).output_shape((1, 9, 9)), "at most 268435456 pixels"),
+        (lambda: UpSample2D().output_shape((9,)), r"images \(channels, height, width\)"),
+        (lambda: Conv2DTranspose(0), "Conv2DTranspose: filters must be an int of at least 1"),
+        (lambda: Conv2DTranspose(4, groups=3), "Conv2DTranspose: filters must be a multiple of groups"),
+        (lambda: Conv2DTranspose(4, groups=2).output_shape((3, 9, 9)), "channels make 2 equal groups"),
+        (lambda: Conv2DTranspose(4, output_padding=-1), "output_padding must be an int of at least 0"),
+        (
+            lambda: Conv2DTranspose(4, stride=2, output_padding=2),
+            "output_padding must be less than stride or dil",
+        ),
+        (lambda: Conv2DTranspose(4, padding="same", stride=2, output_padding=1), 'padding="same" determines'),
+        (
+            lambda: Conv2DTranspose(4, 3, padding=3).output_shape((1, 3, 9)),
+            "an output of at least 1x1 pixels",
+        ),
+        (lambda: Conv2DTranspose(4, 3, stride=2**18).output_shape((1, 9, 9)), "at most 268435456 pixels"),
+        (lambda: Conv2DTranspose(4, init="dirac"), "unknown init 'dirac'"),
+        (lambda: Parallel([]), "at least one list of layers"),
+        (lambda: Parallel([None]), "at least one list of layers"),
+        (lambda: Parallel([[]], "sum"), r"unknown merge 'sum'. Did you mean 'add'\?"),
+        (
+            lambda: Parallel([[]], "stack"),
+            "unknown merge 'stack'. Valid: add, average, concat, max, multiply",
+        ),
+        (lambda: Parallel([[], [ReLU(name="a"), ReLU(name="a")]]), r"branches\[1\]: .* the same name 'a'"),
+        (lambda: Parallel([[Mixup()]]), "Parallel: Mixup belongs in the network itself"),
+        (lambda: Parallel([[], [Residual([Output()])]]), "Residual: Output belongs in the network itself"),
+        (
+            lambda: Parallel([[], [ReLU(), Conv2D(2, 9)]]).output_shape((1, 5, 5)),
+            r"for its Conv2D '1' of branches\[1\] an input of at least 9x9",
+        ),
+        (
+            lambda: Parallel([None, [Parallel([[Conv2D(2, 9)]], name="inner")]]).output_shape((1, 5, 5)),
+            r"Parallel 'inner' of branches\[1\] for its Conv2D '0' of branches\[0\] an input of at least 9x9",
+        ),
+        (
+            lambda: Parallel([[Conv2D(3)], None, []]).output_shape((1, 9, 5)),
+            r"output of branches\[0\] is 7x3 pixels in 3 channels, that of branches\[2\] 9x5 pixels in 1 ch",
+        ),
+        (lambda: Parallel([[], [Flatten()]]).output_shape((1, 9, 5)), r"branches\[1\] is 45 features"),
+        (
+            lambda: Parallel([[], [Dense(3)]], "multiply").output_shape((4, 9, 5)),
+            r"branches\[1\] is 3 features",
+        ),
+        (lambda: Parallel([[], [Dense(4)]], "add").output_shape((4, 9, 5)), r"merge='add'; .* is 4 features"),
         (lambda: SGD(momentum=1), r"SGD: momentum must be a number in \[0, 1\), got 1"),
         (lambda: SGD(nesterov="yes"), "SGD: nesterov must be True or False, got 'yes'"),
         (lambda: AdamW(beta_2=1.0), r"AdamW: beta_2 must be a number in \[0, 1\), got 1.0"),
@@ -329,3 +407,37 @@ def test_a_residual_connection_names_its_parameters():
     assert layer.count_parameters((3, 9, 9)) == 2 * (5 * 27 + 5) + 15
     with pytest.raises(TypeError, match="must be a layer or None, got 3"):
         Residual([3])
+
+
+def test_branches_name_their_parameters():
+    layer = Parallel(
+        [[Conv2D(5, 1, name="a")], None, [BatchNorm(), Residual([Conv2D(3, padding=1, bias=False)])]]
+    )
+    assert layer.parameter_shapes((3, 9, 9)) == {
+        "0.a.weight": (5, 3, 1, 1),
+        "0.a.bias": (5,),
+        "2.0.weight": (3,),
+        "2.0.bias": (3,),
+        "2.1.0.weight": (3, 3, 3, 3),
+    }
+    assert set(layer.statistic_shapes((3, 9, 9))) == {"2.0.running_mean", "2.0.running_var"}
+    assert layer.list_decaying((3, 9, 9)) == layer.list_matrices((3, 9, 9)) == ["0.a.weight", "2.1.0.weight"]
+    assert layer.count_parameters((3, 9, 9)) == 20 + 6 + 81
+
+
+@pytest.mark.parametrize(
+    "branches, message",
+    [
+        (Conv2D(3), "Parallel: branches must be a list of lists of layers"),
+        ("concat", "Parallel: branches must be a list of lists of layers"),
+        (
+            [[], Conv2D(3, 1)],
+            r"branches\[1\] must be a list of layers.*Write \[Conv2D\(filters=3, kernel_size=1\)\]",
+        ),
+        ([3], r"branches\[0\] must be a list of layers, got 3"),
+        ([[], [3]], r"Parallel: branches\[1\]: layers\[0\] must be a layer or None, got 3"),
+    ],
+)
+def test_branches_must_be_lists(branches, message):
+    with pytest.raises(TypeError, match=message):
+        Parallel(branches)

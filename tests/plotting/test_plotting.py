@@ -29,6 +29,7 @@ from skconvnet.layers import (
     MaxPool2D,
     Mixup,
     Output,
+    Parallel,
     RandomCrop,
     ReLU,
     Residual,
@@ -373,10 +374,32 @@ class TestNetwork:
         assert texts["output"][2] == "10"
         assert display.ax_.get_title() == f"5 layers, {clf.network_.n_parameters:,} parameters"
 
+    def test_branches(self):
+        se = Parallel([[], [GlobalAvgPool2D(), Dense(2)]], "multiply", name="se")
+        mixed = Parallel([[Conv2D(2, 1)], [se], []], name="mixed")
+        display = NetworkDisplay.from_estimator(ConvNetClassifier([Conv2D(2), mixed], max_iter=1).fit(X, Y))
+        inner = {"mixed.0.0", "mixed.1.se", "mixed.1.se.1.0", "mixed.1.se.1.1"}
+        assert set(display.boxes_) == {"input", "0", "mixed", *inner, "output"}
+        texts = {key: [text.get_text() for text in texts] for key, texts in display.texts_.items()}
+        assert texts["mixed"] == ["mixed  Parallel", "merge='concat'", "6 × 6 × 6", "12 in all"]
+        assert texts["mixed.1.se"] == ["se  Parallel", "", "2 × 6 × 6", "6 in all"]
+        assert texts["mixed.1.se.1.1"][0] == "1  Dense"
+
     def test_boxes_and_what_is_in_them_do_not_overlap(self, clf):
         layers = [Conv2D(2, padding="same", name=f"with_a_long_name_{k}") for k in range(25)] + LAYERS[1:3]
         inner = Residual([Conv2D(3, stride=2, padding="same")], name="inner")
         layers.append(Residual([inner, ReLU()], [Conv2D(3, 1, stride=2), ReLU(), ReLU(), BatchNorm()]))
+        factors = [GlobalAvgPool2D(), Dense(3, activation="sigmoid", name="factors")]
+        layers.append(
+            Parallel(
+                [
+                    [Conv2D(2, 1)],
+                    [Parallel([[], factors], "multiply"), ReLU()],
+                    [],
+                    [Conv2D(3, 1), Residual([ReLU()])],
+                ]
+            )
+        )
         deep = ConvNetClassifier(layers, max_iter=1).fit(X[:30], Y[:30])
         for model in (clf, deep):
             display = NetworkDisplay.from_estimator(model)
