@@ -68,8 +68,8 @@ class Call:
         channels, height, width = self.x.shape
         return {**self.end_fields(), "channels": channels, "ho": height, "wo": width}
 
-    def fold(self, norm: "Call") -> bool:
-        """Take over the work of the batch normalisation of y in prediction, if the kernel can."""
+    def fold(self, norm: Any) -> bool:
+        """Do the work of the batch normalisation of y as well, in prediction, if the kernel can."""
         return False
 
     def activation_fields(self, engine: "Engine") -> Fields:

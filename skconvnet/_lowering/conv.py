@@ -7,6 +7,7 @@ import numpy as np
 from skconvnet._lowering import channel_weights
 from skconvnet._lowering.calls import ELEMENT_WORK, NO_ACTIVATION, Call, Window
 from skconvnet._lowering.memory import ProgramTables, Tensor
+from skconvnet._lowering.norm import BatchNormCall
 from skconvnet._lowering.tiling import (
     WeightStrides,
     backward_phases,
@@ -42,12 +43,12 @@ class LinearCall(Call):
         self.x, self.y, self.weight, self.bias = x, y, weight, bias
         self._norm: Fields | None = None
 
-    def fold(self, norm: Call) -> bool:
-        """Take over the work of the batch normalisation of y in prediction."""
-        if self._norm is None:
-            self._norm = norm.stats_fields()
-            return True
-        return False
+    def fold(self, norm: BatchNormCall) -> bool:
+        """Do the work of the batch normalisation of y as well, if nothing comes between."""
+        if self._norm is not None or self.activation != NO_ACTIVATION:
+            return False
+        self._norm = norm.stats_fields()
+        return True
 
     def count_affine(self, engine: "Engine") -> int:
         """Return the number of scratch vectors for scale and shift of every channel."""

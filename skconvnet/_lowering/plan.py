@@ -97,10 +97,9 @@ class Plan:
         return y
 
     def fold(self, tensor: Tensor, norm: Call) -> bool:
-        """Let the call that has just computed the tensor normalise it, in a program of prediction, if it can."""
-        last = self.calls[-1] if self.calls else None
-        ready = last is not None and last.y is tensor and last.activation == NO_ACTIVATION
-        return ready and not self._training and last.fold(norm)
+        """Let the call that has just computed the tensor normalise it in prediction, if it can."""
+        last = self.calls[-1] if self.calls and not self._training else None
+        return last is not None and last.y is tensor and last.fold(norm)
 
     def compile(self, engine: "Engine", output: Tensor, n_params: int) -> "Program":
         """Assign every buffer its offset, values first, and make the engine's program."""
