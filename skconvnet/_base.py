@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, is_classifier
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
 
 from skconvnet import kernels
 from skconvnet._advice import StrictInit, check_keywords, guess, hint, short_repr
 from skconvnet._callbacks import notify_callbacks
 from skconvnet._defaults import make_default_layers, make_signal_layers
+from skconvnet._failure import warn_of_failure
 from skconvnet._files import FileMixin
 from skconvnet._images import (
     Layout,
@@ -43,6 +43,7 @@ from skconvnet._training import Patience, StepSettings, Trainer, TrainingData, t
 from skconvnet._transfer import transfer_weights, unwrap_frozen
 from skconvnet._types import Array, ProgressCallback, Record, Shape
 from skconvnet._validation import Validation, prepare_scoring, split_off
+from skconvnet._variants import average_variants, check_variants
 from skconvnet._warnings import warn
 from skconvnet.functional import log_softmax, softmax
 from skconvnet.layers import (
@@ -54,15 +55,11 @@ from skconvnet.layers import (
     Softmax,
 )
 from skconvnet.layers.activation import ACTIVATIONS
-from skconvnet.layers.augmentation import VariedLayer, list_variants
 from skconvnet.layers.sequence import count_axes
 from skconvnet.optimizers import OPTIMIZERS, Optimizer, resolve_optimizer
 from skconvnet.schedules import Schedule
 
 HEADS = {"softmax": softmax, "log_softmax": log_softmax}
-
-# The number of images that are varied at a time in prediction.
-IMAGES_AT_ONCE = 2048
 
 # A function that prepares epochs, as `Trainer.prepare` does.
 Prepare = Callable[[Trainer, TrainingData, StepSettings], Callable[[ProgressCallback], Record]]
@@ -252,7 +249,7 @@ class BaseConvNet(
                 weight[rows] = 0
                 data = TrainingData(images, target, weight, self._layout)
             self._train(data, self.max_iter, validation, given, prepare)
-            self._warn_of_failure(data, on_samples=prepare is Trainer.prepare)
+            warn_of_failure(self, data, on_samples=prepare is Trainer.prepare)
         return self
 
     def _resumes(self) -> bool:
@@ -510,47 +507,13 @@ class BaseConvNet(
                 # best_iter is 0 if Ctrl-C came before the end of the first epoch
                 self.best_iter_ = patience.best_iter or self.n_iter_
 
-    def _warn_of_failure(self, data: TrainingData, on_samples: bool) -> None:
-        """Warn if a constant prediction is better than the model on the samples that it was trained on.
-
-        The last epoch's loss and score are those of training, in which layers such as Dropout disturb the
-        network. So they only raise the suspicion, and the samples decide, if this process has them.
-        """
-        if not self.history_:
-            return
-        last = self.history_[-1]
-        failure = self._describe_failure(data, last["train_loss"], last["train_score"])
-        if failure and on_samples:
-            rows, n_threads = np.arange(len(data.weight)), kernels.count_threads(self.n_threads)
-            record = self._trainer.prepare_validation(data, rows, n_threads)()
-            failure = self._describe_failure(data, record["valid_loss"], record["valid_score"])
-        if failure:
-            warn(
-                f"The model is worse than a constant: {failure}. Scale X to about [-1, 1], choose another "
-                f"learning_rate (it is {short_repr(self.learning_rate)}), or train for more epochs (max_iter "
-                f"is {self.max_iter}).",
-                ConvergenceWarning,
-            )
-
-    def _average_variants(self, images: Array, n_threads: int) -> Array:
-        """Return the mean outputs of the network for all variants of images."""
-        check_variants(self.test_time_augmentation, self.network_.input_shape)
-        outputs = np.zeros((len(images), self.network_.count_outputs()), self.network_.dtype)
-        for start in range(0, len(images), IMAGES_AT_ONCE):
-            rows = slice(start, start + IMAGES_AT_ONCE)
-            n = 0
-            for variant in list_variants(self.test_time_augmentation, images[rows]):
-                outputs[rows] += self.network_.forward(variant, n_threads)
-                n += 1
-            outputs[rows] /= n
-        return outputs
-
     def _run_network(self, X: Any, head: str | None = None, last: str | None = None) -> Array:
         """Return the outputs of the network, or of the layer `last`, for a user's X."""
         images, _ = self._check_images(X)
         n_threads = kernels.count_threads(self.n_threads)
         if self.test_time_augmentation and last is None:
-            outputs = self._average_variants(images, n_threads)
+            variants = self.test_time_augmentation
+            outputs = average_variants(self.network_, variants, images, n_threads)
             outputs = HEADS[head](outputs, n_threads=n_threads) if head else outputs
         else:
             outputs = self.network_.forward(images, n_threads, head, last)
@@ -560,21 +523,6 @@ class BaseConvNet(
                 f"value is {np.abs(images).max():g}. Scale X like the training data."
             )
         return outputs
-
-
-def check_variants(layers: Any, shape: Shape | None = None) -> None:
-    """Refuse layers, or a shape of the input, without variants of images that can be listed."""
-    for layer in layers or ():
-        if not isinstance(layer, VariedLayer):
-            raise ValueError(
-                f"test_time_augmentation must be a list of RandomFlip and RandomShift layers, got "
-                f"{short_repr(layer)} in it."
-            )
-    if layers and shape is not None and len(shape) != 3:
-        raise ValueError(
-            "test_time_augmentation needs images, but X has rows of features. Set input_shape=(height, "
-            "width) or (height, width, channels), or leave it out."
-        )
 
 
 def check_form(y: Any) -> None:

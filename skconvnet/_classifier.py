@@ -23,6 +23,7 @@ from skconvnet._docs import (
     PREDICTION_ERRORS,
     fill_docstring,
 )
+from skconvnet._failure import compare_losses
 from skconvnet._losses import CLASS_LOSSES, Loss
 from skconvnet._network import Network
 from skconvnet._sklearn_compat import Interval, StrOptions, check_first_call
@@ -354,12 +355,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             frequencies = np.average(data.target, axis=0, weights=data.weight)
             frequencies = (1 - smoothing) * frequencies + smoothing / 2
             constant = (entr(frequencies) + entr(1 - frequencies)).mean()
-            if loss <= constant or constant == 0:
-                return ""
-            return (
-                f"its loss on the training samples is {loss:.4g}, and always predicting the frequency of "
-                f"each label would have a loss of {constant:.4g}"
-            )
+            return compare_losses(loss, constant, "the frequency of each label")
         constant = np.bincount(data.target.ravel(), data.weight).max() / data.weight.sum()
         if score >= constant:
             return ""
