@@ -1,6 +1,7 @@
 """Base class of the estimators: checks of parameters and data, training, and the fitted network."""
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -409,6 +410,8 @@ class BaseConvNet(
         """Check X and y, learn the shape of the input, and return the images as the network reads them."""
         X, image_shape = flatten_images(X)
         rows, y = validate_data(self, X, y, multi_output=True)
+        if image_shape is not None:
+            del self.n_features_in_  # images have a shape, input_shape_, and no features
         given = self._get_input_shape(rows.shape[1])
         n_axes = 1 if self.layers == "signals" else count_axes(self.layers or ())
         self._data_format, self._signals = self.data_format, n_axes == 1
@@ -423,12 +426,18 @@ class BaseConvNet(
     def _check_images(self, X: Any, **labels: Any) -> tuple[Array, Any]:
         """Check X against what the estimator was fitted on, and return it as the network reads it."""
         check_is_fitted(self)
-        flat, _ = flatten_images(X)
+        flat, image_shape = flatten_images(X)
         if len(self.input_shape_) > 1:
-            shape = X.shape if hasattr(X, "shape") else np.asarray(X).shape
-            check_sample_shape(shape, self.input_shape_, self._layout)
+            shape = flat.shape if hasattr(flat, "shape") else np.asarray(flat).shape
+            sample_shape = shape[1:] if image_shape is None else image_shape
+            check_sample_shape((*shape[:1], *sample_shape), self.input_shape_, self._layout)
         checked = validate_data(self, flat, reset=False, **labels)
         rows, y = checked if isinstance(checked, tuple) else (checked, None)
+        if rows.shape[1] != (n_features := math.prod(self.input_shape_)):
+            raise ValueError(  # as scikit-learn says it if the estimator was fitted on rows
+                f"X has {rows.shape[1]} features, but {type(self).__name__} is expecting {n_features} "
+                f"features as input."
+            )
         images = view_images(rows, self.input_shape_, self._layout, self.network_.dtype)
         return images, y
 

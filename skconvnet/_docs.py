@@ -160,7 +160,8 @@ PARAMETERS = {
 ATTRIBUTES = write_items(
     {
         "n_features_in_": """int
-        Number of values in one sample.""",
+        Number of values in a row of X. Images and signals that are no rows have no features: fitted on them,
+        the estimator has `input_shape_` only.""",
         "feature_names_in_": """ndarray of shape (n_features_in_,)
         Names of the columns of X, if X was a data frame.""",
         "input_shape_": """tuple of int
