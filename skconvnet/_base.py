@@ -40,6 +40,7 @@ from skconvnet._sklearn_compat import (
     check_sample_weight,
     validate_params,
 )
+from skconvnet._targets import take_targets
 from skconvnet._training import Patience, StepSettings, Trainer, TrainingData, train
 from skconvnet._transfer import transfer_weights, unwrap_frozen
 from skconvnet._types import Array, ProgressCallback, Record, Shape
@@ -176,9 +177,10 @@ class BaseConvNet(
         ----------
         X : array-like of shape (n, height, width, channels), (n, height, width) or (n, n_features)
             Images, or (n, channels, height, width) with ``data_format="channels_first"``. Signals have no
-            height: (n, length, channels), (n, length) or (n, channels, length).
+            height: (n, length, channels), (n, length) or (n, channels, length). One image of Pillow is a
+            batch of one.
         y : array-like of shape (n,), (n, n_labels) or (n, n_outputs)
-            For a classifier, labels of any type, or a 0/1 matrix of several labels with
+            For a classifier, labels, numbers or text, or a 0/1 matrix of several labels with
             ``loss="binary_cross_entropy"``; for a regressor, one or several values per sample.
         sample_weight : array-like of shape (n,), default=None
             Weights in the loss; a weight of 0 leaves the sample out.
@@ -195,11 +197,12 @@ class BaseConvNet(
         Raises
         ------
         TypeError
-            If something in layers is not a layer, X is sparse or a masked array that masks something, or
-            there is no such argument.
+            If something in layers is not a layer, X is sparse or a masked array that masks something, X or y
+            is no array or list of all samples, labels are bytes, or there is no such argument.
         ValueError
-            If parameters, layers and images do not fit together, X is not finite, y does not suit the loss
-            or has a single class, or the loss does not stay finite. An earlier model stays as it was.
+            If parameters, layers and images do not fit together, X is not finite, y has missing values, does
+            not suit the loss or has a single class, or the loss does not stay finite. An earlier model stays
+            as it was.
 
         Warns
         -----
@@ -267,7 +270,7 @@ class BaseConvNet(
         self, X: Any, y: Any, sample_weight: Any, resume: bool, classes: Any = None
     ) -> tuple[Array, Array, Array]:
         """Check the training data; make a new network, or a copy of the fitted one to continue with."""
-        check_form(y)
+        y = take_targets(y)
         if resume:
             images, y = self._check_images(X, y=y, multi_output=True)
         else:
@@ -349,7 +352,7 @@ class BaseConvNet(
     def _check_validation(self, X: Any, y: Any, sample_weight: Any) -> Validation:
         """Check the user's validation data."""
         try:
-            check_form(y)
+            y = take_targets(y)
             images, y = self._check_images(X, y=y, multi_output=True)
             y = self._check_y(y)
             self._check_y_shape(y)
@@ -532,35 +535,6 @@ class BaseConvNet(
                 f"value is {np.abs(images).max():g}. Scale X like the training data."
             )
         return outputs
-
-
-def check_form(y: Any) -> None:
-    """Refuse what cannot be labels or numbers of samples, where scikit-learn's checks say less.
-
-    Parameters
-    ----------
-    y : array-like
-
-    Raises
-    ------
-    ValueError
-        If y is a list of rows of different lengths, such as tuples of labels, an array of more than two
-        dimensions, or a column with missing values.
-    """
-    if isinstance(y, np.ndarray) and y.ndim > 2:
-        raise ValueError(
-            f"y must have one label or number for each sample, or a row of them, got an array of shape "
-            f"{y.shape}. Is it X?"
-        )
-    if hasattr(y, "isna") and (n_missing := np.count_nonzero(y.isna())):
-        raise ValueError(f"y has {n_missing} missing values; leave out samples without a label.")
-    try:
-        np.asarray(y if isinstance(y, (list, tuple)) else ())
-    except ValueError:
-        raise ValueError(
-            "y must have rows of one length. For several labels per sample, give a matrix of 0 and 1, as "
-            "sklearn.preprocessing.MultiLabelBinarizer().fit_transform(y) returns it."
-        ) from None
 
 
 def warn_of_second_output(network: Network) -> None:

@@ -201,6 +201,6 @@ PARTIAL_FIT = {
 PREDICTION_ERRORS = """NotFittedError
     If `fit` has not been called.
 TypeError
-    If X is sparse, or a masked array that masks something.
+    If X is sparse, a masked array that masks something, or no array or list of all samples.
 ValueError
     If X's samples have another shape than those of `fit`, X is not finite, or the outputs overflow."""

@@ -100,7 +100,7 @@ class TestImageForms:
             clf = make_classifier(**params).fit(X, self.y)
             assert not hasattr(clf, "n_features_in_") and clf.input_shape_[0] in (3, 6)
         clf = make_classifier(input_shape=(6, 5, 3)).fit(rows, self.y)
-        transformer = ConvNetTransformer(clf).fit(rows, self.y)
+        transformer = ConvNetTransformer(make_classifier(input_shape=(6, 5, 3))).fit(rows, self.y)
         assert clf.n_features_in_ == transformer.n_features_in_ == 90
         clf.partial_fit(self.X, self.y)
         assert clf.n_features_in_ == 90
