@@ -25,7 +25,7 @@ PACKAGE = Path(importlib.util.find_spec("skconvnet._network").origin).parent
 FLOORS = [
     {"_types", "_warnings", "_advice", "_docs"},
     {"kernels"},
-    {"_values", "_sklearn_compat", "_images", "_progress", "_lowering"},
+    {"_values", "_sklearn_compat", "_images", "_output_file", "_progress", "_lowering"},
     {"_losses", "datasets", "initializers", "optimizers", "schedules"},
     {"layers"},
     {"_stages", "architectures"},
