@@ -1,6 +1,7 @@
 """Base class of the estimators: checks of parameters and data, training, and the fitted network."""
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -11,13 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, is_classifier
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
 
 from skconvnet import kernels
 from skconvnet._advice import StrictInit, check_keywords, guess, hint, short_repr
 from skconvnet._callbacks import notify_callbacks
 from skconvnet._defaults import make_default_layers, make_signal_layers
+from skconvnet._failure import warn_of_failure
 from skconvnet._files import FileMixin
 from skconvnet._images import (
     Layout,
@@ -39,10 +40,12 @@ from skconvnet._sklearn_compat import (
     check_sample_weight,
     validate_params,
 )
+from skconvnet._targets import take_targets
 from skconvnet._training import Patience, StepSettings, Trainer, TrainingData, train
 from skconvnet._transfer import transfer_weights, unwrap_frozen
 from skconvnet._types import Array, ProgressCallback, Record, Shape
 from skconvnet._validation import Validation, prepare_scoring, split_off
+from skconvnet._variants import average_variants, check_variants
 from skconvnet._warnings import warn
 from skconvnet.functional import log_softmax, softmax
 from skconvnet.layers import (
@@ -54,15 +57,11 @@ from skconvnet.layers import (
     Softmax,
 )
 from skconvnet.layers.activation import ACTIVATIONS
-from skconvnet.layers.augmentation import VariedLayer, list_variants
 from skconvnet.layers.sequence import count_axes
 from skconvnet.optimizers import OPTIMIZERS, Optimizer, resolve_optimizer
 from skconvnet.schedules import Schedule
 
 HEADS = {"softmax": softmax, "log_softmax": log_softmax}
-
-# The number of images that are varied at a time in prediction.
-IMAGES_AT_ONCE = 2048
 
 # A function that prepares epochs, as `Trainer.prepare` does.
 Prepare = Callable[[Trainer, TrainingData, StepSettings], Callable[[ProgressCallback], Record]]
@@ -178,9 +177,10 @@ class BaseConvNet(
         ----------
         X : array-like of shape (n, height, width, channels), (n, height, width) or (n, n_features)
             Images, or (n, channels, height, width) with ``data_format="channels_first"``. Signals have no
-            height: (n, length, channels), (n, length) or (n, channels, length).
+            height: (n, length, channels), (n, length) or (n, channels, length). One image of Pillow is a
+            batch of one.
         y : array-like of shape (n,), (n, n_labels) or (n, n_outputs)
-            For a classifier, labels of any type, or a 0/1 matrix of several labels with
+            For a classifier, labels, numbers or text, or a 0/1 matrix of several labels with
             ``loss="binary_cross_entropy"``; for a regressor, one or several values per sample.
         sample_weight : array-like of shape (n,), default=None
             Weights in the loss; a weight of 0 leaves the sample out.
@@ -197,11 +197,12 @@ class BaseConvNet(
         Raises
         ------
         TypeError
-            If something in layers is not a layer, X is sparse or a masked array that masks something, or
-            there is no such argument.
+            If something in layers is not a layer, X is sparse or a masked array that masks something, X or y
+            is no array or list of all samples, labels are bytes, or there is no such argument.
         ValueError
-            If parameters, layers and images do not fit together, X is not finite, y does not suit the loss
-            or has a single class, or the loss does not stay finite. An earlier model stays as it was.
+            If parameters, layers and images do not fit together, X is not finite, y has missing values, does
+            not suit the loss or has a single class, or the loss does not stay finite. An earlier model stays
+            as it was.
 
         Warns
         -----
@@ -252,7 +253,7 @@ class BaseConvNet(
                 weight[rows] = 0
                 data = TrainingData(images, target, weight, self._layout)
             self._train(data, self.max_iter, validation, given, prepare)
-            self._warn_of_failure(data, on_samples=prepare is Trainer.prepare)
+            warn_of_failure(self, data, on_samples=prepare is Trainer.prepare)
         return self
 
     def _resumes(self) -> bool:
@@ -269,7 +270,7 @@ class BaseConvNet(
         self, X: Any, y: Any, sample_weight: Any, resume: bool, classes: Any = None
     ) -> tuple[Array, Array, Array]:
         """Check the training data; make a new network, or a copy of the fitted one to continue with."""
-        check_form(y)
+        y = take_targets(y)
         if resume:
             images, y = self._check_images(X, y=y, multi_output=True)
         else:
@@ -351,7 +352,7 @@ class BaseConvNet(
     def _check_validation(self, X: Any, y: Any, sample_weight: Any) -> Validation:
         """Check the user's validation data."""
         try:
-            check_form(y)
+            y = take_targets(y)
             images, y = self._check_images(X, y=y, multi_output=True)
             y = self._check_y(y)
             self._check_y_shape(y)
@@ -412,6 +413,8 @@ class BaseConvNet(
         """Check X and y, learn the shape of the input, and return the images as the network reads them."""
         X, image_shape = flatten_images(X)
         rows, y = validate_data(self, X, y, multi_output=True)
+        if image_shape is not None:
+            del self.n_features_in_  # images have a shape, input_shape_, and no features
         given = self._get_input_shape(rows.shape[1])
         n_axes = 1 if self.layers == "signals" else count_axes(self.layers or ())
         self._data_format, self._signals = self.data_format, n_axes == 1
@@ -426,12 +429,18 @@ class BaseConvNet(
     def _check_images(self, X: Any, **labels: Any) -> tuple[Array, Any]:
         """Check X against what the estimator was fitted on, and return it as the network reads it."""
         check_is_fitted(self)
-        flat, _ = flatten_images(X)
+        flat, image_shape = flatten_images(X)
         if len(self.input_shape_) > 1:
-            shape = X.shape if hasattr(X, "shape") else np.asarray(X).shape
-            check_sample_shape(shape, self.input_shape_, self._layout)
+            shape = flat.shape if hasattr(flat, "shape") else np.asarray(flat).shape
+            sample_shape = shape[1:] if image_shape is None else image_shape
+            check_sample_shape((*shape[:1], *sample_shape), self.input_shape_, self._layout)
         checked = validate_data(self, flat, reset=False, **labels)
         rows, y = checked if isinstance(checked, tuple) else (checked, None)
+        if rows.shape[1] != (n_features := math.prod(self.input_shape_)):
+            raise ValueError(  # as scikit-learn says it if the estimator was fitted on rows
+                f"X has {rows.shape[1]} features, but {type(self).__name__} is expecting {n_features} "
+                f"features as input."
+            )
         images = view_images(rows, self.input_shape_, self._layout, self.network_.dtype)
         return images, y
 
@@ -510,47 +519,13 @@ class BaseConvNet(
                 # best_iter is 0 if Ctrl-C came before the end of the first epoch
                 self.best_iter_ = patience.best_iter or self.n_iter_
 
-    def _warn_of_failure(self, data: TrainingData, on_samples: bool) -> None:
-        """Warn if a constant prediction is better than the model on the samples that it was trained on.
-
-        The last epoch's loss and score are those of training, in which layers such as Dropout disturb the
-        network. So they only raise the suspicion, and the samples decide, if this process has them.
-        """
-        if not self.history_:
-            return
-        last = self.history_[-1]
-        failure = self._describe_failure(data, last["train_loss"], last["train_score"])
-        if failure and on_samples:
-            rows, n_threads = np.arange(len(data.weight)), kernels.count_threads(self.n_threads)
-            record = self._trainer.prepare_validation(data, rows, n_threads)()
-            failure = self._describe_failure(data, record["valid_loss"], record["valid_score"])
-        if failure:
-            warn(
-                f"The model is worse than a constant: {failure}. Scale X to about [-1, 1], choose another "
-                f"learning_rate (it is {short_repr(self.learning_rate)}), or train for more epochs (max_iter "
-                f"is {self.max_iter}).",
-                ConvergenceWarning,
-            )
-
-    def _average_variants(self, images: Array, n_threads: int) -> Array:
-        """Return the mean outputs of the network for all variants of images."""
-        check_variants(self.test_time_augmentation, self.network_.input_shape)
-        outputs = np.zeros((len(images), self.network_.count_outputs()), self.network_.dtype)
-        for start in range(0, len(images), IMAGES_AT_ONCE):
-            rows = slice(start, start + IMAGES_AT_ONCE)
-            n = 0
-            for variant in list_variants(self.test_time_augmentation, images[rows]):
-                outputs[rows] += self.network_.forward(variant, n_threads)
-                n += 1
-            outputs[rows] /= n
-        return outputs
-
     def _run_network(self, X: Any, head: str | None = None, last: str | None = None) -> Array:
         """Return the outputs of the network, or of the layer `last`, for a user's X."""
         images, _ = self._check_images(X)
         n_threads = kernels.count_threads(self.n_threads)
         if self.test_time_augmentation and last is None:
-            outputs = self._average_variants(images, n_threads)
+            variants = self.test_time_augmentation
+            outputs = average_variants(self.network_, variants, images, n_threads)
             outputs = HEADS[head](outputs, n_threads=n_threads) if head else outputs
         else:
             outputs = self.network_.forward(images, n_threads, head, last)
@@ -560,50 +535,6 @@ class BaseConvNet(
                 f"value is {np.abs(images).max():g}. Scale X like the training data."
             )
         return outputs
-
-
-def check_variants(layers: Any, shape: Shape | None = None) -> None:
-    """Refuse layers, or a shape of the input, without variants of images that can be listed."""
-    for layer in layers or ():
-        if not isinstance(layer, VariedLayer):
-            raise ValueError(
-                f"test_time_augmentation must be a list of RandomFlip and RandomShift layers, got "
-                f"{short_repr(layer)} in it."
-            )
-    if layers and shape is not None and len(shape) != 3:
-        raise ValueError(
-            "test_time_augmentation needs images, but X has rows of features. Set input_shape=(height, "
-            "width) or (height, width, channels), or leave it out."
-        )
-
-
-def check_form(y: Any) -> None:
-    """Refuse what cannot be labels or numbers of samples, where scikit-learn's checks say less.
-
-    Parameters
-    ----------
-    y : array-like
-
-    Raises
-    ------
-    ValueError
-        If y is a list of rows of different lengths, such as tuples of labels, an array of more than two
-        dimensions, or a column with missing values.
-    """
-    if isinstance(y, np.ndarray) and y.ndim > 2:
-        raise ValueError(
-            f"y must have one label or number for each sample, or a row of them, got an array of shape "
-            f"{y.shape}. Is it X?"
-        )
-    if hasattr(y, "isna") and (n_missing := np.count_nonzero(y.isna())):
-        raise ValueError(f"y has {n_missing} missing values; leave out samples without a label.")
-    try:
-        np.asarray(y if isinstance(y, (list, tuple)) else ())
-    except ValueError:
-        raise ValueError(
-            "y must have rows of one length. For several labels per sample, give a matrix of 0 and 1, as "
-            "sklearn.preprocessing.MultiLabelBinarizer().fit_transform(y) returns it."
-        ) from None
 
 
 def warn_of_second_output(network: Network) -> None:

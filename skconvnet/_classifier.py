@@ -1,7 +1,7 @@
 """The classifier."""
 
 from collections.abc import Callable, Sequence
-from numbers import Number, Real
+from numbers import Real
 from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
@@ -23,9 +23,11 @@ from skconvnet._docs import (
     PREDICTION_ERRORS,
     fill_docstring,
 )
+from skconvnet._failure import compare_losses
 from skconvnet._losses import CLASS_LOSSES, Loss
 from skconvnet._network import Network
 from skconvnet._sklearn_compat import Interval, StrOptions, check_first_call
+from skconvnet._targets import check_kinds, take_targets
 from skconvnet._training import TrainingData
 from skconvnet._types import Array
 from skconvnet.functional import log_softmax, softmax
@@ -48,18 +50,6 @@ def _gives_probabilities(estimator: Any) -> bool:
 
 
 _if_probabilities: Callable[[Method], Method] = available_if(_gives_probabilities)
-
-
-def _check_kinds(y: Array) -> None:
-    """Require labels that can be sorted."""
-    try:
-        np.unique(y)
-    except TypeError:
-        kinds = sorted({type(label).__name__ for label in y.ravel()})
-        raise ValueError(
-            f"y must have labels of one kind, all numbers or all text, got {' and '.join(kinds)}. Leave out "
-            f"samples without a label, and give the others labels of one type."
-        ) from None
 
 
 CLASSIFIER_PARAMETERS = {
@@ -251,7 +241,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
                     'class_weight="balanced" needs all labels at once; for partial_fit, give the '
                     "weights as a dict {label: weight}."
                 )
-            resume = not check_first_call(self, classes)
+            resume = not check_first_call(self, take_targets(classes, "classes"))
             self._fit_one_epoch(X, y, sample_weight, resume, self.classes_)
         return self
 
@@ -265,8 +255,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         if y.shape[1:] == (1,):
             y = column_or_1d(y, warn=True)
         if y.dtype.kind == "O":
-            _check_kinds(y)
-            y = np.array(y.tolist()) if isinstance(y.flat[0], Number) else y
+            check_kinds(y)
         check_classification_targets(y)
         # dtype first: NumPy before 2 warns if texts are compared with numbers
         if y.ndim == 2 and (y.dtype.kind in "SU" or not ((y == 0) | (y == 1)).all()):
@@ -354,12 +343,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             frequencies = np.average(data.target, axis=0, weights=data.weight)
             frequencies = (1 - smoothing) * frequencies + smoothing / 2
             constant = (entr(frequencies) + entr(1 - frequencies)).mean()
-            if loss <= constant or constant == 0:
-                return ""
-            return (
-                f"its loss on the training samples is {loss:.4g}, and always predicting the frequency of "
-                f"each label would have a loss of {constant:.4g}"
-            )
+            return compare_losses(loss, constant, "the frequency of each label")
         constant = np.bincount(data.target.ravel(), data.weight).max() / data.weight.sum()
         if score >= constant:
             return ""
@@ -367,6 +351,24 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             f"it is right for {score:.2%} of the training samples, and always predicting the most frequent "
             f"class would be right for {constant:.2%}"
         )
+
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the accuracy; with several labels per sample, all must be right.
+
+        Parameters
+        ----------
+        X : array-like
+            As for `fit`.
+        y : array-like of shape (n,) or (n, n_labels)
+            As for `fit`.
+        sample_weight : array-like of shape (n,), default=None
+            Weights in the mean.
+
+        Returns
+        -------
+        accuracy : float
+        """
+        return super().score(X, take_targets(y), sample_weight)
 
     @fill_docstring(prediction_errors=PREDICTION_ERRORS)
     def decision_function(self, X: ArrayLike) -> Array:

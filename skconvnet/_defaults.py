@@ -27,14 +27,12 @@ def make_default_layers(shape: Shape) -> list[Layer]:
     steps = [_choose_step(n, 64) for n in shape[1:]]
     size = [-(-n // step) for n, step in zip(shape[1:], steps)]
     kernel = [max(2 * step - 1, 3) for step in steps]
-    layers: list[Layer] = [
-        Conv2D(32, _shorten(kernel), stride=_shorten(steps), padding="same", activation="relu")
-    ]
+    layers: list[Layer] = [Conv2D(32, _join(kernel), stride=_join(steps), padding="same", activation="relu")]
     n_convolutions = 1
     while True:
         window = [2 if n >= (4 if n_convolutions <= 2 else 9) else 1 for n in size]
         if window != [1, 1]:
-            layers.append(MaxPool2D(_shorten(window)))
+            layers.append(MaxPool2D(_join(window)))
             size = [n // step for n, step in zip(size, window)]
         if n_convolutions >= 2 and max(size) <= 8:
             return [*layers, Flatten(), Dense(128, activation="relu")]
@@ -78,7 +76,7 @@ def _choose_step(n: int, most: int) -> int:
     return 1 << (-(-n // most) - 1).bit_length()
 
 
-def _shorten(pair: list[int]) -> int | tuple[int, int]:
+def _join(pair: list[int]) -> int | tuple[int, int]:
     """Return one size for two equal ones."""
     down, right = pair
     return down if down == right else (down, right)

@@ -160,7 +160,8 @@ PARAMETERS = {
 ATTRIBUTES = write_items(
     {
         "n_features_in_": """int
-        Number of values in one sample.""",
+        Number of values in a row of X. Images and signals that are no rows have no features: fitted on them,
+        the estimator has `input_shape_` only.""",
         "feature_names_in_": """ndarray of shape (n_features_in_,)
         Names of the columns of X, if X was a data frame.""",
         "input_shape_": """tuple of int
@@ -200,6 +201,6 @@ PARTIAL_FIT = {
 PREDICTION_ERRORS = """NotFittedError
     If `fit` has not been called.
 TypeError
-    If X is sparse, or a masked array that masks something.
+    If X is sparse, a masked array that masks something, or no array or list of all samples.
 ValueError
     If X's samples have another shape than those of `fit`, X is not finite, or the outputs overflow."""

@@ -1,7 +1,8 @@
 """Images and signals as users have them, and as networks read them: (n, channels, height, width)."""
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -13,36 +14,68 @@ from skconvnet._advice import short_repr
 from skconvnet._types import Array, Shape
 from skconvnet._warnings import warn
 
+# What to do with samples of different shapes.
+CONVERT = 'Convert images to one mode first, such as image.convert("{}").'
+RESIZE = "Resize images, or pad or cut signals, to one shape first."
+
+# Pillow's modes by their number of channels.
+MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+
+
+def holds_all(values: Any) -> bool:
+    """Whether values are in an array, a list or the like; those of a generator or a dictionary are not."""
+    known = ("__array__", "__array_interface__", "__dataframe__")
+    if isinstance(values, Sequence) or any(hasattr(values, name) for name in known):
+        return True
+    try:
+        memoryview(values)
+    except TypeError:
+        return False
+    return True
+
 
 def flatten_images(X: Any) -> tuple[Any, Shape | None]:
     """View images as rows; leave everything else to scikit-learn's checks.
 
     Parameters
     ----------
-    X : array-like of 2, 3 or 4 dimensions
+    X : array-like of 2, 3 or 4 dimensions, or one image of Pillow
 
     Returns
     -------
     rows : array-like of shape (n, n_features)
     image_shape : tuple of int or None
-        The shape of a sample if X had 3 or 4 dimensions.
+        The shape of a sample if X had 3 or 4 dimensions, or was an image.
 
     Raises
     ------
     TypeError
-        If X is a masked array that masks something.
+        If X is a masked array that masks something, or does not hold all samples, as a generator does not.
     ValueError
-        If X has more than 4 dimensions, holds text or objects that are arrays, or its images differ in shape.
+        If X has more than 4 dimensions, holds text, dictionaries, pairs or objects that are arrays, or its
+        images differ in shape.
     """
     if np.ma.is_masked(X):
         raise TypeError("X is a masked array; fill or drop what it masks first.")
+    if _is_picture(X):
+        X = [X]
+    if isinstance(X, (list, tuple)) and any(_is_picture(image) and image.mode == "P" for image in X):
+        raise ValueError(
+            'X has images with a palette, whose values are no colours: give image.convert("RGB"), or '
+            "np.asarray(image) if these values are meant."
+        )
     if sparse.issparse(X):
         return X, None
     if hasattr(X, "columns"):
         if len(X.columns) == 1:
             _refuse_objects(np.asarray(X), f"X[{X.columns[0]!r}]")
         return X, None
-    _refuse_streams(X)
+    if not holds_all(X) and not isinstance(X, os.PathLike):
+        raise TypeError(
+            f"X must be an array of all samples, got {short_repr(X)} of type {type(X).__name__}. Give "
+            f"np.stack(images), and the labels as y. If the samples do not fit into memory, give a "
+            f"memory-mapped array, or mini-batches to partial_fit."
+        )
     try:
         array = np.asarray(X)
     except ValueError:
@@ -60,30 +93,31 @@ def flatten_images(X: Any) -> tuple[Any, Shape | None]:
     return array.reshape(len(array), int(np.prod(array.shape[1:]))), array.shape[1:]
 
 
-def _refuse_streams(X: Any) -> None:
-    """Refuse what does not hold all samples in an array or a list, such as a generator or a dictionary."""
-    known = ("__array__", "__array_interface__", "__dataframe__")
-    if isinstance(X, Sequence) or any(hasattr(X, name) for name in known):
-        return
-    try:
-        memoryview(X)
-    except TypeError:
-        raise TypeError(
-            f"X must be an array of all samples, got {short_repr(X)} of type {type(X).__name__}. Give "
-            f"np.stack(images), and the labels as y. If the samples do not fit into memory, give a "
-            f"memory-mapped array, or mini-batches to partial_fit."
-        ) from None
+def _is_picture(X: Any) -> bool:
+    """Whether X is one image of Pillow, which is imported if it is."""
+    pillow = sys.modules.get("PIL.Image")
+    return pillow is not None and isinstance(X, pillow.Image)
 
 
 def _refuse_objects(array: Array, name: str) -> None:
-    """Refuse an array in which every sample is one text, or one object that is an array."""
-    if array.dtype.kind not in "OSTU" or array.size != len(np.atleast_1d(array)) or not array.size:
+    """Refuse an array in which every sample is a text, dictionary, pair, or object that is an array."""
+    if array.dtype.kind not in "OSTU" or not array.size:
+        return
+    if array.ndim == 2 and array.shape[1] == 2:
+        _refuse_pairs(array)
+    if array.size != len(np.atleast_1d(array)):
         return
     samples = array.ravel()
     if isinstance(samples[0], (str, bytes, os.PathLike)):
         raise ValueError(
             "X holds text, such as file names; load the images: "
             "np.stack([np.asarray(PIL.Image.open(f)) for f in X])"
+        )
+    if isinstance(samples[0], Mapping):
+        key = next(iter(samples[0]), "image")
+        raise ValueError(
+            f"X holds a dictionary for each sample; give one array of all images, such as "
+            f"np.stack([sample[{key!r}] for sample in X])"
         )
     if np.ndim(samples[0]):
         _require_one_shape(samples)
@@ -92,22 +126,28 @@ def _refuse_objects(array: Array, name: str) -> None:
         )
 
 
-def _require_one_shape(samples: Any) -> None:
-    """Refuse samples that differ in shape, or are pairs."""
-    if all(isinstance(sample, tuple) and len(sample) == 2 for sample in samples):
+def _refuse_pairs(samples: Any) -> None:
+    """Refuse samples that are pairs of an array and something else, such as (image, label)."""
+    if all(
+        isinstance(sample, (tuple, list, np.ndarray))
+        and len(sample) == 2
+        and np.ndim(sample[0]) > np.ndim(sample[1])
+        for sample in samples
+    ):
         raise ValueError(
             "X has pairs, such as (image, label): give np.stack([image for image, _ in pairs]) as X, and "
             "[label for _, label in pairs] as y."
         )
+
+
+def _require_one_shape(samples: Any) -> None:
+    """Refuse samples that differ in shape, or are pairs."""
+    _refuse_pairs(samples)
     first, *rest = map(np.shape, samples)
     for k, shape in enumerate(rest, 1):
         if shape != first:
             same_size = len(first) >= 2 and shape[:2] == first[:2]
-            remedy = (
-                'Convert images to one mode first, such as image.convert("RGB").'
-                if same_size
-                else "Resize images, or pad or cut signals, to one shape first."
-            )
+            remedy = CONVERT.format("RGB") if same_size else RESIZE
             raise ValueError(
                 f"X's samples differ in shape: {first} at index 0 and {shape} at index {k}. {remedy}"
             ) from None
@@ -209,7 +249,10 @@ def check_sample_shape(shape: Shape, fitted: Shape, layout: Layout) -> None:
             f"{kind} give X[None], or [X] if it is no array."
         )
     if not as_rows or (layout.signals and len(shape) == 2):
-        raise ValueError(f"X's {kind}s have shape {sample}, the network was fitted on {fitted}.")
+        (n_channels, *size), (_, *own_size) = map(layout.to_network, (fitted, layout.add_channel(sample)))
+        same_size = size == own_size and not layout.signals
+        remedy = CONVERT.format(MODES.get(n_channels, "RGB")) if same_size else RESIZE
+        raise ValueError(f"X's {kind}s have shape {sample}, the network was fitted on {fitted}. {remedy}")
 
 
 def resolve_input_shape(

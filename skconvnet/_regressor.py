@@ -16,6 +16,7 @@ from skconvnet._docs import (
     PREDICTION_ERRORS,
     fill_docstring,
 )
+from skconvnet._failure import compare_losses
 from skconvnet._losses import REGRESSION_LOSSES, Loss, measure_moments
 from skconvnet._network import Network
 from skconvnet._sklearn_compat import StrOptions
@@ -214,12 +215,7 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
     def _describe_failure(self, data: TrainingData, loss: float, score: float) -> str:
         """Compare the loss with that of the mean, which is 0 in standardized targets."""
         constant = self._trainer.loss.average(data.target, data.weight)
-        if loss <= constant or constant == 0:
-            return ""
-        return (
-            f"its loss on the training samples is {loss:.4g}, and always predicting the mean would have a "
-            f"loss of {constant:.4g}"
-        )
+        return compare_losses(loss, constant, "the mean")
 
     @fill_docstring(prediction_errors=PREDICTION_ERRORS)
     def predict(self, X: ArrayLike) -> Array:

@@ -54,7 +54,7 @@ class ConvNetTransformer(
     layer_ : str
         The layer's key, as in ``estimator_.network_.weights``.
     n_features_in_ : int
-        Number of values in one sample.
+        Number of values in a row of X; not there if X had images or signals.
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of X's columns, if X was a data frame.
 
@@ -88,7 +88,6 @@ class ConvNetTransformer(
 
     estimator_: Any
     layer_: str
-    n_features_in_: int
 
     _parameter_constraints = {
         "estimator": "no_validation",  # fit reports what is wrong with it
@@ -178,10 +177,17 @@ class ConvNetTransformer(
         )
         self.layer_ = estimator.network_.find(self.layer).key
         self.estimator_ = estimator
-        self.n_features_in_ = estimator.n_features_in_
-        if hasattr(estimator, "feature_names_in_"):
-            self.feature_names_in_ = estimator.feature_names_in_
         return self
+
+    @property
+    def n_features_in_(self) -> int:
+        """Number of values in a row of X, if it had rows."""
+        return self.estimator_.n_features_in_
+
+    @property
+    def feature_names_in_(self) -> Array:
+        """Names of X's columns, if X was a data frame."""
+        return self.estimator_.feature_names_in_
 
     def transform(self, X: ArrayLike) -> Array:
         """Return the layer's output for each sample.

@@ -15,7 +15,8 @@ import pytest
 
 from skconvnet import kernels
 
-SLOW = {"test_dispatch.py", "test_dask.py", "test_plotting.py"}  # they start processes, or draw pictures
+# they start processes, draw pictures, or need other packages
+SLOW = {"test_dispatch.py", "test_dask.py", "test_plotting.py", "test_ecosystem.py"}
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -18,7 +18,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_sp
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
-from skconvnet import ConvNetClassifier
+from skconvnet import ConvNetClassifier, ConvNetTransformer
 from skconvnet.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, MaxPool2D, Output, Standardize
 from skconvnet.optimizers import SGD
 
@@ -87,6 +87,32 @@ class TestImageForms:
         np.testing.assert_array_equal(p, expected)
         assert clf.input_shape_ == (6, 5, 3) and clf.n_features_in_ == 90
         np.testing.assert_array_equal(clf.predict_proba(self.X), expected)
+
+    def test_only_rows_have_features(self):
+        """n_features_in_ counts the columns of X; images have input_shape_ instead."""
+        rows = self.X.reshape(60, -1)
+        for X, params in (
+            (self.X, {}),
+            (list(self.X), {}),
+            (self.X[..., 0], {}),
+            (self.X, {"data_format": "channels_first"}),
+        ):
+            clf = make_classifier(**params).fit(X, self.y)
+            assert not hasattr(clf, "n_features_in_") and clf.input_shape_[0] in (3, 6)
+        clf = make_classifier(input_shape=(6, 5, 3)).fit(rows, self.y)
+        transformer = ConvNetTransformer(make_classifier(input_shape=(6, 5, 3))).fit(rows, self.y)
+        assert clf.n_features_in_ == transformer.n_features_in_ == 90
+        clf.partial_fit(self.X, self.y)
+        assert clf.n_features_in_ == 90
+        frame = pd.DataFrame(rows, columns=[f"p{k}" for k in range(90)])
+        assert len(transformer.fit(frame, self.y).feature_names_in_) == 90
+        for model in (clf.fit(self.X, self.y), transformer.fit(self.X, self.y)):
+            assert not hasattr(model, "n_features_in_") and not hasattr(model, "feature_names_in_")
+        np.testing.assert_array_equal(clf.predict(rows), clf.predict(self.X))
+        message = "X has 89 features, but ConvNetClassifier is expecting 90 features as input"
+        for call in (clf.predict, lambda X: clf.partial_fit(X, self.y), transformer.transform):
+            with pytest.raises(ValueError, match=message):
+                call(rows[:, 1:])
 
     def test_channels_first(self, expected):
         X = self.X.transpose(0, 3, 1, 2)

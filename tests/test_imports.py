@@ -32,7 +32,7 @@ FLOORS = [
     {"_outline"},
     {"_network"},
     {"_params", "_training", "_transfer", "_versions", "functional", "profile"},
-    {"_callbacks", "_defaults", "_files", "_validation"},
+    {"_callbacks", "_defaults", "_failure", "_files", "_targets", "_validation", "_variants"},
     {"_base"},
     {"_classifier", "_regressor", "_onnx", "_transformer", "dask", "plotting"},
     {"__init__"},

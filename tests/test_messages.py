@@ -1,11 +1,15 @@
 """Warnings and errors with advice for data and layers that probably differ from what a new user intended."""
 
+import datetime
+import decimal
 import warnings
 
 import numpy as np
 import pandas as pd
+import PIL.Image
 import pytest
 from sklearn.datasets import load_digits
+from sklearn.model_selection import cross_val_score
 
 from skconvnet import ConvNetClassifier, ConvNetRegressor, ConvNetTransformer
 from skconvnet.layers import Conv2D, Dense, LogSoftmax, MaxPool2D, Output, Softmax
@@ -184,6 +188,19 @@ class TestOtherImages:
         with pytest.raises(ValueError, match="Expected 2D array, got 1D array instead.*"):
             clf.predict(images[0].ravel())
 
+    def test_the_mode_to_convert_to_is_that_of_the_training_images(self, clf):
+        coloured = make().fit(colours, y)
+        transparent = make(data_format="channels_first").fit(np.zeros((120, 4, 8, 8)), y)
+        for fitted, X, remedy in (
+            (clf, colours, r'Convert images to one mode first, such as image\.convert\("L"\)'),
+            (coloured, images, r'image\.convert\("RGB"\)'),
+            (coloured, np.zeros((2, 8, 8, 4)), r'image\.convert\("RGB"\)'),
+            (transparent, np.zeros((2, 3, 8, 8)), r'image\.convert\("RGBA"\)'),
+            (clf, images[:, 1:], "Resize images"),
+        ):
+            with pytest.raises(ValueError, match=remedy):
+                fitted.predict(X)
+
 
 class TestCollections:
     """X is a list or a data frame of images."""
@@ -220,6 +237,27 @@ class TestCollections:
             ):
                 use(X)
 
+    @pytest.mark.parametrize("form", [list, pd.Series, lambda X: np.array(X, dtype=object)])
+    def test_dictionaries(self, clf, form):
+        X = form([{"picture": image, "label": label} for image, label in zip(images, y)])
+        for use in (lambda X: make().fit(X, y), clf.predict):
+            with pytest.raises(
+                ValueError, match=r"X holds a dictionary.* np\.stack\(\[sample\['picture'\] for"
+            ):
+                use(X)
+
+    @pytest.mark.parametrize("pair", [tuple, list, lambda two: np.array(two, dtype=object)])
+    @pytest.mark.parametrize("form", [list, lambda X: np.array(X, dtype=object)])
+    def test_pairs(self, clf, pair, form):
+        X = []
+        for image, label in zip(images, y):
+            one = np.empty(2, dtype=object)
+            one[:] = [image, label]
+            X.append(pair(one))
+        for use in (lambda X: make().fit(X, y), clf.predict):
+            with pytest.raises(ValueError, match=r"X has pairs, such as \(image, label\): give np.stack"):
+                use(form(X))
+
     def test_lists_of_images_pass(self, clf):
         np.testing.assert_array_equal(make().fit(list(images), y).predict(list(images)), clf.predict(images))
 
@@ -237,7 +275,7 @@ class TestLabels:
         make(loss="binary_cross_entropy").fit(images, one_hot)
 
     @pytest.mark.parametrize(
-        "label, kinds", [(None, "NoneType and int"), ("a", "int and str"), ((1, 2), "int and tuple")]
+        "label, kinds", [(b"a", "bytes and int"), ("a", "int and str"), ((1, 2), "int and tuple")]
     )
     def test_of_several_kinds(self, label, kinds):
         labels = y.astype(object)
@@ -249,6 +287,75 @@ class TestLabels:
         ):
             with pytest.raises(ValueError, match=f"y must have labels of one kind.*, got {kinds}"):
                 use()
+
+    @pytest.mark.parametrize(
+        "label, kind", [(datetime.date(2020, 1, 1), "date"), (decimal.Decimal(1), "Decimal"), ({}, "dict")]
+    )
+    def test_of_a_kind_that_is_no_label(self, label, kind):
+        with pytest.raises(ValueError, match=f"y must have labels of one kind, .*, got {kind}"):
+            make().fit(images, [label] * 120)
+
+    @pytest.mark.parametrize("none", [None, np.nan, pd.NA, pd.NaT])
+    @pytest.mark.parametrize("form", [list, np.array, pd.Series], ids=["list", "array", "series"])
+    def test_that_are_missing(self, none, form):
+        """In lists and arrays of objects as well as in columns; of a regressor, too."""
+        labels = [none if label == 3 else str(label) for label in y]
+        numbers = [none if label == 3 else label for label in y]
+        calls = [
+            lambda: make().fit(images, form(labels)),
+            lambda: make().partial_fit(images, form(labels), [str(k) for k in range(10)]),
+            lambda: make().fit(images, y.astype(str), X_val=images, y_val=form(labels)),
+            lambda: make().fit(images, y.astype(str)).score(images, form(labels)),
+        ]
+        if none is not np.nan:  # NumPy then makes numbers of the others
+            calls += [lambda: make(cls=ConvNetRegressor).fit(images, form(numbers))]
+        for call in calls:
+            if none is np.nan and form is not pd.Series:  # NumPy makes text of it
+                continue
+            with pytest.raises(
+                ValueError, match="y has 13 missing values; leave out samples without a label"
+            ):
+                call()
+
+    def test_that_are_arrays(self):
+        labels = pd.Series([np.eye(10)[label] for label in y]).to_numpy()
+        with pytest.raises(ValueError, match=r"y holds an array for each sample; .* np\.stack\(y\)"):
+            make().fit(images, labels)
+
+    def test_that_a_mask_hides(self):
+        with pytest.raises(ValueError, match="y has 13 missing values"):
+            make().fit(images, np.ma.masked_equal(y, 3))
+
+    @pytest.mark.parametrize(
+        "labels, kind",
+        [
+            ((label for label in y), "generator"),
+            (zip(y), "zip"),
+            (dict(enumerate(y)), "dict"),
+            (dict(enumerate(y)).values(), "dict_values"),
+            (set(y.tolist()), "set"),
+            ("digit", "str"),
+            (3, "int"),
+            (np.int64(3), "int64"),
+        ],
+        ids=lambda value: value if isinstance(value, str) else "",
+    )
+    def test_that_are_no_array(self, labels, kind):
+        for call in (
+            lambda: make().fit(images, labels),
+            lambda: make().partial_fit(images, labels, range(10)),
+            lambda: make().fit(images, y, X_val=images, y_val=labels),
+            lambda: make(cls=ConvNetRegressor).fit(images, labels),
+        ):
+            with pytest.raises(TypeError, match=f"y must be an array or a list .* of type {kind}"):
+                call()
+        with pytest.raises(TypeError, match="classes must be an array or a list"):
+            make().partial_fit(images, y, labels)
+
+    @pytest.mark.parametrize("form", [lambda y: y.astype("S"), lambda y: y.astype("S").astype(object)])
+    def test_bytes(self, form):
+        with pytest.raises(TypeError, match="bytes is not supported. Convert the labels to a string"):
+            make().fit(images, form(y))
 
     def test_of_other_classes_than_before(self):
         for resume in (make(warm_start=True).fit(images, y).fit, make().fit(images, y).partial_fit):
@@ -369,9 +476,63 @@ def test_one_image_without_a_batch(clf):
     np.testing.assert_array_equal(clf.predict([images[0]]), clf.predict(images[:1]))
 
 
-def test_labels_in_arrays_of_objects():
-    expected = make().fit(images, y)
-    for labels in (y.astype(object), pd.DataFrame({"digit": y, "name": "a"}).to_numpy()[:, 0]):
-        clf = make().fit(images, labels)
-        assert clf.classes_.dtype == expected.classes_.dtype
-        np.testing.assert_array_equal(clf.predict(images), expected.predict(images))
+class TestPictures:
+    """Images of Pillow."""
+
+    grey = [PIL.Image.fromarray((16 * image).astype(np.uint8) * 15) for image in images]
+    rgb = [image.convert("RGB") for image in grey]
+
+    @pytest.mark.parametrize("mode", ["grey", "rgb"])
+    def test_one_is_a_batch(self, mode):
+        pictures = getattr(self, mode)
+        fitted = make(max_iter=2).fit(pictures, y)
+        for method in (fitted.predict, fitted.predict_proba, fitted.decision_function):
+            np.testing.assert_array_equal(method(pictures[5]), method(pictures)[5:6])
+        assert fitted.score(pictures[5], y[5:6]) in (0, 1)
+        steps = fitted.t_
+        assert fitted.partial_fit(pictures[5], y[5:6]).t_ == steps + 1
+
+    def test_one_of_another_shape(self):
+        fitted = make().fit(self.rgb, y)
+        with pytest.raises(ValueError, match=r'shape \(8, 8\), .* on \(8, 8, 3\)\. .*convert\("RGB"\)'):
+            fitted.predict(self.grey[0])
+        with pytest.raises(ValueError, match=r"shape \(9, 8, 3\), .* on \(8, 8, 3\)\. Resize"):
+            fitted.predict(self.rgb[0].resize((8, 9)))
+
+    def test_with_a_palette(self):
+        palette = [image.convert("P") for image in self.rgb]
+        fitted = make().fit(self.rgb, y)
+        for use in (lambda: make().fit(palette, y), lambda: fitted.predict(palette[0])):
+            with pytest.raises(ValueError, match=r'X has images with a palette, .* image\.convert\("RGB"\)'):
+                use()
+        make().fit([np.asarray(image) for image in palette], y)
+
+
+@pytest.mark.parametrize(
+    "form, kind",
+    [
+        (lambda y: y.astype(object), "i"),
+        (lambda y: pd.DataFrame({"digit": y, "name": "a"}).to_numpy()[:, 0], "i"),
+        (lambda y: pd.Series(y, dtype="Int64"), "i"),
+        (lambda y: pd.array(y, dtype="Int64"), "i"),
+        (lambda y: (y > 4).astype(object), "b"),
+        (lambda y: pd.Series(y > 4, dtype="boolean"), "b"),
+        (lambda y: (y + 0.0).astype(object), "f"),
+        (lambda y: y.astype(str).astype(object), "O"),
+        (lambda y: pd.Series(y.astype(str), dtype="string"), "O"),
+        (lambda y: pd.Categorical(y), "i"),
+    ],
+)
+def test_labels_in_arrays_of_objects(form, kind):
+    """They are labels as in a plain array, in every method that takes labels."""
+    labels = form(y)
+    plain = np.array(list(labels))
+    clf, expected = make(max_iter=3).fit(images, labels), make(max_iter=3).fit(images, plain)
+    assert clf.classes_.dtype.kind == kind
+    np.testing.assert_array_equal(clf.classes_.astype(plain.dtype), expected.classes_)
+    np.testing.assert_array_equal(clf.predict(images).astype(plain.dtype), expected.predict(images))
+    assert clf.score(images, labels) == clf.score(images, plain) == expected.score(images, plain)
+    again = make().partial_fit(images, labels, classes=labels)
+    np.testing.assert_array_equal(again.classes_.astype(plain.dtype), expected.classes_)
+    make().fit(images, labels, X_val=images, y_val=labels)
+    assert np.isfinite(cross_val_score(make(), images, labels, cv=2)).all()
