@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class SplitCall(Call):
-    """The call that copies x, which others read as well, to y, which may be changed in place."""
+    """The call from x, which others read as well, to y, which has its values and a gradient of its own."""
 
     name = "split"
 
@@ -23,7 +23,9 @@ class SplitCall(Call):
 
     def fields(self, tables: ProgramTables) -> Fields:
         """The fields of split_t."""
-        return self.map_fields()
+        channels, height, width = self.x.shape
+        dx, dy = self.x.gradient.fields(), self.y.gradient.fields()
+        return {"dx": dx, "dy": dy, "channels": channels, "ho": height, "wo": width}
 
 
 class MergeCall(Call):
@@ -60,11 +62,12 @@ class MergeCall(Call):
 
 
 def split(plan: Plan, x: Tensor) -> Tensor:
-    """Add a copy of x for one of its readers.
+    """Return x for one of its readers, with a gradient of its own: no call changes values that others read.
 
     The reader of x itself must be lowered after all others: it writes dx, and splits add to dx.
     """
     y = plan.add_tensor(x.layer_shape, x)
+    y.value = x.value
     plan.add_call(SplitCall(x, y))
     return y
 

@@ -127,8 +127,8 @@ class Plan:
     def _allocate(self, output: Tensor) -> Fields:
         """Assign every buffer its offset and return the sizes of a block's memory, without scratch."""
         end = 0
-        for tensor in self._tensors:
-            end = tensor.value.allocate(end)
+        for value in dict.fromkeys(tensor.value for tensor in self._tensors):  # tensors may share one
+            end = value.allocate(end)
         if not self._training:  # a loss writes its gradient, even if only its value is required
             end = output.gradient.memory.allocate(end)
         prediction_vectors = end

@@ -243,16 +243,13 @@ def compile_single_image(
     first = Plane(source.shape, RowPitch(), engine.lanes)
     first.clear = True
     planes = {source.value: first}  # by the buffers that they replace
-    # a flattening has nothing to do in prediction
-    calls = [call for call in calls if not isinstance(call, FlattenCall)]
+    # these have nothing to do in prediction
+    calls = [call for call in calls if not isinstance(call, (FlattenCall, SplitCall))]
     work = sum(call.count_work() for call in calls) / engine.lanes
     lowered: list[Any] = []
     while calls and not _is_vector(calls[0].x, calls):
         call = calls.pop(0)
         x = planes[call.x.value]
-        if isinstance(call, SplitCall):  # no call changes a plane that others read
-            planes[call.y.value] = x
-            continue
         rows = RowPitch() if isinstance(call, PoolCall) else x.rows
         y = planes.setdefault(call.y.value, Plane(call.y.shape, rows, engine.lanes))
         made = _lower_over_planes(call, x, y, planes)

@@ -1,6 +1,6 @@
-"""The two ends of layers side by side: a split copies what they read, a merge joins two of their outputs.
+"""The two ends of layers side by side: a split lets them read one tensor, a merge joins two of their outputs.
 
-    split       y = x                                   dx = dx + dy
+    split       y is x                                  dx = dx + dy
     merge       y = activation(x + z)                   dx = dz = dy before the activation
                 y = activation(x * z)                   dx = dy * z, dz = dy * x
                 y = activation(max(x, z))               the larger one gets dy; x does if they are equal
@@ -21,7 +21,7 @@ cdef enum merge_kind:
 
 
 ctypedef struct split_t:
-    buffer_t x, y, dx, dy
+    buffer_t dx, dy
     Py_ssize_t channels, ho, wo
 
 
@@ -32,22 +32,6 @@ ctypedef struct merge_t:
     bint broadcast                      # z is one pixel
     int activation
     double slope
-
-
-cdef inline void split_forward(const void* fields, const block_t* b) noexcept nogil:
-    """Write y."""
-    cdef const split_t* g = <const split_t*> fields
-    cdef Py_ssize_t c, i, j
-    cdef range_t rows, units = find_units(b, g.channels * g.ho)
-    cdef const lanes_t* x
-    cdef lanes_t* y
-    for c in range(g.channels):
-        rows = cut(units, c * g.ho, g.ho)
-        for i in range(rows.first, rows.end):
-            x = find_row(b, &g.x, c, i)
-            y = find_row(b, &g.y, c, i)
-            for j in range(g.wo):
-                y[j] = x[j]
 
 
 cdef inline void split_backward(const void* fields, const block_t* b) noexcept nogil:

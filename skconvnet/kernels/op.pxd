@@ -9,7 +9,7 @@ from skconvnet.kernels.batch_norm cimport (
 )
 from skconvnet.kernels.block cimport block_t
 from skconvnet.kernels.branches cimport (
-    merge_backward, merge_forward, merge_t, split_backward, split_forward, split_t
+    merge_backward, merge_forward, merge_t, split_backward, split_t
 )
 from skconvnet.kernels.conv cimport (
     conv_backward, conv_forward, conv_receive, conv_t, plane_conv_forward, plane_conv_t,
@@ -125,7 +125,7 @@ cdef inline int set_op(op_t* op, str name, dict fields) except -1:
     elif name == "scatter_plane":
         op.fields.scatter, op.forward, op.backward = fields, scatter_plane, NULL
     elif name == "split":
-        op.fields.split, op.forward, op.backward = fields, split_forward, split_backward
+        op.fields.split, op.forward, op.backward = fields, NULL, split_backward
     elif name == "transposed_conv":
         op.fields.transposed_conv = fields
         op.forward, op.backward = transposed_conv_forward, transposed_conv_backward
