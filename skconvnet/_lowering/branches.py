@@ -67,7 +67,7 @@ def split(plan: Plan, x: Tensor) -> Tensor:
     The reader of x itself must be lowered after all others: it writes dx, and splits add to dx.
     """
     y = plan.add_tensor(x.layer_shape, x)
-    y.value = x.value
+    y.value, x.shared, y.shared = x.value, True, True
     plan.add_call(SplitCall(x, y))
     return y
 

@@ -206,3 +206,7 @@ class RescalingCall(Call):
             "scale": self.scale,
             "offset": self.offset,
         }
+
+
+class CopyCall(RescalingCall):
+    """The call that copies x to y."""

@@ -85,6 +85,7 @@ class Tensor:
         self.value: Any = Buffer(shape)  # or a FlatBuffer
         self.gradient: Any = Buffer(shape)
         self.needs_gradient = needs_gradient
+        self.shared = False  # whether other tensors have the same value
 
     @property
     def shape(self) -> Shape:

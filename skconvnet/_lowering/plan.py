@@ -2,7 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
-from skconvnet._lowering.calls import NO_ACTIVATION, NOT_IN_PLACE, ActivationCall, Call, FlattenCall
+from skconvnet._lowering.calls import (
+    NO_ACTIVATION,
+    NOT_IN_PLACE,
+    ActivationCall,
+    Call,
+    CopyCall,
+    FlattenCall,
+)
 from skconvnet._lowering.memory import Buffer, FlatBuffer, ProgramTables, Tensor
 from skconvnet._lowering.work import Work
 from skconvnet._types import Fields, Shape
@@ -60,6 +67,9 @@ class Plan:
         """Return a tensor as a vector."""
         if isinstance(tensor.value, FlatBuffer):
             return tensor
+        if tensor.shared:  # with calls that may need columns of padding, which a vector cannot have
+            shared, tensor = tensor, self.add_tensor(tensor.layer_shape, tensor)
+            self.add_call(CopyCall(shared, tensor))
         flat = tensor.flatten()
         if isinstance(flat.gradient, Buffer):
             self._tensors.append(flat)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skconvnet._lowering.branches import MergeCall, SplitCall
-from skconvnet._lowering.calls import ActivationCall, Call, FlattenCall, RescalingCall
+from skconvnet._lowering.calls import ActivationCall, Call, CopyCall, FlattenCall, RescalingCall
 from skconvnet._lowering.conv import ConvCall
 from skconvnet._lowering.memory import Buffer, FlatBuffer, ProgramTables, Tensor
 from skconvnet._lowering.norm import BatchNormCall
@@ -250,6 +250,9 @@ def compile_single_image(
     while calls and not _is_vector(calls[0].x, calls):
         call = calls.pop(0)
         x = planes[call.x.value]
+        if isinstance(call, CopyCall):  # planes need no copies
+            planes[call.y.value] = x
+            continue
         rows = RowPitch() if isinstance(call, PoolCall) else x.rows
         y = planes.setdefault(call.y.value, Plane(call.y.shape, rows, engine.lanes))
         made = _lower_over_planes(call, x, y, planes)
@@ -264,12 +267,16 @@ def compile_single_image(
     # the other calls read vectors instead of the tensors that planes replace
     vectors: dict[Plane, Tensor] = {}
     for call in calls:
+        if isinstance(call, CopyCall) and call.x.value in planes:
+            planes[call.y.value] = planes[call.x.value]
+            continue
         for name in ("x", "z"):
             tensor = getattr(call, name, None)
             if tensor is not None and tensor.value.memory in planes:
                 if tensor.shape[1:] != (1, 1):
                     return None
                 setattr(call, name, _scatter(planes[tensor.value.memory], vectors, lowered))
+    calls = [call for call in calls if not (isinstance(call, CopyCall) and call.x.value in planes)]
     if output.value.memory in planes:
         output = _scatter(planes[output.value.memory], vectors, lowered)
     prediction_vectors = 0
