@@ -70,7 +70,7 @@ def to_onnx(estimator: BaseConvNet | ConvNetTransformer | Pipeline, path: Path) 
 
     See Also
     --------
-    from_onnx : The way back.
+    from_onnx : Reads a model as an estimator.
 
     References
     ----------
@@ -158,7 +158,7 @@ def from_onnx(
 
     See Also
     --------
-    to_onnx : The way back.
+    to_onnx : Writes an estimator as a model.
     load : Reads a file that has all that training had.
 
     Notes

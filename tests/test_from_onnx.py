@@ -1,5 +1,8 @@
 """Networks that are read from ONNX models, compared with ONNX Runtime and with the estimators they come from."""
 
+import json
+import sys
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -70,17 +73,17 @@ class Model:
         self.last = name
         return name
 
-    def save(self, *outputs):
+    def save(self, infer=True):
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(self.dtype))
         graph = helper.make_graph(
             self.nodes,
             "network",
             [helper.make_tensor_value_info("X", kind, ("n", *self.shape))],
-            [helper.make_tensor_value_info(name, kind, None) for name in outputs or (self.last,)],
+            [helper.make_tensor_value_info(self.last, kind, None if infer else ())],
             self.arrays,
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=8)
-        onnx.save(onnx.shape_inference.infer_shapes(model, data_prop=True), self.path)
+        onnx.save(onnx.shape_inference.infer_shapes(model, data_prop=True) if infer else model, self.path)
         return self.path
 
 
@@ -591,7 +594,7 @@ def make_network(tmp_path):
 def test_training_continues(tmp_path):
     X, y = draw(60, 3, 8, 8), np.arange(60) % 3
     X += y[:, None, None, None]
-    template = ConvNetClassifier(learning_rate=0.05, max_iter=20, freeze=[0], random_state=0)
+    template = ConvNetClassifier(learning_rate=0.05, batch_size=15, max_iter=30, freeze=[0], random_state=0)
     clf = from_onnx(make_network(tmp_path).save(), template)
     assert template.layers is None and not hasattr(template, "network_")
     assert clf.layers[:2] == [Conv2D(4), BatchNorm(epsilon=1e-3, momentum=0.8)] and clf.network_.freeze == (
@@ -600,7 +603,7 @@ def test_training_continues(tmp_path):
     frozen, before = clf.network_.weights["0.weight"].copy(), clf.score(X, y)
     assert clf.fit(X, y).score(X, y) > max(before, 0.9)
     np.testing.assert_array_equal(clf.network_.weights["0.weight"], frozen)
-    assert clf.n_iter_ == 20 and len(clf.history_) == 20
+    assert clf.n_iter_ == 30 and len(clf.history_) == 30
 
 
 def test_uses_of_what_was_read(tmp_path):
@@ -636,3 +639,192 @@ def test_open_sizes(tmp_path):
     reg = from_onnx(path, ConvNetRegressor(input_shape=(3, 9, 7)))
     X = draw(5, 3, 9, 7)
     np.testing.assert_allclose(reg.predict(X), run(path, X)[:, :, 0, 0], atol=1e-5)
+
+
+def test_shapes_that_do_not_fit(tmp_path):
+    """Nodes that contradict themselves, or do what no layer does: each error names the file and the node."""
+    w, image, five = draw(2, 3, 3, 3), (3, 6, 6), draw(5)
+    for shape, operator, inputs, attributes, message in [
+        (image, "Conv", [draw(2, 4, 3, 3)], {}, r"has weights of shape (2, 4, 3, 3), group=1"),
+        (
+            image,
+            "Conv",
+            [draw(2, 3, 3)],
+            {},
+            "needs constants of shape (any, any, any, any) as input 1, got",
+        ),
+        (image, "Conv", [w * np.nan], {}, "has values that are not finite in 'Conv0.0'"),
+        (image, "Conv", [w], {"pads": [-1, 0, 0, 0]}, "has pads=[-1, 0, 0, 0]"),
+        (image, "Conv", [w], {"strides": [0, 1]}, "strides=[0, 1]"),
+        (image, "Conv", [w], {"auto_pad": "MIRROR"}, "has auto_pad='MIRROR'"),
+        (image, "Conv", [draw(2, 3, 9, 9)], {}, "needs an input of at least 9x9 pixels, got (3, 6, 6)"),
+        (image, "MaxPool", [], {"kernel_shape": [2, 2], "dilations": [2, 2]}, "has dilations=[2, 2]"),
+        (image, "MaxPool", [], {"kernel_shape": [2]}, "has a kernel of 1 axes"),
+        (image, "Gemm", [draw(3, 2)], {}, "gets samples of shape (3, 6, 6)"),
+        ((7,), "Gemm", [draw(6, 2)], {}, "has weights for 6 inputs, got samples of shape (7,)"),
+        ((7,), "Gemm", [draw(7, 2), draw(3)], {}, "has a bias of 3 values for 2 units"),
+        ((7,), "Gemm", [draw(7, 2)], {"transA": 1}, "has transA=1"),
+        ((7,), "Conv", [draw(2, 7, 1, 1)], {}, "gets samples of shape (7,)"),
+        ((5,), "BatchNormalization", [five, five, five, -abs(five)], {}, "has a negative variance"),
+        (
+            (5,),
+            "BatchNormalization",
+            [five, five, five, draw(4)],
+            {},
+            "needs constants of shape (5,) as input 4, got",
+        ),
+        (image, "Softmax", [], {"axis": 2}, "has axis=2"),
+        (image, "LayerNormalization", [draw(6)], {}, "has axis=-1"),
+        (image, "Gelu", [], {"approximate": "tanh"}, "has {'approximate': 'tanh'}"),
+        (image, "Clip", [np.float32(-1), np.float32(1)], {}, "No activation here is the same function"),
+        (image, "PRelu", [draw(3, 1, 1)], {}, "No activation here is the same function"),
+        (image, "HardSigmoid", [], {}, "has alpha=0.2, beta=0.5"),
+        (image, "Erf", [], {}, "is no part of an activation that is known"),
+        (image, "Dropout", [np.float32(1)], {}, "has ratio=1"),
+        (image, "Add", [draw(6, 6)], {}, "has another constant for each pixel"),
+        (
+            image,
+            "Add",
+            [draw(2, 1, 1)],
+            {},
+            "has constants of shape (2, 1, 1) for samples of shape (3, 6, 6)",
+        ),
+        (image, "Mul", [-abs(draw(3, 1, 1))], {}, "scales or shifts channels where no layer does"),
+        (image, "Div", [np.float32(0)], {}, "divides by activations, or by 0"),
+        (image, "Mul", ["X"], {}, "multiplies activations"),
+        (image, "Sub", ["X"], {}, "has 2 inputs that are computed from X"),
+        (image, "Sum", ["X", "X"], {}, "has 3 inputs that are computed from X"),
+        (image, "Reshape", [np.array([3, -1])], {}, "reshapes samples of shape (3, 6, 6) to [3, -1]"),
+        (image, "Reshape", [np.array([-1, 3, 5])], {}, "reshapes samples of shape (3, 6, 6)"),
+        (image, "Flatten", [], {"axis": 2}, "has axis=2"),
+        (image, "Transpose", [], {"perm": [1, 0, 2, 3]}, "has perm=[1, 0, 2, 3]"),
+        (image, "Transpose", [], {"perm": [0, 2, 1, 3]}, "with its axes in an order other than"),
+        (image, "Unsqueeze", [np.array([0])], {}, "has axes=[0]"),
+        (image, "Squeeze", [np.array([1])], {}, "has axes=[1] for samples of shape (3, 6, 6)"),
+        (image, "ReduceMean", [], {"axes": [1]}, "reduces the axes [1]"),
+        (image, "Pad", [np.array([0, 0, 1, 1, 0, 0, 1, 1])], {"mode": "edge"}, "has mode='edge'"),
+        (image, "Pad", [np.array([0, 1, 0, 0, 0, 0, 0, 0])], {}, "Only zeros around the pixels"),
+        (image, "Cast", [], {"to": TensorProto.INT64}, "converts to integers or text"),
+    ]:
+        model = Model(tmp_path, shape, opset=20 if operator == "Gelu" else 17)
+        model.add(operator, *inputs, **attributes)
+        path = model.save(infer=False)
+        with pytest.raises(ValueError) as caught:
+            from_onnx(path)
+        assert str(caught.value).startswith(f"from_onnx: {path}: {operator} '{operator}0' ")
+        assert message in str(caught.value)
+
+
+def test_unknown_operators_are_named_together(tmp_path):
+    model = Model(tmp_path, (3, 6, 6))
+    a = model.add("Conv", draw(2, 3, 1, 1))
+    model.add("Concat", a, axis=1)
+    model.add("InstanceNormalization", draw(4), draw(4))
+    model.add("Relu")
+    model.add("CumSum", np.array(1))
+    path = model.save(infer=False)
+    expected = (
+        "Concat 'Concat1', InstanceNormalization 'InstanceNormalization2', CumSum 'CumSum4'. Leave them"
+    )
+    with pytest.raises(ValueError, match=f"no layer here computes: {expected}"):
+        from_onnx(path)
+
+
+def test_files_that_are_no_models(tmp_path, monkeypatch):
+    path = tmp_path / "model.onnx"
+    with pytest.raises(FileNotFoundError):
+        from_onnx(path)
+    make_network(tmp_path).save()
+    whole = path.read_bytes()
+    for data in (b"", b"no model", whole[: len(whole) // 2], whole[:-7]):
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match=r"^from_onnx: .*model\.onnx is no valid ONNX model: "):
+            from_onnx(path)
+    model = onnx.load_from_string(whole)
+    model.opset_import[0].version = 6
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ValueError, match="is no valid ONNX model|has opset 6, and 7 is the oldest"):
+        from_onnx(path)
+    model = onnx.load_from_string(whole)
+    model.graph.input.append(helper.make_tensor_value_info("Z", TensorProto.FLOAT, ("n", 3)))
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ValueError, match="must have one input, X, and has 'X', 'Z'"):
+        from_onnx(path)
+    model = onnx.load_from_string(whole)
+    model.graph.output.append(helper.make_tensor_value_info("Relu2", TensorProto.FLOAT, ("n", 4, 6, 6)))
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(
+        ValueError, match=r"has the outputs \['Gemm5', 'Relu2'\]\. Export a network of one output"
+    ):
+        from_onnx(path)
+    with pytest.raises(TypeError, match="estimator must be a ConvNetClassifier"):
+        from_onnx(path, ConvNetTransformer(ConvNetClassifier()))
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ImportError, match=r"from_onnx needs the package onnx: pip install skconvnet\[onnx\]"):
+        from_onnx(path)
+
+
+def test_weights_in_a_file_of_their_own(tmp_path):
+    model = onnx.load(make_network(tmp_path).save())
+    path = tmp_path / "external.onnx"
+    onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    X = draw(5, 3, 8, 8)
+    expected = from_onnx(tmp_path / "model.onnx").predict_proba(X)
+    np.testing.assert_array_equal(from_onnx(path).predict_proba(X), expected)
+    (tmp_path / "weights.bin").unlink()
+    with pytest.raises(ValueError, match="keep a file of weights"):
+        from_onnx(path)
+
+
+def test_float16(tmp_path):
+    model = Model(tmp_path, (7,), np.float16)
+    weight = draw(7, 3).astype(np.float16)
+    model.add("MatMul", weight)
+    clf = from_onnx(model.save())
+    np.testing.assert_array_equal(clf.network_.weights["output.weight"], weight.T.astype(np.float32))
+
+
+def test_too_large_for_float32(tmp_path):
+    model = Model(tmp_path, (7,), np.float64)
+    model.add("MatMul", np.full((7, 3), 1e300))
+    path = model.save()
+    assert from_onnx(path).network_.dtype == np.float64
+    with pytest.raises(
+        ValueError, match="model.onnx: set_weights: 'output.weight' has values that are not finite"
+    ):
+        from_onnx(path, ConvNetClassifier(dtype="float32"))
+    with pytest.raises(ValueError, match="model.onnx: freeze: there is no layer 'stem'"):
+        from_onnx(path, ConvNetClassifier(freeze=["stem"]))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"y_shape": 3},
+        {"y_shape": ["a"]},
+        {"labels": "nowhere"},
+        {"labels": 3},
+        {"mean": ["x"], "scale": 1},
+        {"mean": [float("nan")], "scale": 1},
+        {"mean": [0], "scale": 0},
+        {"loss": "hinge"},
+    ],
+    ids=str,
+)
+def test_damaged_metadata(tmp_path, change):
+    clf = ConvNetClassifier(SMALL, max_iter=1).fit(IMAGES, np.arange(40) % 3)
+    model = to_onnx(clf, tmp_path / "model.onnx")
+    known = json.loads(model.metadata_props[0].value)
+    assert known.keys() == {"outputs", "loss", "y_shape", "labels"}
+    helper.set_model_props(model, {"skconvnet": json.dumps({**known, **change})})
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(ValueError, match=r"^from_onnx: .*model\.onnx: "):
+        from_onnx(tmp_path / "model.onnx")
+    helper.set_model_props(model, {"skconvnet": "[]"})
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(ValueError, match="its metadata 'skconvnet' is damaged"):
+        from_onnx(tmp_path / "model.onnx")
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(ValueError, match=r"has the outputs \['label', 'probabilities'\]"):
+        from_onnx(tmp_path / "model.onnx")

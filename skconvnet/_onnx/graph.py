@@ -100,7 +100,7 @@ class Node:
         self.inputs, self.output = list(proto.input), proto.output[0]
         self.label = f"{self.operator} {(proto.name or self.output)!r}"
         values = {a.name: graph.onnx.helper.get_attribute_value(a) for a in proto.attribute}
-        self.attributes = {
+        self.attributes: dict[str, Any] = {
             k: v.decode() if isinstance(v, bytes) else shorten(v) if isinstance(v, float) else v
             for k, v in values.items()
         }
