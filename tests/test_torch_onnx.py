@@ -58,7 +58,7 @@ def make_vgg():
         nn.LeakyReLU(0.1),
         nn.MaxPool2d(3, stride=2, padding=1, ceil_mode=True),
         nn.Flatten(),
-        nn.Linear(72, 20),
+        nn.Linear(96, 20),
         nn.ELU(),
         nn.Dropout(0.25),
         nn.Linear(20, 4),
@@ -73,8 +73,6 @@ def make_activations():
         nn.Hardswish(),
         nn.ReLU6(),
         nn.SELU(),
-        nn.Softsign(),
-        nn.Softplus(),
     ]
     return nn.Sequential(
         nn.Conv2d(3, 6, 3),
@@ -82,7 +80,7 @@ def make_activations():
         nn.AvgPool2d(3, stride=2, padding=1),
         nn.Tanh(),
         nn.Flatten(1),
-        nn.Linear(216, 4),
+        nn.Linear(150, 4),
     )
 
 

@@ -334,8 +334,7 @@ def _read_function(reader: Reader, node: Node) -> Activations:
     alpha, beta = node.get("alpha", 0.2), node.get("beta", 0.5)
     if node.operator == "HardSigmoid" and not (math.isclose(alpha, 1 / 6, rel_tol=1e-6) and beta == 0.5):
         node.fail(
-            f"has alpha={alpha:g} and beta={beta:g}",
-            "Only alpha=1/6 and beta=0.5, of HardSwish, are supported.",
+            f"has alpha={alpha:g}, beta={beta:g}", "Only 1/6 and 0.5, those of HardSwish, are supported."
         )
     return reader.get(node).append(Step(None, node, function=node.operator))
 

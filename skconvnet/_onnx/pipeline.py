@@ -83,7 +83,11 @@ class OnnxMixin:
         Returns
         -------
         convert : callable (scope, operator, container) -> None
-            It raises a ValueError if the target opset is below 17.
+
+        Raises
+        ------
+        ValueError
+            The function raises it if the target opset is below 17.
         """
 
         def convert(scope: Any, operator: Any, container: Any) -> None:
