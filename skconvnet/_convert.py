@@ -2,12 +2,11 @@
 
 import json
 import math
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import clone, is_regressor
-from sklearn.pipeline import Pipeline
 
 from skconvnet._base import BaseConvNet
 from skconvnet._classifier import ConvNetClassifier
@@ -23,8 +22,11 @@ from skconvnet._sklearn_compat import validate_params
 from skconvnet._transformer import ConvNetTransformer
 from skconvnet._types import Array, Path
 
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
-def to_onnx(estimator: BaseConvNet | ConvNetTransformer | Pipeline, path: Path) -> Any:
+
+def to_onnx(estimator: "BaseConvNet | ConvNetTransformer | Pipeline", path: Path) -> Any:
     """Write a fitted estimator as an ONNX model, for runtimes that do not have this package.
 
     The model's input "X" has the shape (n, `*input_shape_`), for any n, with the channels where the estimator
@@ -87,13 +89,13 @@ def to_onnx(estimator: BaseConvNet | ConvNetTransformer | Pipeline, path: Path) 
     ['label', 'probabilities']
     """
     graph = ModelGraph(import_onnx("to_onnx"))
-    if isinstance(estimator, Pipeline):
-        model = convert_pipeline(estimator)
-    elif isinstance(estimator, OnnxMixin):
+    if isinstance(estimator, OnnxMixin):
         fitted = estimator._get_network()
         x = graph.add_input("X", fitted.network_.dtype, fitted.input_shape_)
         estimator._write_onnx(graph, x)
         model = graph.make_model(type(estimator).__name__)
+    elif hasattr(estimator, "steps"):
+        model = convert_pipeline(estimator)
     else:
         raise TypeError(
             f"to_onnx: estimator must be a fitted ConvNetClassifier, ConvNetRegressor or ConvNetTransformer, "

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import is_classifier
-from sklearn.pipeline import Pipeline
 
 from skconvnet._onnx.writer import OPSET, ModelGraph, import_onnx
 
@@ -176,7 +175,7 @@ def convert_pipeline(pipeline: Any) -> Any:
         raise ImportError(
             "to_onnx needs the package skl2onnx for a pipeline: pip install skconvnet[skl2onnx]"
         ) from error
-    pipeline = Pipeline([pair for pair in pipeline.steps if pair[1] not in (None, "passthrough")])
+    pipeline = type(pipeline)([pair for pair in pipeline.steps if pair[1] not in (None, "passthrough")])
     steps = [step for _, step in pipeline.steps]
     own = next((step for step in steps if hasattr(step, "onnx_converter")), None)
     if own is None:
