@@ -535,7 +535,8 @@ class BaseConvNet(
         size = size[1:] if layout.signals else size
         last = layout.data_format == "channels_last" and size
         self.input_shape_ = (*size, channels) if last else (channels, *size)
-        self.n_features_in_ = int(np.prod(self.input_shape_))
+        if not size:
+            self.n_features_in_ = channels  # images have none
         self._y_shape, self._split_seed, self.network_ = y_shape, None, network
         rng = check_random_state(self.random_state)
         self._trainer = Trainer(network, resolve_optimizer(self.optimizer), rng, self._make_loss())

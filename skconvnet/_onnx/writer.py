@@ -269,7 +269,9 @@ def _write_convolution(graph: ModelGraph, layer: layers.Conv1D | layers.Conv2D, 
     return _activate(graph, layer, y, shape)
 
 
-def _write_transposed_convolution(graph: ModelGraph, layer: layers.Conv2DTranspose, x: str, shape: Shape) -> str:
+def _write_transposed_convolution(
+    graph: ModelGraph, layer: layers.Conv2DTranspose, x: str, shape: Shape
+) -> str:
     kernel, stride, dilation = layer._pairs()
     y_shape = layer.output_shape(shape)
     padding = layer._pad(y_shape)
