@@ -5,8 +5,8 @@ from types import ModuleType
 
 from skconvnet._advice import explain_import
 from skconvnet._classifier import ConvNetClassifier
+from skconvnet._convert import from_onnx, to_onnx
 from skconvnet._files import load
-from skconvnet._onnx import to_onnx
 from skconvnet._regressor import ConvNetRegressor
 from skconvnet._transformer import ConvNetTransformer
 from skconvnet._versions import __version__, show_versions
@@ -17,6 +17,7 @@ __all__ = [
     "ConvNetRegressor",
     "ConvNetTransformer",
     "__version__",
+    "from_onnx",
     "load",
     "set_isa",
     "show_versions",

@@ -30,6 +30,8 @@ from skconvnet._images import (
     warn_of_signals,
 )
 from skconvnet._network import Network
+from skconvnet._onnx.pipeline import OnnxMixin
+from skconvnet._onnx.writer import ModelGraph, write_estimator
 from skconvnet._outline import format_table, outline_layers, outline_stages
 from skconvnet._params import NestedParamsMixin
 from skconvnet._sklearn_compat import (
@@ -83,7 +85,7 @@ ADVICE: dict[tuple[str, Any], str] = {
 
 
 class BaseConvNet(
-    FileMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMixin, StrictInit, BaseEstimator
+    FileMixin, OnnxMixin, NestedParamsMixin, CallbackSupportMixin, NotebookMixin, StrictInit, BaseEstimator
 ):
     """Base class of the estimators: checks parameters and images, trains and runs the network.
 
@@ -518,6 +520,28 @@ class BaseConvNet(
             if patience is not None:
                 # best_iter is 0 if Ctrl-C came before the end of the first epoch
                 self.best_iter_ = patience.best_iter or self.n_iter_
+
+    def _get_network(self) -> Self:
+        check_is_fitted(self)
+        return self
+
+    def _write_onnx(self, graph: ModelGraph, x: str) -> None:
+        write_estimator(graph, self, x)
+
+    def _adopt_network(self, network: Network, layout: Layout, y_shape: Shape) -> None:
+        """Become fitted with a network that was trained elsewhere, without an epoch."""
+        self._data_format, self._signals = layout.data_format, layout.signals
+        channels, *size = network.input_shape
+        size = size[1:] if layout.signals else size
+        last = layout.data_format == "channels_last" and size
+        self.input_shape_ = (*size, channels) if last else (channels, *size)
+        if not size:
+            self.n_features_in_ = channels  # images have none
+        self._y_shape, self._split_seed, self.network_ = y_shape, None, network
+        rng = check_random_state(self.random_state)
+        self._trainer = Trainer(network, resolve_optimizer(self.optimizer), rng, self._make_loss())
+        self.history_ = []
+        self.__dict__.update(list_results(self._trainer, self.history_))
 
     def _run_network(self, X: Any, head: str | None = None, last: str | None = None) -> Array:
         """Return the outputs of the network, or of the layer `last`, for a user's X."""

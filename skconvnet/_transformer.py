@@ -3,6 +3,7 @@
 from numbers import Integral
 from typing import Any, Self
 
+import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import (
     BaseEstimator,
@@ -16,6 +17,8 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from skconvnet._base import BaseConvNet
+from skconvnet._onnx.pipeline import OnnxMixin
+from skconvnet._onnx.writer import ModelGraph, write_network
 from skconvnet._sklearn_compat import TooltipMixin, validate_params
 from skconvnet._stages import resolve_output
 from skconvnet._transfer import unwrap_frozen
@@ -31,7 +34,12 @@ PREFIT = (
 
 
 class ConvNetTransformer(
-    TooltipMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, MetaEstimatorMixin, BaseEstimator
+    TooltipMixin,
+    OnnxMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    MetaEstimatorMixin,
+    BaseEstimator,
 ):
     """Features from a hidden layer of a convolutional network.
 
@@ -214,6 +222,15 @@ class ConvNetTransformer(
         """
         check_is_fitted(self, msg=f"This %(name)s is not fitted: call fit first. {PREFIT}")
         return unwrap_frozen(self.estimator_)._run_network(X, last=self.layer_)
+
+    def _get_network(self) -> Any:
+        check_is_fitted(self)
+        return unwrap_frozen(self.estimator_)
+
+    def _write_onnx(self, graph: ModelGraph, x: str) -> None:
+        y = write_network(graph, self._get_network(), x, last=self.layer_)
+        graph.add("Reshape", y, (-1, self._n_features_out), output="variable")
+        graph.add_output("variable", np.float32, (self._n_features_out,))
 
     @property
     def _n_features_out(self) -> int:

@@ -10,7 +10,7 @@ from skconvnet.kernels import cpu
 __version__ = version("skconvnet")
 
 # Packages that only some features need.
-OPTIONAL = ("dask", "distributed", "matplotlib", "onnx", "safetensors")
+OPTIONAL = ("dask", "distributed", "matplotlib", "onnx", "safetensors", "skl2onnx")
 
 
 def show_versions() -> None:

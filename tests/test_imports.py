@@ -32,9 +32,10 @@ FLOORS = [
     {"_outline"},
     {"_network"},
     {"_params", "_training", "_transfer", "_versions", "functional", "profile"},
-    {"_callbacks", "_defaults", "_failure", "_files", "_targets", "_validation", "_variants"},
+    {"_callbacks", "_defaults", "_failure", "_files", "_onnx", "_targets", "_validation", "_variants"},
     {"_base"},
-    {"_classifier", "_regressor", "_onnx", "_transformer", "dask", "plotting"},
+    {"_classifier", "_regressor", "_transformer", "dask", "plotting"},
+    {"_convert"},
     {"__init__"},
 ]
 FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
@@ -127,7 +128,9 @@ def test_private_scikit_learn_names_are_imported_in_one_place(file):
 def list_declared():
     """Return the packages that pyproject.toml declares: dependencies, and the extras that users choose."""
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
-    extras = [project["optional-dependencies"][name] for name in ("safetensors", "onnx", "plot", "dask")]
+    extras = [
+        project["optional-dependencies"][name] for name in ("safetensors", "onnx", "skl2onnx", "plot", "dask")
+    ]
     names = {re.match(r"[\w-]+", line).group() for line in sum(extras, project["dependencies"])}
     return {"sklearn" if name == "scikit-learn" else name for name in names}
 

@@ -199,7 +199,7 @@ def test_errors(tmp_path, monkeypatch):
         to_onnx(ConvNetClassifier(), path)
     for thing in (SMALL, Network(SMALL, (3, 8, 8)), None):
         with pytest.raises(
-            TypeError, match="estimator must be a fitted ConvNetClassifier or ConvNetRegressor"
+            TypeError, match="estimator must be a fitted ConvNetClassifier, ConvNetRegressor or"
         ):
             to_onnx(thing, path)
     y = np.arange(40) % 2

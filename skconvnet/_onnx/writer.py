@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, TypeAlias
@@ -12,10 +13,8 @@ from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
 from skconvnet import layers
-from skconvnet._base import BaseConvNet
 from skconvnet._lowering.plan import Plan
-from skconvnet._output_file import replace_file
-from skconvnet._types import Array, Path, Shape, Sides
+from skconvnet._types import Array, Shape, Sides
 from skconvnet._versions import __version__
 from skconvnet.layers import Layer
 from skconvnet.layers.activation import resolve_activation
@@ -24,79 +23,71 @@ from skconvnet.layers.window import pad_image
 # LayerNormalization needs opset 17, which ONNX Runtime supports since version 1.12 of 2022.
 OPSET, IR_VERSION = 17, 8
 
+# The key of the model's metadata that describes what comes after the network, as JSON.
+DESCRIPTION = "skconvnet"
 
-def to_onnx(estimator: BaseConvNet, path: Path) -> Any:
-    """Write a fitted estimator as an ONNX model, for runtimes that do not have this package.
 
-    The model's input "X" has the shape (n, `*input_shape_`), for any n, with the channels where the estimator
-    has them, and the network's dtype. Convert other types, uint8 included, and reshape images and signals
-    without a channel axis, and rows of pixels, first. The model computes in float32, also for a network of
-    float64, because runtimes have no convolution of float64. Its outputs have the names that skl2onnx uses:
-
-    - "label" of a classifier, of shape (n,): strings if the labels are text, else int64. With several labels
-      per sample it is a matrix of 0 and 1, of shape (n, n_labels);
-    - "probabilities" of a classifier that has `predict_proba`, of shape (n, n_classes) or (n, n_labels);
-    - "variable" of a regressor, of the shape that `predict` returns.
+def write_estimator(graph: "ModelGraph", estimator: Any, x: str) -> None:
+    """Write a fitted classifier or regressor, from X to its outputs.
 
     Parameters
     ----------
+    graph : ModelGraph
     estimator : ConvNetClassifier or ConvNetRegressor
-        Fitted. Its layers must be those of :mod:`skconvnet.layers`, or do nothing in prediction.
-    path : str or path-like
-        The file; it is replaced if it exists. It is written completely or not at all.
-
-    Returns
-    -------
-    model : onnx.ModelProto
-        What was written: opset 17, IR version 8.
+    x : str
+        Name of X: real numbers of shape (n, `*input_shape_`).
 
     Raises
     ------
-    ImportError
-        If onnx is not installed.
     TypeError
-        If estimator is not one of skconvnet, a layer is not of this package, or labels are neither integers
-        nor text.
+        If a layer is not of this package, or labels are neither integers nor text.
     NotFittedError
         If estimator is not fitted.
     ValueError
-        If a weight, or another value of a layer, is too large for float32, or the estimator has a
-        `test_time_augmentation`.
-    OSError
-        If the file cannot be written.
-
-    References
-    ----------
-    ONNX, "Open Neural Network Exchange", https://onnx.ai/onnx/operators.
-
-    Examples
-    --------
-    >>> import numpy as np, os, skconvnet, tempfile
-    >>> X, y = np.random.rand(40, 8, 8, 1), np.arange(40) % 2
-    >>> clf = skconvnet.ConvNetClassifier(max_iter=1).fit(X, y)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     model = skconvnet.to_onnx(clf, os.path.join(folder, "model.onnx"))
-    >>> [output.name for output in model.graph.output]
-    ['label', 'probabilities']
+        If a value is too large for float32, or the estimator has a `test_time_augmentation`.
     """
-    onnx = import_onnx()
-    if not isinstance(estimator, BaseConvNet):
-        raise TypeError(
-            f"to_onnx: estimator must be a fitted ConvNetClassifier or ConvNetRegressor, got {estimator!r}. "
-            f"From a pipeline or a search, pass the estimator within."
-        )
+    z = write_network(graph, estimator, x)
+    graph.describe(outputs=z, loss=estimator._trainer.loss.name, y_shape=estimator._y_shape)
+    if is_classifier(estimator):
+        _write_classes(graph, estimator, z)
+        return
+    mean, scale = np.atleast_1d(estimator._target_mean), float(estimator._target_scale)
+    graph.describe(mean=mean.tolist(), scale=scale)
+    for kind, values in (("Mul", np.atleast_1d(scale)), ("Add", mean)):
+        z = graph.add(kind, z, np.float32(values))
+    graph.add("Reshape", z, (-1, *estimator._y_shape), output="variable")
+    graph.add_output("variable", np.float32, estimator._y_shape)
+
+
+def write_network(graph: "ModelGraph", estimator: Any, x: str, last: str | None = None) -> str:
+    """Write the network of a fitted estimator, and return the name of its outputs.
+
+    Parameters
+    ----------
+    graph : ModelGraph
+    estimator : ConvNetClassifier or ConvNetRegressor
+    x : str
+        As for `write_estimator`.
+    last : str, default=None
+        Search key of the layer to end with; None for all layers.
+
+    Returns
+    -------
+    z : str
+
+    Raises
+    ------
+    TypeError, NotFittedError, ValueError
+        As `write_estimator` does.
+    """
     check_is_fitted(estimator)
-    if estimator.test_time_augmentation:
+    if estimator.test_time_augmentation and last is None:
         raise ValueError(
             "to_onnx: an ONNX model does not average over variants of an image. Set "
             "test_time_augmentation=None."
         )
     network = estimator.network_
-    graph = _Graph(onnx, network.weights)
-    graph.add_value("inputs", "X", network.dtype, estimator.input_shape_)
-    x = "X"
-    if network.dtype != np.float32:
-        x = graph.add("Cast", x, to=graph.get_type(np.float32))
+    graph.weights = network.weights
     n_axes = len(estimator.input_shape_)
     if n_axes > 1 and estimator._layout.data_format == "channels_last":
         x = graph.add("Transpose", x, perm=(0, n_axes, *range(1, n_axes)))
@@ -104,34 +95,32 @@ def to_onnx(estimator: BaseConvNet, path: Path) -> Any:
         x = graph.add("Reshape", x, (-1, *network.input_shape))
     for stage in network.stages:
         x = _write_layer(graph.at(stage.key), stage.layer, x, stage.input_shape)
-    if is_classifier(estimator):
-        _write_classes(graph, estimator, x)
-    else:
-        for kind, values in (("Mul", estimator._target_scale), ("Add", estimator._target_mean)):
-            x = graph.add(kind, x, np.atleast_1d(np.float32(values)))
-        graph.add("Reshape", x, (-1, *estimator._y_shape), output="variable")
-        graph.add_value("outputs", "variable", np.float32, estimator._y_shape)
-    model = graph.make_model(type(estimator).__name__)
-    replace_file(path, [model.SerializeToString()])
-    return model
+        if stage.key == last:
+            break
+    return x
 
 
-def import_onnx() -> Any:
+def import_onnx(function: str) -> Any:
     """Return the package onnx, or raise an ImportError that says how to install it."""
     try:
         import onnx
+        import onnx.inliner
+        import onnx.reference
     except ImportError as error:
-        raise ImportError("to_onnx needs the package onnx: pip install skconvnet[onnx]") from error
+        raise ImportError(f"{function} needs the package onnx: pip install skconvnet[onnx]") from error
     return onnx
 
 
-class _Graph:
+class ModelGraph:
     """Collects the nodes, arrays, inputs and outputs of a model."""
 
-    def __init__(self, onnx: Any, weights: Mapping[str, Array]) -> None:
-        self._onnx, self.weights, self.key = onnx, weights, "estimator"
-        self._nodes, self._arrays = [], {}
-        self._values = {"inputs": [], "outputs": []}
+    def __init__(self, onnx: Any) -> None:
+        self._onnx, self.key = onnx, "estimator"
+        self.weights: Mapping[str, Array] = {}
+        self.nodes, self.arrays = [], {}
+        self._inputs: list[tuple[str, Any, Shape]] = []
+        self.outputs: list[tuple[str, Any, Shape]] = []  # names, dtypes, shapes of a sample
+        self._description: dict[str, Any] = {}
 
     def at(self, key: str) -> Self:
         """Return this graph, set to find the parameters and to name the nodes of the layer of a key."""
@@ -143,13 +132,13 @@ class _Graph:
         self, operator: str, *inputs: ArrayLike | None, output: str | None = None, **attributes: Any
     ) -> str:
         """Append a node and return its output's name; inputs are names, arrays, or None to leave one out."""
-        output = output or f"{self.key}.{operator}.{len(self._nodes)}"
+        output = output or f"{self.key}.{operator}.{len(self.nodes)}"
         names = [
-            value if isinstance(value, str) else self._store(f"{output}.{k}", value)
+            value if isinstance(value, str) else self.store(f"{output}.{k}", value)
             for k, value in enumerate(inputs)
             if value is not None
         ]
-        self._nodes.append(self._onnx.helper.make_node(operator, names, [output], output, **attributes))
+        self.nodes.append(self._onnx.helper.make_node(operator, names, [output], output, **attributes))
         return output
 
     def find(
@@ -160,9 +149,9 @@ class _Graph:
         if name not in self.weights:
             return default
         weight = self.weights[name]
-        return self._store(name, weight if shape is None else weight.reshape(shape))
+        return self.store(name, weight if shape is None else weight.reshape(shape))
 
-    def _store(self, name: str, value: ArrayLike) -> str:
+    def store(self, name: str, value: ArrayLike) -> str:
         """Add an array to the model, as float32, int64 or text, and return its name."""
         value = np.asarray(value)
         with np.errstate(over="ignore"):
@@ -171,13 +160,23 @@ class _Graph:
             raise ValueError(
                 f"to_onnx: {name} has values beyond the range of float32, in which the model computes."
             )
-        self._arrays[name] = array
+        self.arrays[name] = array
         return name
 
-    def add_value(self, where: str, name: str, dtype: DTypeLike, shape: Shape) -> None:
-        """Declare an input or output of the model: n samples of a shape."""
-        value = self._onnx.helper.make_tensor_value_info(name, self.get_type(dtype), ("n", *shape))
-        self._values[where].append(value)
+    def add_input(self, name: str, dtype: DTypeLike, shape: Shape) -> str:
+        """Declare an input of the model, n samples of a shape, and return it as float32."""
+        self._inputs.append((name, dtype, shape))
+        if dtype == np.float32:
+            return name
+        return self.add("Cast", name, to=self.get_type(np.float32))
+
+    def add_output(self, name: str, dtype: DTypeLike, shape: Shape) -> None:
+        """Declare an output of the model: n samples of a shape."""
+        self.outputs.append((name, dtype, shape))
+
+    def describe(self, **values: Any) -> None:
+        """Add what `from_onnx` has to know of the model beside its nodes."""
+        self._description.update(values)
 
     def get_type(self, dtype: DTypeLike) -> Any:
         """Return ONNX's code of a dtype; that of object is text."""
@@ -186,22 +185,31 @@ class _Graph:
     def make_model(self, name: str) -> Any:
         """Return the model made of all nodes, arrays, inputs and outputs."""
         helper, as_tensor = self._onnx.helper, self._onnx.numpy_helper.from_array
-        arrays = [as_tensor(array, name) for name, array in self._arrays.items()]
-        graph = helper.make_graph(self._nodes, name, **self._values, initializer=arrays)
-        return helper.make_model(
+        arrays = [as_tensor(array, name) for name, array in self.arrays.items()]
+        inputs, outputs = (
+            [
+                helper.make_tensor_value_info(key, self.get_type(dtype), ("n", *shape))
+                for key, dtype, shape in values
+            ]
+            for values in (self._inputs, self.outputs)
+        )
+        graph = helper.make_graph(self.nodes, name, inputs, outputs, initializer=arrays)
+        model = helper.make_model(
             graph,
             producer_name="skconvnet",
             producer_version=__version__,
             opset_imports=[helper.make_opsetid("", OPSET)],
             ir_version=IR_VERSION,
         )
+        helper.set_model_props(model, {DESCRIPTION: json.dumps(self._description)})
+        return model
 
 
 # (graph, layer, name of the input, shape of the input) -> name of the layer's output
-Writer: TypeAlias = Callable[[_Graph, Any, str, Shape], str]
+Writer: TypeAlias = Callable[[ModelGraph, Any, str, Shape], str]
 
 
-def _write_layer(graph: _Graph, layer: Layer, x: str, shape: Shape) -> str:
+def _write_layer(graph: ModelGraph, layer: Layer, x: str, shape: Shape) -> str:
     """Write the layer that graph is at, for an input of this name and shape; return its output's name."""
     if type(layer) in WRITERS:
         return WRITERS[type(layer)](graph, layer, x, shape)
@@ -220,7 +228,7 @@ def _write(
 ) -> Writer:
     """Return a writer of layers as one node, whose attributes follow from the layer and its input's shape."""
 
-    def write(graph: _Graph, layer: Layer, x: str, shape: Shape) -> str:
+    def write(graph: ModelGraph, layer: Layer, x: str, shape: Shape) -> str:
         return graph.add(operator, x, **list_attributes(layer, shape))
 
     return write
@@ -232,7 +240,7 @@ def _list_sides(padding: Sides) -> tuple[int, int, int, int]:
     return top, left, bottom, right
 
 
-def _pad(graph: _Graph, x: str, padding: Sides) -> str:
+def _pad(graph: ModelGraph, x: str, padding: Sides) -> str:
     """Pad an image with zeros, unless the padding is 0 on all sides."""
     top, left, bottom, right = _list_sides(padding)
     if not (top or left or bottom or right):
@@ -240,12 +248,12 @@ def _pad(graph: _Graph, x: str, padding: Sides) -> str:
     return graph.add("Pad", x, (0, 0, top, left, 0, 0, bottom, right))
 
 
-def _activate(graph: _Graph, layer: Any, x: str, shape: Shape) -> str:
+def _activate(graph: ModelGraph, layer: Any, x: str, shape: Shape) -> str:
     """Write the activation of a layer that includes one."""
     return _write_layer(graph, resolve_activation(graph.key, layer.activation), x, layer.output_shape(shape))
 
 
-def _write_convolution(graph: _Graph, layer: layers.Conv1D | layers.Conv2D, x: str, shape: Shape) -> str:
+def _write_convolution(graph: ModelGraph, layer: layers.Conv1D | layers.Conv2D, x: str, shape: Shape) -> str:
     kernel, stride, dilation = layer._pairs()
     y = graph.add(
         "Conv",
@@ -261,7 +269,9 @@ def _write_convolution(graph: _Graph, layer: layers.Conv1D | layers.Conv2D, x: s
     return _activate(graph, layer, y, shape)
 
 
-def _write_transposed_convolution(graph: _Graph, layer: layers.Conv2DTranspose, x: str, shape: Shape) -> str:
+def _write_transposed_convolution(
+    graph: ModelGraph, layer: layers.Conv2DTranspose, x: str, shape: Shape
+) -> str:
     kernel, stride, dilation = layer._pairs()
     y_shape = layer.output_shape(shape)
     padding = layer._pad(y_shape)
@@ -282,7 +292,7 @@ def _write_transposed_convolution(graph: _Graph, layer: layers.Conv2DTranspose, 
 
 
 def _write_local_convolution(
-    graph: _Graph, layer: layers.LocallyConnected1D | layers.LocallyConnected2D, x: str, shape: Shape
+    graph: ModelGraph, layer: layers.LocallyConnected1D | layers.LocallyConnected2D, x: str, shape: Shape
 ) -> str:
     (kh, kw), (down, right) = layer._pairs()
     padding = layer._pad(shape)
@@ -303,13 +313,13 @@ def _write_local_convolution(
     return _activate(graph, layer, y, shape)
 
 
-def _write_dense(graph: _Graph, layer: layers.Dense, x: str, shape: Shape) -> str:
+def _write_dense(graph: ModelGraph, layer: layers.Dense, x: str, shape: Shape) -> str:
     x = _write_flatten(graph, layer, x, shape)
     y = graph.add("Gemm", x, graph.find("weight"), graph.find("bias"), transB=1)
     return _activate(graph, layer, y, shape)
 
 
-def _write_flatten(graph: _Graph, layer: Layer, x: str, shape: Shape) -> str:
+def _write_flatten(graph: ModelGraph, layer: Layer, x: str, shape: Shape) -> str:
     return x if len(shape) == 1 else graph.add("Flatten", x)
 
 
@@ -322,13 +332,13 @@ def _list_window(layer: Any, shape: Shape) -> dict[str, Any]:
 def _write_global_pool(operator: str) -> Writer:
     """Return a writer of global poolings, whose output is one pixel in ONNX and is flattened here."""
 
-    def write(graph: _Graph, layer: Layer, x: str, shape: Shape) -> str:
+    def write(graph: ModelGraph, layer: Layer, x: str, shape: Shape) -> str:
         return graph.add("Flatten", graph.add(operator, x))
 
     return write
 
 
-def _write_batch_norm(graph: _Graph, layer: layers.BatchNorm, x: str, shape: Shape) -> str:
+def _write_batch_norm(graph: ModelGraph, layer: layers.BatchNorm, x: str, shape: Shape) -> str:
     return graph.add(
         "BatchNormalization",
         x,
@@ -340,7 +350,7 @@ def _write_batch_norm(graph: _Graph, layer: layers.BatchNorm, x: str, shape: Sha
     )
 
 
-def _write_standardization(graph: _Graph, layer: layers.Standardize, x: str, shape: Shape) -> str:
+def _write_standardization(graph: ModelGraph, layer: layers.Standardize, x: str, shape: Shape) -> str:
     # BatchNormalization may compute x / std - mean / std, which suffers cancellation if mean is large
     mean, variance = (
         graph.weights[f"{graph.key}.running_{name}"].reshape(-1, *(1 for _ in shape[1:]))
@@ -349,51 +359,53 @@ def _write_standardization(graph: _Graph, layer: layers.Standardize, x: str, sha
     return graph.add("Div", graph.add("Sub", x, mean), np.sqrt(variance))
 
 
-def _write_layer_norm(graph: _Graph, layer: layers.LayerNorm, x: str, shape: Shape) -> str:
+def _write_layer_norm(graph: ModelGraph, layer: layers.LayerNorm, x: str, shape: Shape) -> str:
     scale, bias = graph.find("weight", np.ones(shape)), graph.find("bias")
     return graph.add("LayerNormalization", x, scale, bias, axis=1, epsilon=float(layer.epsilon))
 
 
-def _write_rescaling(graph: _Graph, layer: layers.Rescaling, x: str, shape: Shape) -> str:
+def _write_rescaling(graph: ModelGraph, layer: layers.Rescaling, x: str, shape: Shape) -> str:
     x = graph.add("Mul", x, float(layer.scale))
     return graph.add("Add", x, float(layer.offset))
 
 
-def _write_zero_padding(graph: _Graph, layer: layers.ZeroPad2D, x: str, shape: Shape) -> str:
+def _write_zero_padding(graph: ModelGraph, layer: layers.ZeroPad2D, x: str, shape: Shape) -> str:
     return _pad(graph, x, pad_image(shape, (1, 1), (1, 1), layer.padding))
 
 
-def _write_crop(graph: _Graph, layer: layers.RandomCrop, x: str, shape: Shape) -> str:
+def _write_crop(graph: ModelGraph, layer: layers.RandomCrop, x: str, shape: Shape) -> str:
     # outside the image, the pixels at its border are repeated
     sizes = zip(layer._list_middle(shape), layer.output_shape(shape)[1:], shape[1:])
     for axis, ((start,), n_out, n_in) in enumerate(sizes, 2):
+        if (start, n_out) == (0, n_in):
+            continue
         x = graph.add("Gather", x, np.clip(start + np.arange(n_out), 0, n_in - 1), axis=axis)
     return x
 
 
-def _write_gelu(graph: _Graph, layer: layers.GELU, x: str, shape: Shape) -> str:
+def _write_gelu(graph: ModelGraph, layer: layers.GELU, x: str, shape: Shape) -> str:
     # x / 2 (1 + erf(x / sqrt(2)))
     y = graph.add("Erf", graph.add("Mul", x, math.sqrt(0.5)))
     return graph.add("Mul", graph.add("Mul", x, 0.5), graph.add("Add", y, 1.0))
 
 
-def _write_relu6(graph: _Graph, layer: Layer, x: str, shape: Shape) -> str:
+def _write_relu6(graph: ModelGraph, layer: Layer, x: str, shape: Shape) -> str:
     return graph.add("Clip", x, np.float32(0), np.float32(6))
 
 
-def _write_silu(graph: _Graph, layer: Layer, x: str, shape: Shape) -> str:
+def _write_silu(graph: ModelGraph, layer: Layer, x: str, shape: Shape) -> str:
     return graph.add("Mul", x, graph.add("Sigmoid", x))
 
 
-def _write_mish(graph: _Graph, layer: Layer, x: str, shape: Shape) -> str:
+def _write_mish(graph: ModelGraph, layer: Layer, x: str, shape: Shape) -> str:
     return graph.add("Mul", x, graph.add("Tanh", graph.add("Softplus", x)))
 
 
-def _write_prelu(graph: _Graph, layer: layers.PReLU, x: str, shape: Shape) -> str:
+def _write_prelu(graph: ModelGraph, layer: layers.PReLU, x: str, shape: Shape) -> str:
     return graph.add("PRelu", x, graph.find("weight", shape=(-1, *(1 for _ in shape[1:]))))
 
 
-def _write_upsampling(graph: _Graph, layer: layers.UpSample2D, x: str, shape: Shape) -> str:
+def _write_upsampling(graph: ModelGraph, layer: layers.UpSample2D, x: str, shape: Shape) -> str:
     scales = [n_out / n for n, n_out in zip(shape, layer.output_shape(shape))]
     modes = {"nearest": ("nearest", "asymmetric"), "bilinear": ("linear", "half_pixel")}
     mode, transform = modes[layer.interpolation]
@@ -408,7 +420,7 @@ def _write_upsampling(graph: _Graph, layer: layers.UpSample2D, x: str, shape: Sh
     )
 
 
-def _write_branches(graph: _Graph, layer: layers.Parallel | layers.Residual, x: str, shape: Shape) -> str:
+def _write_branches(graph: ModelGraph, layer: layers.Parallel | layers.Residual, x: str, shape: Shape) -> str:
     ends, output_shape = [], layer.output_shape(shape)
     for branch in layer.list_branches(shape):
         y, y_shape = x, shape
@@ -474,20 +486,21 @@ WRITERS: dict[type[Layer], Writer] = {
 }
 
 
-def _write_classes(graph: _Graph, estimator: Any, z: str) -> None:
+def _write_classes(graph: ModelGraph, estimator: Any, z: str) -> None:
     """Write a classifier's labels, and its probabilities if it has any, from the network's outputs z."""
     loss, several = estimator._trainer.loss.name, bool(estimator._y_shape)
     if several:
         label = graph.add("Greater", z, 0.0)
         graph.add("Cast", label, output="label", to=graph.get_type(np.int64))
-        graph.add_value("outputs", "label", np.int64, estimator._y_shape)
+        graph.add_output("label", np.int64, estimator._y_shape)
     else:
         labels = _convert_labels(estimator.classes_)
         if estimator.network_.output_shape == (1,):
             z = graph.add("Mul", z, (-1.0, 1.0))  # sigmoid(-z) = 1 - sigmoid(z)
         index = graph.add("ArgMax", z, axis=1, keepdims=0)
-        graph.add("Gather", labels, index, output="label")
-        graph.add_value("outputs", "label", labels.dtype, ())
+        graph.add("Gather", graph.store("classes", labels), index, output="label")
+        graph.describe(labels="classes")
+        graph.add_output("label", labels.dtype, ())
     if loss == "cross_entropy":
         graph.add("Softmax", z, output="probabilities", axis=1)
     elif loss == "binary_cross_entropy" and several:
@@ -497,7 +510,7 @@ def _write_classes(graph: _Graph, estimator: Any, z: str) -> None:
         graph.add("Softmax", z, output="probabilities", axis=1)
     else:
         return
-    graph.add_value("outputs", "probabilities", np.float32, (len(estimator.classes_),))
+    graph.add_output("probabilities", np.float32, (len(estimator.classes_),))
 
 
 def _convert_labels(classes: Array) -> Array:

@@ -1,0 +1,1 @@
+"""ONNX: the graphs that networks are written to and read from."""
