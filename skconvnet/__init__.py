@@ -32,6 +32,7 @@ _MODULES = (
     "initializers",
     "kernels",
     "layers",
+    "losses",
     "optimizers",
     "plotting",
     "profile",

@@ -107,6 +107,8 @@ def to_onnx(estimator: BaseConvNet, path: Path) -> Any:
     if is_classifier(estimator):
         _write_classes(graph, estimator, x)
     else:
+        if (link := estimator._trainer.loss.link) != "identity":
+            x = graph.add("Exp", x) if link == "log" else graph.add("LpNormalization", x, axis=1, p=2)
         for kind, values in (("Mul", estimator._target_scale), ("Add", estimator._target_mean)):
             x = graph.add(kind, x, np.atleast_1d(np.float32(values)))
         graph.add("Reshape", x, (-1, *estimator._y_shape), output="variable")
@@ -209,6 +211,11 @@ def _write_layer(graph: _Graph, layer: Layer, x: str, shape: Shape) -> str:
         plan = Plan(shape, input_gradient=False, training=False)
         if layer.lower(plan, plan.input, {}) is plan.input:  # it acts only in training
             return x
+    if isinstance(layer, layers.Function):
+        raise TypeError(
+            f"to_onnx: Function {graph.key!r} calls Python, which an ONNX model cannot. Use an activation of "
+            f"skconvnet.layers."
+        )
     raise TypeError(
         f"to_onnx: {type(layer).__name__} {graph.key!r} is no layer of skconvnet.layers, so its ONNX "
         f"operators are not known. Use layers of skconvnet.layers."
@@ -476,8 +483,8 @@ WRITERS: dict[type[Layer], Writer] = {
 
 def _write_classes(graph: _Graph, estimator: Any, z: str) -> None:
     """Write a classifier's labels, and its probabilities if it has any, from the network's outputs z."""
-    loss, several = estimator._trainer.loss.name, bool(estimator._y_shape)
-    if several:
+    loss = estimator._trainer.loss
+    if loss.form == "labels":
         label = graph.add("Greater", z, 0.0)
         graph.add("Cast", label, output="label", to=graph.get_type(np.int64))
         graph.add_value("outputs", "label", np.int64, estimator._y_shape)
@@ -488,11 +495,11 @@ def _write_classes(graph: _Graph, estimator: Any, z: str) -> None:
         index = graph.add("ArgMax", z, axis=1, keepdims=0)
         graph.add("Gather", labels, index, output="label")
         graph.add_value("outputs", "label", labels.dtype, ())
-    if loss == "cross_entropy":
+    if loss.head == "softmax":
         graph.add("Softmax", z, output="probabilities", axis=1)
-    elif loss == "binary_cross_entropy" and several:
+    elif loss.form == "labels" and loss.head == "sigmoid":
         graph.add("Sigmoid", z, output="probabilities")
-    elif loss == "binary_cross_entropy":  # normalised sigmoids: softmax of log sigmoid(z) = -softplus(-z)
+    elif loss.head == "sigmoid":  # normalised sigmoids: softmax of log sigmoid(z) = -softplus(-z)
         z = graph.add("Neg", graph.add("Softplus", graph.add("Neg", z)))
         graph.add("Softmax", z, output="probabilities", axis=1)
     else:
