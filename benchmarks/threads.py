@@ -14,7 +14,7 @@ import numpy as np
 from networks import make_network
 
 from skconvnet import kernels
-from skconvnet._losses import CROSS_ENTROPY
+from skconvnet.losses import CROSS_ENTROPY
 
 NETWORKS = "annt_mnist", "annt_cifar10", "resnet", "vgg", "fcn", "large"
 

@@ -33,6 +33,7 @@ _MODULES = (
     "initializers",
     "kernels",
     "layers",
+    "losses",
     "optimizers",
     "plotting",
     "profile",

@@ -40,6 +40,18 @@ SYNONYMS = {
     "binary_cross_entropy": "bce binary_crossentropy",
     "squared_error": "mse mean_squared_error l2",
     "absolute_error": "mae mean_absolute_error l1",
+    "quantile": "pinball pinball_loss quantile_loss",
+    "poisson": "poisson_nll poisson_nll_loss poisson_deviance",
+    "cosine": "cosine_similarity cosine_distance",
+    "focal": "focal_loss sigmoid_focal_loss categorical_focal_crossentropy binary_focal_crossentropy",
+    "skconvnet.losses.CrossEntropy": "CrossEntropyLoss CategoricalCrossentropy SparseCategoricalCrossentropy",
+    "skconvnet.losses.BinaryCrossEntropy": "BCEWithLogitsLoss BCELoss BinaryCrossentropy",
+    "skconvnet.losses.SquaredError": "MSELoss MeanSquaredError",
+    "skconvnet.losses.AbsoluteError": "L1Loss MeanAbsoluteError",
+    "skconvnet.losses.Huber": "HuberLoss SmoothL1Loss",
+    "skconvnet.losses.Poisson": "PoissonNLLLoss PoissonLoss",
+    "skconvnet.losses.Cosine": "CosineSimilarity CosineEmbeddingLoss",
+    "skconvnet.losses.Focal": "FocalLoss CategoricalFocalCrossentropy",
     "skconvnet.layers.MaxPool2D": "MaxPooling2D",
     "skconvnet.layers.AvgPool2D": "AveragePooling2D",
     "skconvnet.layers.GlobalAvgPool2D": "GlobalAveragePooling2D AdaptiveAvgPool2d",
@@ -105,7 +117,7 @@ def explain_import(module: str, name: str, known: Iterable[str]) -> Exception:
     It is an ImportError if the meaning is known, because `from ... import` hides the text of other errors. A
     lower-case name must be in the table: pickle looks for functions such as "relu" in all modules.
     """
-    modules = (module, "skconvnet.layers", "skconvnet.optimizers", "skconvnet.schedules")
+    modules = (module, *(f"skconvnet.{name}" for name in ("layers", "losses", "optimizers", "schedules")))
     public = [f"{home}.{own}" for home in modules for own in getattr(sys.modules.get(home), "__all__", ())]
     fold = str if name.islower() else str.lower
     for target, words in {**dict.fromkeys(public, ""), **SYNONYMS}.items():

@@ -4,6 +4,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from numbers import Integral, Real
 from types import FunctionType
 from typing import Any, Self
@@ -42,7 +43,7 @@ from skconvnet._sklearn_compat import (
     check_sample_weight,
     validate_params,
 )
-from skconvnet._targets import take_targets
+from skconvnet._targets import hide_missing, restore_missing, take_targets
 from skconvnet._training import Patience, StepSettings, Trainer, TrainingData, train
 from skconvnet._transfer import transfer_weights, unwrap_frozen
 from skconvnet._types import Array, ProgressCallback, Record, Shape
@@ -60,6 +61,7 @@ from skconvnet.layers import (
 )
 from skconvnet.layers.activation import ACTIVATIONS
 from skconvnet.layers.sequence import count_axes
+from skconvnet.losses import Objective, check_gradient, measure_presence
 from skconvnet.optimizers import OPTIMIZERS, Optimizer, resolve_optimizer
 from skconvnet.schedules import Schedule
 
@@ -90,11 +92,12 @@ class BaseConvNet(
     """Base class of the estimators: checks parameters and images, trains and runs the network.
 
     A subclass checks y (`_check_y`), weights samples (`_weigh`), learns the outputs from y
-    (`_learn_outputs`), encodes y as targets (`_encode`), defines the loss (`_make_loss`), and says in which
-    way the best constant prediction is better than a model, if it is (`_describe_failure`).
+    (`_learn_outputs`), encodes y as targets (`_encode`), defines the objective (`_make_loss`), and says in
+    which way the best constant prediction is better than a model, if it is (`_describe_failure`).
     """
 
     layers: Any  # `Any`, so callers need no None check
+    loss: Any
     n_features_in_: int
     input_shape_: Shape
     network_: Network
@@ -110,6 +113,7 @@ class BaseConvNet(
     _data_format: str
     _signals: bool = False
     _y_shape: Shape
+    _form: Any  # of y, as `Objective` names it
     _split_seed: int | None  # None until validation samples are split off
 
     _parameter_constraints: dict[str, Any] = {
@@ -182,8 +186,10 @@ class BaseConvNet(
             height: (n, length, channels), (n, length) or (n, channels, length). One image of Pillow is a
             batch of one.
         y : array-like of shape (n,), (n, n_labels) or (n, n_outputs)
-            For a classifier, labels, numbers or text, or a 0/1 matrix of several labels with
-            ``loss="binary_cross_entropy"``; for a regressor, one or several values per sample.
+            For a classifier, labels, numbers or text, a 0/1 matrix of several labels with
+            ``loss="binary_cross_entropy"``, or the probabilities of the classes; for a regressor, one or
+            several values per sample. nan in a matrix of labels or values is a target that is missing: it is
+            left out of the loss.
         sample_weight : array-like of shape (n,), default=None
             Weights in the loss; a weight of 0 leaves the sample out.
         X_val, y_val : array-like, default=None
@@ -202,7 +208,7 @@ class BaseConvNet(
             If something in layers is not a layer, X is sparse or a masked array that masks something, X or y
             is no array or list of all samples, labels are bytes, or there is no such argument.
         ValueError
-            If parameters, layers and images do not fit together, X is not finite, y has missing values, does
+            If parameters, layers and images do not fit together, X is not finite, y has a missing label, does
             not suit the loss or has a single class, or the loss does not stay finite. An earlier model stays
             as it was.
 
@@ -237,9 +243,7 @@ class BaseConvNet(
             if X_val is None and sample_weight_val is not None:
                 raise ValueError("sample_weight_val has no samples to weight: give X_val and y_val, too.")
             given = X, y, sample_weight
-            images, y, weight = self._prepare(X, y, sample_weight, self._resumes())
-            target = self._encode(y, self.network_)
-            data = TrainingData(images, target, weight, self._layout)
+            data = self._prepare(X, y, sample_weight, self._resumes())
             validation = None
             if X_val is not None:
                 validation = self._check_validation(X_val, y_val, sample_weight_val)
@@ -247,13 +251,13 @@ class BaseConvNet(
                 if self._split_seed is None:
                     self._split_seed = int(self._trainer.rng.randint(2**31))
                 stratified = is_classifier(self)
-                rows = split_off(data, y, self.validation_fraction, stratified, self._split_seed)
-                own_weight = check_sample_weight(sample_weight, images)  # without the class weights
-                held = TrainingData(images, target, own_weight, self._layout)
-                validation = Validation(held, rows, y[rows])
-                weight = weight.copy()
+                rows = split_off(data, data.y, self.validation_fraction, stratified, self._split_seed)
+                own_weight = self._weigh_present(check_sample_weight(sample_weight, data.X), data.y)
+                held = replace(data, weight=own_weight)  # without the class weights
+                validation = Validation(held, rows, data.y[rows])
+                weight = data.weight.copy()
                 weight[rows] = 0
-                data = TrainingData(images, target, weight, self._layout)
+                data = replace(data, weight=weight)
             self._train(data, self.max_iter, validation, given, prepare)
             warn_of_failure(self, data, on_samples=prepare is Trainer.prepare)
         return self
@@ -264,22 +268,19 @@ class BaseConvNet(
 
     def _fit_one_epoch(self, X: Any, y: Any, sample_weight: Any, resume: bool, classes: Any = None) -> None:
         """Train a new network for an epoch, or continue with the fitted one."""
-        images, y, weight = self._prepare(X, y, sample_weight, resume, classes)
-        target = self._encode(y, self.network_)
-        self._train(TrainingData(images, target, weight, self._layout), 1)
+        self._train(self._prepare(X, y, sample_weight, resume, classes), 1)
 
-    def _prepare(
-        self, X: Any, y: Any, sample_weight: Any, resume: bool, classes: Any = None
-    ) -> tuple[Array, Array, Array]:
+    def _prepare(self, X: Any, y: Any, sample_weight: Any, resume: bool, classes: Any = None) -> TrainingData:
         """Check the training data; make a new network, or a copy of the fitted one to continue with."""
         y = take_targets(y)
         if resume:
             images, y = self._check_images(X, y=y, multi_output=True)
         else:
+            self.__dict__.pop("_form", None)
             source = self._find_source()
             images, y, dtype = self._check_training_images(X, y)
         y = self._check_y(y)
-        weight = self._weigh(images, y, sample_weight, classes)
+        weight = self._weigh_present(self._weigh(images, y, sample_weight, classes), y)
         if resume:
             self._check_y_shape(y)
             self._check_unchanged()
@@ -297,7 +298,32 @@ class BaseConvNet(
                 self._adopt_targets(source)
             self.history_ = []
         self.network_ = self._trainer.network
-        return images, y, weight
+        target, loss = self._encode(y, self.network_), self._trainer.loss
+        if not loss.compiled:
+            check_gradient(loss, target, self.network_.count_outputs())
+        return TrainingData(images, target, weight, self._layout, y, self._encode_again)
+
+    def _encode_again(self, y: Array) -> Array:
+        """Check y of some samples, as `Augment` has changed it, and encode it."""
+        try:
+            if y.ndim == 1 and y.dtype.kind == "f" and np.isnan(y).any():
+                raise ValueError("y contains NaN.")
+            return self._encode(self._check_y(y), self.network_)
+        except ValueError as error:
+            raise ValueError(f"Augment: function returned y that is not like that of fit: {error}") from error
+
+    def _make_loss(self) -> Objective:
+        """Return the objective of a network, once its outputs are learned."""
+        raise NotImplementedError
+
+    def _weigh_present(self, weight: Array, y: Array) -> Array:
+        """Return the weights of samples times the fraction of their targets that are not missing."""
+        if y.ndim == 1 or y.dtype.kind != "f":
+            return weight
+        weight = weight * measure_presence(y)
+        if not weight.any():
+            raise ValueError("y has no targets: all values of samples with a weight above 0 are missing.")
+        return weight
 
     def _adopt_targets(self, source: Any) -> None:
         """Take the scale of the targets from the estimator that the weights come from."""
@@ -358,7 +384,7 @@ class BaseConvNet(
             images, y = self._check_images(X, y=y, multi_output=True)
             y = self._check_y(y)
             self._check_y_shape(y)
-            weight = check_sample_weight(sample_weight, images)
+            weight = self._weigh_present(check_sample_weight(sample_weight, images), y)
             target = self._encode(y, self.network_)
         except ValueError as error:
             raise ValueError(f"X_val and y_val: {error}") from error
@@ -414,7 +440,9 @@ class BaseConvNet(
     def _check_training_images(self, X: Any, y: Any) -> tuple[Array, Any, str]:
         """Check X and y, learn the shape of the input, and return the images as the network reads them."""
         X, image_shape = flatten_images(X)
+        y, missing = hide_missing(y)
         rows, y = validate_data(self, X, y, multi_output=True)
+        y = restore_missing(y, missing)
         if image_shape is not None:
             del self.n_features_in_  # images have a shape, input_shape_, and no features
         given = self._get_input_shape(rows.shape[1])
@@ -436,8 +464,12 @@ class BaseConvNet(
             shape = flat.shape if hasattr(flat, "shape") else np.asarray(flat).shape
             sample_shape = shape[1:] if image_shape is None else image_shape
             check_sample_shape((*shape[:1], *sample_shape), self.input_shape_, self._layout)
+        missing = None
+        if "y" in labels:
+            labels["y"], missing = hide_missing(labels["y"])
         checked = validate_data(self, flat, reset=False, **labels)
         rows, y = checked if isinstance(checked, tuple) else (checked, None)
+        y = restore_missing(y, missing)
         if rows.shape[1] != (n_features := math.prod(self.input_shape_)):
             raise ValueError(  # as scikit-learn says it if the estimator was fitted on rows
                 f"X has {rows.shape[1]} features, but {type(self).__name__} is expecting {n_features} "

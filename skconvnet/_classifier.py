@@ -24,14 +24,20 @@ from skconvnet._docs import (
     fill_docstring,
 )
 from skconvnet._failure import compare_losses
-from skconvnet._losses import CLASS_LOSSES, Loss
 from skconvnet._network import Network
-from skconvnet._sklearn_compat import Interval, StrOptions, check_first_call
-from skconvnet._targets import check_kinds, take_targets
+from skconvnet._sklearn_compat import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    check_first_call,
+    check_sample_weight,
+)
+from skconvnet._targets import check_kinds, hide_missing, take_targets
 from skconvnet._training import TrainingData
 from skconvnet._types import Array
 from skconvnet.functional import log_softmax, softmax
 from skconvnet.layers import Layer, RandomFlip, RandomShift
+from skconvnet.losses import LOSSES, Loss, Objective, OwnLoss, measure_moments
 from skconvnet.optimizers import Optimizer
 from skconvnet.schedules import Schedule
 
@@ -40,11 +46,13 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 def _gives_probabilities(estimator: Any) -> bool:
     """Raise an AttributeError unless the estimator's loss has probabilities."""
-    fitted = hasattr(estimator, "_trainer")
-    loss = estimator._trainer.loss.name if fitted else estimator.loss
-    if loss not in ("cross_entropy", "binary_cross_entropy"):
+    try:
+        loss = estimator._trainer.loss if hasattr(estimator, "_trainer") else estimator._make_loss()
+    except ValueError:
+        return True  # fit reports what is wrong with the parameters
+    if loss.head is None:
         raise AttributeError(
-            f'loss={loss!r} has no probabilities; use loss="cross_entropy" or "binary_cross_entropy".'
+            f'loss={loss.name!r} has no probabilities; use loss="cross_entropy" or "binary_cross_entropy".'
         )
     return True
 
@@ -52,18 +60,49 @@ def _gives_probabilities(estimator: Any) -> bool:
 _if_probabilities: Callable[[Method], Method] = available_if(_gives_probabilities)
 
 
+def _check_probabilities(y: Array) -> Array:
+    """Require rows that sum to 1, up to rounding, and return them so that they do."""
+    sums = y.sum(axis=1, dtype=np.float64)
+    wrong = np.abs(sums - 1) > 1e-3
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ValueError(
+            f"y has values between 0 and 1, which are taken for the probabilities of classes, but row {row} "
+            f"sums to {sums[row]:.4g}, not to 1. For labels that do not exclude each other, give 0 and 1."
+        )
+    return y / sums[:, np.newaxis]
+
+
+# The forms of y, for messages.
+FORMS = {
+    "classes": "a label for each sample",
+    "labels": "several labels per sample, a matrix of 0 and 1",
+    "probabilities": "the probabilities of the classes, a matrix of floats",
+}
+
 CLASSIFIER_PARAMETERS = {
     **PARAMETERS,
-    "loss": """str, default="cross_entropy"
-        The loss, a mean over the samples, that training minimizes:
+    "loss": """str or loss, default="cross_entropy"
+        The loss, a mean over the samples, that training minimizes: a name, or an object of
+        :mod:`skconvnet.losses`, such as ``Focal(gamma=1.5)``, whose fields are parameters: ``loss__gamma``.
 
-        - "cross_entropy": ``-log softmax`` at the sample's class.
+        - "cross_entropy": ``-log softmax`` at the sample's class. y may also have soft labels: the
+          probabilities of the classes, a float matrix of shape (n, n_classes) whose rows sum to 1; so it may
+          with "focal".
         - "binary_cross_entropy": ``-log sigmoid`` of every output whose target is 1, and of minus every
           output whose target is 0, averaged over the outputs. y may have several labels per sample, as a 0/1
           matrix of shape (n, n_labels); each label has an output. Two classes have one output together; more
           classes have an output each, and their probabilities are scaled to sum to 1.
+        - "focal": cross-entropy in which samples that are already right count less; y may have several labels
+          per sample.
         - "squared_error", "absolute_error": the errors of the outputs against 1 for the sample's class and
-          0 for the others, averaged over the classes. There are no probabilities then.""",
+          0 for the others, averaged over the classes. There are no probabilities then.
+
+        A loss of your own is any object with a method ``value_and_gradient(outputs, targets)``, see
+        :mod:`skconvnet.losses`. Its outputs are any numbers, one for each class or label; probabilities are
+        their softmax, with several labels per sample their sigmoid, and `decision_function` returns the
+        outputs
+        themselves.""",
     "label_smoothing": """float, default=0.0
         Fraction s of each target that is distributed over all classes, at least 0 and below 1: a target t
         becomes ``(1 - s) * t + s / n_classes``, with "binary_cross_entropy" ``(1 - s) * t + s / 2`` [1]_.""",
@@ -95,7 +134,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The labels, sorted; for y of several labels their column indices.
+        The labels, sorted; for y of several labels or of probabilities the indices of its columns.
     $attributes
 
     See Also
@@ -124,10 +163,15 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     """
 
     classes_: Array
+    _form: Literal["classes", "labels", "probabilities"] = "classes"  # of y
 
     _parameter_constraints = {
         **BaseConvNet._parameter_constraints,
-        "loss": [StrOptions(CLASS_LOSSES)],
+        "loss": [
+            StrOptions({name for name, cls in LOSSES.items() if cls.classifies}),
+            *(cls for cls in LOSSES.values() if cls.classifies),
+            HasMethods("value_and_gradient"),
+        ],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "class_weight": [StrOptions({"balanced"}), dict, None],
     }
@@ -138,9 +182,9 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         *,
         input_shape: Sequence[int] | None = None,
         data_format: Literal["channels_last", "channels_first"] = "channels_last",
-        loss: Literal[
-            "cross_entropy", "binary_cross_entropy", "squared_error", "absolute_error"
-        ] = "cross_entropy",
+        loss: Literal["cross_entropy", "binary_cross_entropy", "focal", "squared_error", "absolute_error"]
+        | Loss
+        | OwnLoss = "cross_entropy",
         label_smoothing: float = 0.0,
         optimizer: str | Optimizer = "adam",
         learning_rate: float | Schedule = 1e-3,
@@ -195,14 +239,14 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = self.loss == "binary_cross_entropy"
+        tags.classifier_tags.multi_label = self._takes_labels()
         return tags
 
     @fill_docstring(
         {
             **PARTIAL_FIT,
             "y": """array-like of shape (n,) or (n, n_labels)
-                Labels, or a 0/1 matrix of several labels.""",
+                Labels, a 0/1 matrix of several labels, or probabilities of classes.""",
             "classes": """array-like of shape (n_classes,), default=None
                 All labels that any call will be given, for a matrix ``range(n_labels)``; needed in the first
                 call unless `fit` was called before.""",
@@ -245,27 +289,46 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             self._fit_one_epoch(X, y, sample_weight, resume, self.classes_)
         return self
 
-    def _make_loss(self) -> Loss:
-        """Return the loss of a new network."""
-        return Loss(self.loss, self.label_smoothing)
+    def _make_loss(self) -> Objective:
+        return Objective(self.loss, self.label_smoothing, self._form)
+
+    def _takes_labels(self) -> bool:
+        """Whether the loss is one for several labels per sample."""
+        loss = self.loss.kind if isinstance(self.loss, Loss) else self.loss
+        return loss in ("binary_cross_entropy", "focal") or hasattr(loss, "value_and_gradient")
 
     def _check_y(self, y: Any) -> Array:
         """Return labels of shape (n,), or (n, n_labels) for several labels per sample."""
         y = super()._check_y(y)
+        single = y.shape[1:] in ((), (1,))
+        if single and y.dtype.kind == "f" and (n_missing := np.count_nonzero(np.isnan(y))):
+            raise ValueError(f"y has {n_missing} missing values; leave out samples without a label.")
         if y.shape[1:] == (1,):
             y = column_or_1d(y, warn=True)
         if y.dtype.kind == "O":
             check_kinds(y)
-        check_classification_targets(y)
+        form = self._find_form(y)
+        if "_form" in vars(self) and y.shape[1:] == self._y_shape and form != self._form:
+            raise ValueError(f"y must have {FORMS[self._form]}, as it had before, got {FORMS[form]}.")
+        if form == "probabilities":
+            return _check_probabilities(y)
+        missing = np.isnan(y) if y.ndim == 2 and y.dtype.kind == "f" else np.zeros(y.shape, bool)
+        if missing.any() and not self._takes_labels():
+            raise ValueError(
+                f"y has {np.count_nonzero(missing)} missing values (nan), which only a matrix of several "
+                f'labels may have; set loss="binary_cross_entropy" for it (loss is {self.loss!r}).'
+            )
+        known = np.where(missing, 0, y) if missing.any() else y
+        check_classification_targets(known)
         # dtype first: NumPy before 2 warns if texts are compared with numbers
-        if y.ndim == 2 and (y.dtype.kind in "SU" or not ((y == 0) | (y == 1)).all()):
-            others = [value for value in np.unique(y).tolist() if value not in (0, 1)]
+        if y.ndim == 2 and (y.dtype.kind in "SU" or not ((known == 0) | (known == 1)).all()):
+            others = [value for value in np.unique(known).tolist() if value not in (0, 1)]
             raise ValueError(
                 f"y of shape {y.shape} must be a matrix of 0 and 1, a column for each label; it has other "
                 f"values: {others[:3]}. sklearn.preprocessing.MultiLabelBinarizer makes it of labels. For "
                 f"columns of classes, use sklearn.multioutput.MultiOutputClassifier, with X as rows."
             )
-        if y.ndim == 2 and self.loss != "binary_cross_entropy":
+        if y.ndim == 2 and not self._takes_labels():
             one_hot = "y looks one-hot: give the labels, y.argmax(axis=1). Otherwise, "
             raise ValueError(
                 f"{one_hot if (y.sum(axis=1) == 1).all() else ''}y has several labels per sample, a matrix "
@@ -273,14 +336,25 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             )
         return y
 
+    def _find_form(self, y: Array) -> Literal["classes", "labels", "probabilities"]:
+        """Return the form of y; a one-hot matrix is one of probabilities only if y was that before."""
+        if y.ndim == 1:
+            return "classes"
+        soft = self._make_loss().name in ("cross_entropy", "focal") or not self._make_loss().compiled
+        if soft and y.dtype.kind == "f" and ((y >= 0) & (y <= 1)).all():
+            hard = ((y == 0) | (y == 1)).all()
+            if not hard or vars(self).get("_form") == "probabilities":
+                return "probabilities"
+        return "labels"
+
     def _weigh(self, X: Array, y: Array, sample_weight: ArrayLike | None, classes: Any = None) -> Array:
         """Return the weights of samples times those of their classes; classes: those of all calls."""
         weight = super()._weigh(X, y, sample_weight)
         if self.class_weight is not None:
             if y.ndim == 2:
                 raise ValueError(
-                    "class_weight is for samples of one class each, but y has several labels per sample; "
-                    "use sample_weight."
+                    f"class_weight is for samples of one class each, but y has {FORMS[self._find_form(y)]}; "
+                    f"use sample_weight."
                 )
             by_class = self._weigh_classes(y, np.unique(y) if classes is None else classes)
             if not (np.isfinite(by_class) & (by_class >= 0)).all():
@@ -305,6 +379,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
 
     def _learn_outputs(self, y: Array, weight: Array, classes: Any) -> int:
         """Learn the classes, unless they are given, and return the number of outputs."""
+        self._form = self._find_form(y)
         if classes is None:
             self.classes_ = np.unique(y) if y.ndim == 1 else np.arange(y.shape[1])
             present = np.unique(y[weight > 0]) if y.ndim == 1 else self.classes_
@@ -319,13 +394,14 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
             )
         elif len(classes) < 2:
             raise ValueError(f"{type(self).__name__} needs at least 2 classes, got {classes.tolist()}.")
-        one = self.loss == "binary_cross_entropy" and y.ndim == 1 and len(self.classes_) == 2
+        loss = self._make_loss()
+        one = loss.name == "binary_cross_entropy" and y.ndim == 1 and len(self.classes_) == 2
         return 1 if one else len(self.classes_)
 
     def _encode(self, y: Array, network: Network) -> Array:
-        """Return class indices; 0 or 1 for every output with several labels or a single output."""
+        """Return class indices; a value for every output with several labels, probabilities or one output."""
         if y.ndim == 2:
-            return y.astype(np.uint8)
+            return y.astype(network.dtype if y.dtype.kind == "f" else np.uint8)
         unseen = np.setdiff1d(y, self.classes_)
         if len(unseen):
             raise ValueError(
@@ -338,13 +414,16 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
 
     def _describe_failure(self, data: TrainingData, loss: float, score: float) -> str:
         """Compare the accuracy with that of the most frequent class; with several labels, compare losses."""
-        if self._y_shape:
+        if self._form == "labels" and self._trainer.loss.name != "binary_cross_entropy":
+            return ""
+        if self._form == "labels":
             smoothing = self._trainer.loss.label_smoothing
-            frequencies = np.average(data.target, axis=0, weights=data.weight)
+            frequencies, _ = measure_moments(data.target, data.weight)
             frequencies = (1 - smoothing) * frequencies + smoothing / 2
             constant = (entr(frequencies) + entr(1 - frequencies)).mean()
             return compare_losses(loss, constant, "the frequency of each label")
-        constant = np.bincount(data.target.ravel(), data.weight).max() / data.weight.sum()
+        target = data.target.argmax(axis=1) if self._form == "probabilities" else data.target.ravel()
+        constant = np.bincount(target, data.weight).max() / data.weight.sum()
         if score >= constant:
             return ""
         return (
@@ -353,22 +432,30 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         )
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """Return the accuracy; with several labels per sample, all must be right.
+        """Return the accuracy on samples; with several labels per sample, all that are there must be right.
 
         Parameters
         ----------
         X : array-like
             As for `fit`.
-        y : array-like of shape (n,) or (n, n_labels)
-            As for `fit`.
+        y : array-like of shape (n,), (n, n_labels) or (n, n_classes)
+            Labels as for `fit`. Of probabilities of classes, the largest counts.
         sample_weight : array-like of shape (n,), default=None
-            Weights in the mean.
+            Weights of the samples.
 
         Returns
         -------
-        accuracy : float
+        score : float
         """
-        return super().score(X, take_targets(y), sample_weight)
+        labels: Any = take_targets(y)
+        if self._form == "probabilities" and labels.ndim == 2:
+            labels = labels.argmax(axis=1)
+        known, missing = hide_missing(labels)
+        if missing is None:
+            return float(super().score(X, labels, sample_weight))
+        right = ((self.predict(X) == known) | missing).all(axis=1)
+        weight = check_sample_weight(sample_weight, X) * (1 - missing.mean(axis=1))
+        return float(np.average(right, weights=weight))
 
     @fill_docstring(prediction_errors=PREDICTION_ERRORS)
     def decision_function(self, X: ArrayLike) -> Array:
@@ -390,7 +477,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         $prediction_errors
         """
         outputs = self._run_network(X)
-        if self._y_shape or len(self.classes_) > 2:
+        if self._form == "labels" or len(self.classes_) > 2:
             return outputs
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs[:, 1] - outputs[:, 0]
 
@@ -413,7 +500,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         $prediction_errors
         """
         outputs = self._run_network(X)
-        if self._y_shape:
+        if self._form == "labels":
             return (outputs > 0).astype(int)
         one = outputs.shape[1] == 1
         return self.classes_[(outputs[:, 0] > 0).astype(int) if one else outputs.argmax(axis=1)]
@@ -466,7 +553,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
     def _normalize_outputs(self, X: ArrayLike, head: str) -> Array:
         """Return probabilities with head "softmax", their logarithms with "log_softmax"."""
         check_is_fitted(self)
-        if self._trainer.loss.name == "cross_entropy":
+        if self._trainer.loss.head == "softmax":
             return self._run_network(X, head)
         outputs = self._run_network(X)
         # softmax(0, z) is (1 - sigmoid(z), sigmoid(z))
@@ -474,7 +561,7 @@ class ConvNetClassifier(ClassifierMixin, BaseConvNet):
         normalize = softmax if head == "softmax" else log_softmax
         if outputs.shape[1] == 1:
             return normalize(pairs, n_threads=self.n_threads)
-        if self._y_shape:
+        if self._form == "labels":
             return normalize(pairs, n_threads=self.n_threads)[:, 1].reshape(outputs.shape)
         log_sigmoid = log_softmax(pairs, n_threads=self.n_threads)[:, 1].reshape(outputs.shape)
         return normalize(log_sigmoid, n_threads=self.n_threads)

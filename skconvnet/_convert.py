@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -21,6 +22,7 @@ from skconvnet._regressor import ConvNetRegressor
 from skconvnet._sklearn_compat import validate_params
 from skconvnet._transformer import ConvNetTransformer
 from skconvnet._types import Array, Path
+from skconvnet.losses import LOSSES
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -216,9 +218,8 @@ def from_onnx(
         if is_regressor(fitted):
             y_shape = _learn_targets(fitted, stack, known)
         else:
-            y_shape, weights = _learn_classes(
-                fitted, stack, known.get("labels") if classes is None else classes
-            )
+            labels = known.get("labels") if classes is None else classes
+            y_shape, weights = _learn_classes(fitted, stack, labels, known.get("form"))
         dtype = fitted.dtype
         if dtype == "auto":
             is_double = graph.input.type.tensor_type.elem_type == onnx.TensorProto.DOUBLE
@@ -240,6 +241,9 @@ def _read_description(graph: Graph) -> dict[str, Any]:
         if known.get("outputs") not in [graph.input.name, *(node.output for node in graph.nodes)]:
             return {}
         known["y_shape"] = tuple(map(int, known["y_shape"]))
+        if "loss" in known:
+            kind = LOSSES[known["loss"]]
+            known["loss"] = kind(float(known["loss_value"])) if fields(kind) else known["loss"]
         if "labels" in known:
             labels = graph.onnx.numpy_helper.to_array(graph.initializers[known["labels"]])
             known["labels"] = labels.astype(str) if labels.dtype.kind in "OS" else labels
@@ -264,12 +268,20 @@ def _learn_targets(reg: Any, stack: Stack, known: dict[str, Any]) -> tuple[int, 
     return y_shape
 
 
-def _learn_classes(clf: Any, stack: Stack, labels: Any) -> tuple[tuple[int, ...], dict[str, Array]]:
-    """Set the classes of a classifier; return the shape of a label, and the weights for sorted classes."""
+def _learn_classes(
+    clf: Any, stack: Stack, labels: Any, form: str | None
+) -> tuple[tuple[int, ...], dict[str, Array]]:
+    """Set the classes of a classifier; return the shape of a label, and the weights for sorted classes.
+
+    form: that of the labels, as `Objective` names it; None if the file does not say it.
+    """
     n_outputs, weights = stack.n_outputs, stack.weights
-    if labels is None and clf.loss == "binary_cross_entropy" and n_outputs > 1:
-        clf.classes_ = np.arange(n_outputs)
+    several = form == "labels" if form else clf.loss == "binary_cross_entropy" and n_outputs > 1
+    if labels is None and several:
+        clf.classes_, clf._form = np.arange(n_outputs), "labels"
         return (n_outputs,), weights
+    if form == "probabilities":
+        clf._form = form
     n_classes = 2 if n_outputs == 1 else n_outputs
     labels = np.array(list(range(n_classes)) if labels is None else np.asarray(labels).tolist())
     clf.classes_, order = np.unique(labels, return_index=True)

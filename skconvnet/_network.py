@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from skconvnet import kernels
-from skconvnet._losses import CROSS_ENTROPY, Loss, measure_inverse_variances
 from skconvnet._lowering.memory import Tensor
 from skconvnet._lowering.plan import Plan
 from skconvnet._lowering.single_image import compile_single_image
@@ -19,9 +18,10 @@ from skconvnet._types import Array, Shape
 from skconvnet.initializers import whiten
 from skconvnet.layers import Layer
 from skconvnet.layers.sequence import find_layers, name_layers
+from skconvnet.losses import CROSS_ENTROPY, Comparison, Objective, measure_inverse_variances
 
 if TYPE_CHECKING:
-    from skconvnet.kernels.engine import Dataset, Engine, Program, Samples, Targets, Workspace
+    from skconvnet.kernels.engine import Compare, Dataset, Engine, Program, Samples, Targets, Workspace
 
 
 # The number of samples that init="whiten" looks at.
@@ -299,6 +299,7 @@ class Network:
         training: bool = False,
         input_gradient: bool = False,
         last: str | None = None,
+        loss: Objective = CROSS_ENTROPY,
     ) -> "Program":
         """Return the program of this network for the chosen instruction set.
 
@@ -313,15 +314,19 @@ class Network:
             Whether `Program.backward` computes the gradient to the input.
         last : str, default=None
             Search key of the layer that the program ends with; None for all layers.
+        loss : Objective, default=CROSS_ENTROPY
+            For training: if its loss is the user's, the forward and the backward pass are two calls, and
+            blocks keep all values between them.
 
         Returns
         -------
         program : Program
         """
-        key = kernels.get_isa(), head, training, input_gradient, last
+        key = kernels.get_isa(), head, training, input_gradient, last, loss.compiled
         program = self._programs.get(key)
         if program is None:
             plan, output, _ = self._lower(head, training, input_gradient, last)
+            plan.persist_values = training and not loss.compiled
             program = self._programs[key] = plan.compile(self._engine, output, self._n_gradients)
         return program
 
@@ -519,24 +524,32 @@ class Network:
         return dx.reshape(X.shape), dparams
 
     def wrap_target(
-        self, target: Array, weight: Array, loss: Loss, inverse_variances: Array | None = None
-    ) -> "Targets":
+        self,
+        target: Array,
+        weight: Array,
+        loss: Objective,
+        inverse_variances: Array | None = None,
+        misses: bool = False,
+    ) -> "Targets | Compare":
         """Wrap targets for the engine, without a copy.
 
         Parameters
         ----------
         target : ndarray of intp of shape (n,), or of shape (n, n_outputs)
-            Class indices, or a value for every output, of one of the types that `wrap` takes.
+            Class indices, or a value for every output, of one of the types that `wrap` takes; nan for a value
+            that is missing.
         weight : ndarray of float64 of shape (n,)
             Weights of the samples.
-        loss : Loss
+        loss : Objective
         inverse_variances : ndarray of float64 of shape (n_outputs,), default=None
             Result of `measure_inverse_variances` for all samples, if target has only a part of them; None
             means that of target.
+        misses : bool, default=False
+            Whether values may be missing later, although none of them is now.
 
         Returns
         -------
-        targets : Targets
+        targets : Targets, or Comparison for a loss of the user's
 
         Raises
         ------
@@ -547,18 +560,24 @@ class Network:
         if len(target) != len(weight):
             raise ValueError(f"target must have {len(weight)} rows, as weight has, got {len(target)}.")
         n_outputs = count_elements([self.output_shape])
-        fields = loss.fields(self._engine.loss_kinds, n_outputs)
-        if target.ndim == 1:
+        classes = target.dtype.kind == "i"
+        if classes:
             smallest, largest = target.min(), target.max()
             if not 0 <= smallest <= largest < n_outputs:
                 raise ValueError(f"target must be from 0 to {n_outputs - 1}, got {smallest} to {largest}.")
-            return self._engine.Targets(fields, target, None, np.zeros(n_outputs))
-        values = self._wrap(target, (n_outputs,), "target")
-        if inverse_variances is None:
+            inverse_variances = np.zeros(n_outputs)
+        elif inverse_variances is None:
             inverse_variances = measure_inverse_variances(target, weight)
-        return self._engine.Targets(fields, None, values, inverse_variances)
+        values = None if classes else self._wrap(target, (n_outputs,), "target")
+        if not loss.compiled:
+            return Comparison(loss, target, weight, inverse_variances)
+        misses = not classes and target.dtype.kind == "f" and (misses or bool(np.isnan(target).any()))
+        fields = loss.fields(self._engine.loss_kinds, n_outputs, misses)
+        return self._engine.Targets(fields, target if classes else None, values, inverse_variances)
 
-    def wrap_data(self, X: Array, target: Array, weight: Array, loss: Loss) -> "Dataset":
+    def wrap_data(
+        self, X: Array, target: Array, weight: Array, loss: Objective, misses: bool = False
+    ) -> "Dataset":
         """Wrap samples with targets and weights for the engine, without a copy.
 
         Parameters
@@ -568,7 +587,9 @@ class Network:
         target : ndarray of intp of shape (n,), or of shape (n, n_outputs)
             As for `wrap_target`.
         weight : ndarray of float64 of shape (n,)
-        loss : Loss
+        loss : Objective
+        misses : bool, default=False
+            As for `wrap_target`.
 
         Returns
         -------
@@ -581,7 +602,8 @@ class Network:
         ValueError
             As `wrap` and `wrap_target` do.
         """
-        return self._engine.Dataset(self.wrap(X), self.wrap_target(target, weight, loss), weight)
+        targets = self.wrap_target(target, weight, loss, misses=misses)
+        return self._engine.Dataset(self.wrap(X), targets, weight)
 
     def loss(
         self,
@@ -589,7 +611,7 @@ class Network:
         target: Array,
         weight: Array | None = None,
         n_threads: int = 1,
-        loss: Loss = CROSS_ENTROPY,
+        loss: Objective = CROSS_ENTROPY,
     ) -> tuple[float, Array, Array]:
         """Compute the mean loss of one batch and its gradient.
 
@@ -601,7 +623,7 @@ class Network:
         weight : ndarray of float64 of shape (n,), default=None
             Weights of the samples; None for equal weights.
         n_threads : int, default=1
-        loss : Loss, default=CROSS_ENTROPY
+        loss : Objective, default=CROSS_ENTROPY
 
         Returns
         -------
@@ -616,7 +638,7 @@ class Network:
         ValueError
             As `wrap` and `wrap_target` do, or if n_threads is below 1.
         """
-        program = self.compile(training=True, input_gradient=True)
+        program = self.compile(training=True, input_gradient=True, loss=loss)
         dx, dparams = self._make_gradients(X)
         weight = np.ones(len(X)) if weight is None else weight
         mean, _ = program.loss(

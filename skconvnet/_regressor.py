@@ -17,21 +17,41 @@ from skconvnet._docs import (
     fill_docstring,
 )
 from skconvnet._failure import compare_losses
-from skconvnet._losses import REGRESSION_LOSSES, Loss, measure_moments
 from skconvnet._network import Network
-from skconvnet._sklearn_compat import StrOptions
+from skconvnet._sklearn_compat import HasMethods, StrOptions, check_sample_weight
+from skconvnet._targets import hide_missing, take_targets
 from skconvnet._training import TrainingData
 from skconvnet._types import Array
 from skconvnet.layers import Layer, RandomFlip, RandomShift
+from skconvnet.losses import (
+    LOSSES,
+    Loss,
+    Objective,
+    OwnLoss,
+    measure_moments,
+    measure_unit,
+)
 from skconvnet.optimizers import Optimizer, resolve_optimizer
 from skconvnet.schedules import Schedule
 
 REGRESSOR_PARAMETERS = {
     **PARAMETERS,
-    "loss": """{"squared_error", "absolute_error", "huber"}, default="squared_error"
-        The loss, a mean over samples and outputs, that training minimizes: ``d**2`` or ``abs(d)`` for the
-        difference d between prediction and target, or Huber's loss, ``d**2 / 2`` up to ``abs(d) = s`` and
-        ``s * (abs(d) - s / 2)`` beyond, for the standard deviation s of the targets [1]_.""",
+    "loss": """str or loss, default="squared_error"
+        The loss, a mean over samples and outputs, that training minimizes: a name, or an object of
+        :mod:`skconvnet.losses`, such as ``Quantile(0.9)``, whose fields are parameters: ``loss__level``.
+
+        - "squared_error", "absolute_error": ``d**2`` or ``abs(d)`` for the difference d between prediction
+          and target.
+        - "huber": ``d**2 / 2`` up to ``abs(d) = s`` and ``s * (abs(d) - s / 2)`` beyond, for the standard
+          deviation s of the targets [1]_.
+        - "quantile": the pinball loss; ``Quantile(level)`` predicts a quantile, "quantile" the median.
+        - "poisson": for counts and rates; predictions are positive.
+        - "cosine": 1 minus the cosine of the angle between two vectors; predictions have the length 1.
+
+        A loss of your own is any object with a method ``value_and_gradient(outputs, targets)``, see
+        :mod:`skconvnet.losses`. It gets outputs and targets in the units of y. To suit the same learning
+        rates for any unit, training divides it by a constant, so that its gradient at the mean of y has the
+        size of that of "squared_error"; reported losses are not divided.""",
 }
 
 
@@ -82,10 +102,15 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
 
     _parameter_constraints = {
         **BaseConvNet._parameter_constraints,
-        "loss": [StrOptions(REGRESSION_LOSSES)],
+        "loss": [
+            StrOptions({name for name, cls in LOSSES.items() if cls.regresses}),
+            *(cls for cls in LOSSES.values() if cls.regresses),
+            HasMethods("value_and_gradient"),
+        ],
     }
     _target_mean: Any = 0.0
     _target_scale = 1.0
+    _own_unit = 1.0
 
     def __init__(
         self,
@@ -93,7 +118,9 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         *,
         input_shape: Sequence[int] | None = None,
         data_format: Literal["channels_last", "channels_first"] = "channels_last",
-        loss: Literal["squared_error", "absolute_error", "huber"] = "squared_error",
+        loss: Literal["squared_error", "absolute_error", "huber", "quantile", "poisson", "cosine"]
+        | Loss
+        | OwnLoss = "squared_error",
         optimizer: str | Optimizer = "adam",
         learning_rate: float | Schedule = 1e-3,
         weight_decay: float = 0.0,
@@ -174,9 +201,14 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
             self._fit_one_epoch(X, y, sample_weight, resume)
         return self
 
-    def _make_loss(self) -> Loss:
-        """Return the loss of a new network."""
-        return Loss(self.loss, scale=self._target_scale)
+    def _make_loss(self) -> Objective:
+        return Objective(
+            self.loss,
+            form="values",
+            scale=self._target_scale,
+            mean=self._target_mean,
+            own_unit=self._own_unit,
+        )
 
     def _check_y(self, y: Any) -> Array:
         """Return real numbers of shape (n,) or (n, n_outputs)."""
@@ -184,42 +216,106 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         y = y.astype(np.float64) if y.dtype.kind == "O" else y
         if y.dtype.kind not in "biuf":
             raise ValueError(f"y must be real numbers, got {y.dtype}.")
+        link = self._make_loss().link
+        if link == "log" and (y < 0).any():
+            raise ValueError(
+                f'loss="poisson" is for counts and rates, but y has negative values, the smallest '
+                f"{np.nanmin(y):g}."
+            )
+        if link == "direction":
+            if y.ndim == 1 or y.shape[1] < 2 or not np.isfinite(y).all():
+                raise ValueError(
+                    f'loss="cosine" needs a vector of at least 2 values for every sample, none of them '
+                    f"missing, got y of shape {y.shape}."
+                )
+            if not y.any(axis=1).all():
+                raise ValueError(
+                    f'loss="cosine" needs vectors with a direction, but row {int((~y.any(axis=1)).argmax())} '
+                    f"of y has only zeros."
+                )
         return y
 
     def _learn_outputs(self, y: Array, weight: Array, classes: Any) -> int:
         """Learn the mean and the scale of the targets, and return the number of outputs."""
-        target = y.reshape(len(y), -1)
-        self._target_mean, variances = measure_moments(target, weight)
+        target, loss = y.reshape(len(y), -1), self._make_loss()
+        means, variances = measure_moments(target, weight)
         scale = float(np.sqrt(variances.mean()))
+        if loss.link == "log":  # the network learns log(y / mean)
+            means, scale = np.zeros(1), float(means.mean())
+        elif loss.link == "direction":
+            means, scale = np.zeros(1), 1.0
+        self._target_mean = means
         self._target_scale = scale if np.isfinite(scale) and scale > 0 else 1.0
+        self._own_unit = 1.0
+        if not loss.compiled:
+            self._own_unit = measure_unit(self._make_loss(), target.astype(np.float64), weight)
         return target.shape[1]
 
     def _adopt_targets(self, source: Any) -> None:
-        """Take mean and scale of the targets from a regressor with the same number of outputs."""
-        if isinstance(source, ConvNetRegressor) and source._y_shape == self._y_shape:
+        """Take mean and scale of the targets from a regressor with outputs of the same number and meaning."""
+        if not isinstance(source, ConvNetRegressor) or source._y_shape != self._y_shape:
+            return
+        if source._trainer.loss.link == self._trainer.loss.link:
             self._target_mean, self._target_scale = source._target_mean, source._target_scale
             self._trainer.use(resolve_optimizer(self.optimizer), self._make_loss())
 
     def _encode(self, y: Array, network: Network) -> Array:
-        """Return the standardized targets in the network's precision."""
+        """Return the standardized targets in the network's precision; for a loss of the user's, y itself."""
         target = y.reshape(len(y), -1)
+        if not self._make_loss().compiled:
+            return target.astype(np.float64)
         with np.errstate(over="ignore"):
-            fits = np.isfinite(target.astype(network.dtype)).all()
+            fits = not np.isinf(target.astype(network.dtype)).any()
         if not fits:
             raise ValueError(
                 f"y has values beyond {np.finfo(network.dtype).max:g}, infinity in the "
                 f'{network.dtype.name} that the network computes in. Scale y, or use dtype="float64".'
             )
+        if self._make_loss().link == "log":
+            return target.astype(network.dtype)
         return ((target.astype(np.float64) - self._target_mean) / self._target_scale).astype(network.dtype)
 
     def _describe_failure(self, data: TrainingData, loss: float, score: float) -> str:
-        """Compare the loss with that of the mean, which is 0 in standardized targets."""
-        constant = self._trainer.loss.average(data.target, data.weight)
+        """Compare the loss with that of the mean, whose output is 0, except where outputs are directions."""
+        outputs = np.zeros(data.target.shape[1])
+        if self._trainer.loss.link == "direction":
+            outputs, _ = measure_moments(data.target, data.weight)
+        constant = self._trainer.evaluate_constant(outputs, data)
         return compare_losses(loss, constant, "the mean")
+
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the coefficient of determination R^2, the mean over outputs.
+
+        Parameters
+        ----------
+        X : array-like
+            As for `fit`.
+        y : array-like of shape (n,) or (n, n_outputs)
+            Targets; those that are missing (nan) are left out.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        score : float
+        """
+        known, missing = hide_missing(take_targets(y))
+        if missing is None:
+            return float(super().score(X, y, sample_weight))
+        from sklearn.metrics import r2_score  # late: importing it takes long
+
+        predicted = self.predict(X)
+        weight = check_sample_weight(sample_weight, X)
+        scores = [
+            r2_score(known[there, k], predicted[there, k], sample_weight=weight[there])
+            for k, there in enumerate(~missing.T)
+            if there.any()
+        ]
+        return float(np.mean(scores))
 
     @fill_docstring(prediction_errors=PREDICTION_ERRORS)
     def predict(self, X: ArrayLike) -> Array:
-        """Return the outputs of the network.
+        """Return the outputs of the network, in the units of y.
 
         Parameters
         ----------
@@ -235,6 +331,13 @@ class ConvNetRegressor(RegressorMixin, BaseConvNet):
         ------
         $prediction_errors
         """
-        outputs = self._run_network(X)
-        y = (outputs * self._target_scale + self._target_mean).astype(outputs.dtype)
-        return y.reshape(len(y), *self._y_shape)
+        outputs, link = self._run_network(X), self._trainer.loss.link
+        if link == "direction":
+            length = np.sqrt(np.square(outputs, dtype=np.float64).sum(axis=1, keepdims=True))
+            return (outputs / np.where(length > 0, length, 1)).astype(outputs.dtype)
+        if link == "log":
+            largest = np.log(float(np.finfo(outputs.dtype).max)) - np.log(self._target_scale)
+            y = np.exp(np.minimum(outputs, largest, dtype=np.float64)) * self._target_scale
+        else:
+            y = outputs * self._target_scale + self._target_mean
+        return y.astype(outputs.dtype).reshape(len(y), *self._y_shape)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import (
+    HasMethods,
     Interval,
     InvalidParameterError,
     validate_parameter_constraints,
@@ -28,6 +29,7 @@ except ImportError:  # before scikit-learn 1.9
 __all__ = [
     "ATTACHED",
     "CallbackSupportMixin",
+    "HasMethods",
     "Interval",
     "NotebookMixin",
     "StrOptions",

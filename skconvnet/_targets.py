@@ -31,10 +31,13 @@ def take_targets(y: Any, name: str = "y") -> Any:
         If y is no array or list of all samples, such as a generator or a single label.
     ValueError
         If y is a list of rows of different lengths, such as tuples of labels, an array of arrays or of more
-        than two dimensions, or has missing values. Other checks see NaN in an array of numbers.
+        than two dimensions, or has missing values, except in a matrix of numbers. Other checks see NaN in an
+        array of numbers.
     """
     if y is None or issparse(y):
         return y
+    if _is_numeric_frame(y):
+        y = y.to_numpy(float, na_value=np.nan) if y.isna().any(axis=None) else y
     try:
         array = np.asarray(y) if holds_all(y) else np.array(None)
     except ValueError:
@@ -62,6 +65,41 @@ def take_targets(y: Any, name: str = "y") -> Any:
     return array
 
 
+def hide_missing(y: Any) -> tuple[Any, Array | None]:
+    """Replace missing values of a matrix, which scikit-learn's checks refuse, by 0.
+
+    Parameters
+    ----------
+    y : ndarray, sparse matrix or None
+
+    Returns
+    -------
+    y : ndarray, sparse matrix or None
+        Unchanged if nothing is missing.
+    missing : ndarray of bool of the shape of y, or None
+        Where values are nan.
+    """
+    if not isinstance(y, np.ndarray) or y.ndim != 2 or y.dtype.kind != "f":
+        return y, None
+    missing = np.isnan(y)
+    return (np.where(missing, 0, y), missing) if missing.any() else (y, None)
+
+
+def restore_missing(y: Any, missing: Array | None) -> Any:
+    """Put nan where `hide_missing` has found missing values.
+
+    Parameters
+    ----------
+    y : ndarray, sparse matrix or None
+    missing : ndarray of bool of the shape of y, or None
+
+    Returns
+    -------
+    y : ndarray, sparse matrix or None
+    """
+    return y if missing is None else np.where(missing, np.nan, y)
+
+
 def check_kinds(y: Array) -> None:
     """Refuse labels in an array of objects that are not all text, or of types that scikit-learn says more of.
 
@@ -81,6 +119,12 @@ def check_kinds(y: Array) -> None:
             f"y must have labels of one kind, all numbers or all text, got {names}. Give all samples labels "
             f"of one type."
         )
+
+
+def _is_numeric_frame(y: Any) -> bool:
+    """Whether y is a data frame of several columns, all of them numbers."""
+    frame = hasattr(y, "isna") and y.ndim == 2 and y.shape[1] > 1
+    return frame and all(getattr(dtype, "kind", "") in "biuf" for dtype in y.dtypes)
 
 
 def _count_missing(y: Any, array: Array) -> int:

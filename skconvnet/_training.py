@@ -12,13 +12,13 @@ import numpy as np
 
 from skconvnet import kernels
 from skconvnet._images import Layout
-from skconvnet._losses import CROSS_ENTROPY, Loss
 from skconvnet._network import Network
 from skconvnet._progress import COLUMNS, draw_bar, print_record
 from skconvnet._types import Array, ProgressCallback, Record
 from skconvnet._warnings import warn
 from skconvnet.layers import Augment, Mixup
-from skconvnet.optimizers import Optimizer
+from skconvnet.losses import CROSS_ENTROPY, Objective
+from skconvnet.optimizers import SGD, Optimizer
 from skconvnet.schedules import Schedule, resolve_schedule
 
 if TYPE_CHECKING:
@@ -33,17 +33,23 @@ class TrainingData:
     ----------
     X : ndarray of shape (n, channels, height, width) or (n, features)
     target : ndarray of intp of shape (n,), or of shape (n, n_outputs)
-        Class indices, or a value for every output.
+        Class indices, or a value for every output; for a loss of the user's, one that is not scaled.
     weight : ndarray of float64 of shape (n,)
         Samples of weight 0 are left out.
     layout : Layout, default=Layout()
         That of the mini-batches that the functions of `Augment` layers get.
+    y : ndarray of shape (n,) or (n, n_outputs), default=None
+        What target encodes, if functions of `Augment` layers may change it.
+    encode : callable (y) -> target, default=None
+        Encodes y of some samples.
     """
 
     X: Array
     target: Array
     weight: Array
     layout: Layout = field(default_factory=Layout)
+    y: Any = None
+    encode: Callable[[Array], Array] | None = None
 
 
 @dataclass(frozen=True)
@@ -86,12 +92,12 @@ class Trainer:
     optimizer : Optimizer
     rng : RandomState
         Draws the order of the samples and, for every epoch, the key that seeds its other random numbers.
-    loss : Loss, default=CROSS_ENTROPY
+    loss : Objective, default=CROSS_ENTROPY
 
     Attributes
     ----------
     network : Network
-    loss : Loss
+    loss : Objective
     rng : RandomState
     steps : ndarray of shape (1,)
         Number of steps taken so far.
@@ -101,7 +107,11 @@ class Trainer:
     """
 
     def __init__(
-        self, network: Network, optimizer: Optimizer, rng: np.random.RandomState, loss: Loss = CROSS_ENTROPY
+        self,
+        network: Network,
+        optimizer: Optimizer,
+        rng: np.random.RandomState,
+        loss: Objective = CROSS_ENTROPY,
     ) -> None:
         self.network = network
         self.loss = loss
@@ -146,14 +156,14 @@ class Trainer:
         """
         self.network.params, self._own = params, None
 
-    def use(self, optimizer: Optimizer, loss: Loss) -> None:
+    def use(self, optimizer: Optimizer, loss: Objective) -> None:
         """Continue with another optimizer and loss.
 
         Parameters
         ----------
         optimizer : Optimizer
             One of another class starts with a new state.
-        loss : Loss
+        loss : Objective
         """
         if type(optimizer) is not type(self._optimizer):
             self._state[...] = 0
@@ -174,8 +184,12 @@ class Trainer:
             fraction of the mini-batches that are done.
         """
         network = self.network
-        program = network.compile(training=True)
-        dataset = network.wrap_data(data.X, data.target, data.weight, self.loss)
+        program = network.compile(training=True, loss=self.loss)
+        changes = any(layer.changes_targets for layer in list_augmentations(network))
+        if changes:  # what mini-batches write to; values may become missing
+            dtype = data.target.dtype if data.target.dtype.kind in "if" else network.dtype
+            data = dataclasses.replace(data, target=np.array(data.target, dtype))
+        dataset = network.wrap_data(data.X, data.target, data.weight, self.loss, misses=changes)
         batch_size = min(settings.batch_size, int(np.count_nonzero(data.weight)))
         settings = dataclasses.replace(settings, batch_size=batch_size)
         workspace = network.make_workspace(program, settings.n_threads, batch_size)
@@ -303,6 +317,24 @@ class Trainer:
             self._own = params.copy()
             params[...] = average
 
+    def evaluate_constant(self, outputs: Array, data: TrainingData) -> float:
+        """Compute the mean loss of samples if the network's outputs were the same for all.
+
+        Parameters
+        ----------
+        outputs : ndarray of shape (n_outputs,)
+        data : TrainingData
+
+        Returns
+        -------
+        loss : float
+        """
+        constant = Trainer(Network([], outputs.shape, dtype=self.network.dtype), SGD(), self.rng, self.loss)
+        X = np.broadcast_to(outputs.astype(self.network.dtype), (len(data.target), len(outputs)))
+        data = dataclasses.replace(data, X=X)
+        record = constant.prepare_validation(data, np.arange(len(X)), n_threads=1)()
+        return float(record["valid_loss"])
+
     def prepare_validation(self, data: TrainingData, rows: Array, n_threads: int) -> Callable[[], Record]:
         """Prepare the evaluation of some samples.
 
@@ -373,6 +405,20 @@ def draw_mixing(network: Network, sizes: Array, rng: np.random.RandomState) -> t
     return np.ones(len(sizes)), np.zeros(len(sizes), np.intp)
 
 
+def list_augmentations(network: Network) -> list[Augment]:
+    """Return the `Augment` layers of a network that are not frozen.
+
+    Parameters
+    ----------
+    network : Network
+
+    Returns
+    -------
+    layers : list of Augment
+    """
+    return [s.layer for s in network.stages if isinstance(s.layer, Augment) and not s.frozen]
+
+
 def start_augmentation(
     network: Network, data: TrainingData, rng: np.random.RandomState
 ) -> "Callable[[Array], Samples] | None":
@@ -387,15 +433,20 @@ def start_augmentation(
     Returns
     -------
     augment : callable (rows) -> Samples, or None
-        Returns the images of some samples after all `Augment` layers; None if there is no such layer.
+        Returns the images of some samples after all `Augment` layers, and writes their targets to those of
+        data if a layer changes them; None if there is no such layer.
     """
-    layers = [s.layer for s in network.stages if isinstance(s.layer, Augment) and not s.frozen]
+    layers = list_augmentations(network)
+    changes = any(layer.changes_targets for layer in layers)
     shown = np.asarray(data.layout.restore(data.X))
 
     def augment(rows: Array) -> "Samples":
         images = shown[rows].astype(network.dtype, order="C", copy=False)  # indexing has made a copy
+        y = data.y[rows] if changes else None
         for layer in layers:
-            images = layer.apply(images, rng)
+            images, y = layer.apply(images, y, rng)
+        if data.encode is not None and y is not None:
+            data.target[rows] = data.encode(y)
         return network.wrap(data.layout.arrange(np.require(images, requirements="A")))
 
     return augment if layers else None

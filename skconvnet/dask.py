@@ -14,12 +14,12 @@ import numpy as np
 
 from skconvnet import kernels
 from skconvnet._base import BaseConvNet
-from skconvnet._losses import Loss, measure_inverse_variances
 from skconvnet._sklearn_compat import ATTACHED, has_callbacks
 from skconvnet._training import StepSettings, Trainer, TrainingData
 from skconvnet._types import Array, ProgressCallback, Record
 from skconvnet._warnings import warn
 from skconvnet.layers import Augment, Mixup, Standardize
+from skconvnet.losses import Objective, measure_inverse_variances
 
 __all__ = ["fit"]
 
@@ -273,7 +273,8 @@ class _Team:
         self._client, self._estimator, self._X = client, estimator, X
         self._target, self._weight, self._batch_size = target, weight, batch_size
         self._loss = estimator._trainer.loss
-        self._inverse_variances = None if target.ndim == 1 else measure_inverse_variances(target, weight)
+        classes = target.dtype.kind == "i"
+        self._inverse_variances = None if classes else measure_inverse_variances(target, weight)
         self._addresses, self._bounds, self._futures, self._holders = [], [0], [], []
 
     def distribute(self) -> None:
@@ -364,7 +365,7 @@ class _Holder:
         target: Array,
         weight: Array,
         inverse_variances: Array | None,
-        loss: Loss,
+        loss: Objective,
         estimator: Any,
         batch_size: int,
     ) -> None:
@@ -372,7 +373,7 @@ class _Holder:
         self._network = estimator.network_
         _, distributed = import_dask()
         n_threads = kernels.count_threads(estimator.n_threads or distributed.get_worker().state.nthreads)
-        self._program = self._network.compile(training=True)
+        self._program = self._network.compile(training=True, loss=loss)
         targets = self._network.wrap_target(target, weight, loss, inverse_variances)
         engine = kernels.get_engine(self._network.dtype)
         self._data = engine.Dataset(self._network.wrap(self._images), targets, weight)

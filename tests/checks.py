@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from skconvnet import layers, optimizers, schedules
+from skconvnet import layers, losses, optimizers, schedules
 from skconvnet._network import Network
 
 
@@ -81,9 +81,12 @@ def check_batch_invariance(rng, X, predict, differentiate):
         np.testing.assert_array_equal(predict(X[:n], 1), y[:n])
 
 
-def check_value(value):
-    """Check that a value is equal to its evaluated repr, pickle and copy, and cannot be changed."""
-    names = {**vars(layers), **vars(optimizers), **vars(schedules)}
+def check_value(value, **names):
+    """Check that a value is equal to its evaluated repr, pickle and copy, and cannot be changed.
+
+    names: what the repr names, in addition to the package's classes.
+    """
+    names = {**vars(layers), **vars(losses), **vars(optimizers), **vars(schedules), **names}
     for same in (eval(repr(value), names), pickle.loads(pickle.dumps(value)), copy.deepcopy(value)):
         assert same == value and hash(same) == hash(value) and repr(same) == repr(value)
     with pytest.raises(AttributeError):

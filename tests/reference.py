@@ -496,14 +496,56 @@ def huber(z: Array, t: Array) -> tuple[Array, Array]:
     return np.where(d <= 1, d**2 / 2, d - 0.5), np.clip(z - t, -1, 1)
 
 
+def quantile(z: Array, t: Array, level: float = 0.5) -> tuple[Array, Array]:
+    """level times t - z where t is above z, (1 - level) times z - t where it is below; and its derivative."""
+    slope = np.where(z > t, 1 - level, np.where(z < t, -level, 0))
+    return slope * (z - t), slope
+
+
+def poisson(z: Array, t: Array) -> tuple[Array, Array]:
+    """-log of Poisson's probability of t for the mean e^z, without log t!; and its derivative."""
+    return np.exp(z) - t * z, np.exp(z) - t
+
+
+def binary_focal(z: Array, t: Array, gamma: float = 2.0) -> tuple[Array, Array]:
+    """-(1 - p)^gamma log p for t = 1, -p^gamma log(1 - p) for t = 0, with p = sigmoid(z); and its derivative."""
+    p, q = sigmoid(z), sigmoid(-z)
+    log_p, log_q = -np.logaddexp(0, -z), -np.logaddexp(0, z)
+    slope = t * q**gamma * (gamma * p * log_p - q) - (1 - t) * p**gamma * (gamma * q * log_q - p)
+    return -t * q**gamma * log_p - (1 - t) * p**gamma * log_q, slope
+
+
+def focal(z: Array, t: Array, gamma: float = 2.0) -> tuple[Array, Array]:
+    """The sum of -t (1 - p)^gamma log p with p = softmax(z), of every sample, and its gradient."""
+    p, log_p = softmax(z), log_softmax(z)
+    rest = np.maximum(-np.expm1(log_p), 1e-300)  # 1 - p
+    a = t * (gamma * p * log_p * rest ** (gamma - 1) - rest**gamma)
+    return -(t * rest**gamma * log_p).sum(axis=1), a - p * a.sum(axis=1, keepdims=True)
+
+
+def cosine(z: Array, t: Array) -> tuple[Array, Array]:
+    """1 minus the cosine of the angle between z and t, of every sample, and its gradient."""
+    length = np.linalg.norm(z, axis=1, keepdims=True)
+    z, t = z / length, t / np.linalg.norm(t, axis=1, keepdims=True)
+    cosines = (z * t).sum(axis=1, keepdims=True)
+    return 1 - cosines[:, 0], (cosines * z - t) / length
+
+
 def mean_loss(
     loss: Callable[..., Any], outputs: Array, target: Array, sample_weight: Array, smoothing: float = 0.0
 ) -> tuple[Array, Array]:
-    """The weighted mean over samples of the mean over outputs of one of these four, and its gradient."""
-    middle = 0.5 if loss is binary_cross_entropy else 1 / outputs.shape[1]
-    losses, derivatives = loss(outputs, smooth_targets(target, outputs.shape[1], smoothing, middle))
+    """The weighted mean over samples of the mean over outputs of one of these, and its gradient.
+
+    A loss that is one value for all outputs has no mean over them. Targets that are nan are left out of the mean.
+    """
+    middle = 0.5 if loss in (binary_cross_entropy, binary_focal) else 1 / outputs.shape[1]
+    t = smooth_targets(target, outputs.shape[1], smoothing, middle)
+    losses, derivatives = loss(outputs, t)
     weight = sample_weight / sample_weight.sum()
-    return weight @ losses.mean(axis=1), derivatives * weight[:, None] / outputs.shape[1]
+    if losses.ndim == 1:
+        return weight @ losses, derivatives * weight[:, None]
+    part = ~np.isnan(t) / np.maximum((~np.isnan(t)).sum(axis=1, keepdims=True), 1) * weight[:, None]
+    return np.nansum(losses * part), np.where(np.isnan(t), 0, derivatives) * part
 
 
 def mixup(x: Array, lam: float | Array, partner_offset: int) -> Array:

@@ -26,6 +26,7 @@ from skconvnet.layers import (
     Dense,
     Dropout,
     Flatten,
+    Function,
     GaussianNoise,
     GlobalAvgPool1D,
     GlobalAvgPool2D,
@@ -73,6 +74,26 @@ IMAGE, PIXEL, ROW, COLUMN, VECTOR = (3, 7, 6), (3, 1, 1), (2, 1, 12), (1, 11, 1)
 SIGNAL = (3, 1, 14)
 PADDINGS = ["valid", "same", 1, (1, 0), ((0, 2), (1, 0))]
 TABLE = [[1, 0, 1], [0, 1, 1], [1, 1, 0], [0, 0, 1], [1, 0, 0]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Square:
+    """A function for `Function`, whose repr evaluates."""
+
+    factor: float
+
+    def __call__(self, x):
+        return self.factor * x * x
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """The derivative of `Square`."""
+
+    factor: float
+
+    def __call__(self, x):
+        return 2 * self.factor * x
 
 
 def list_rows():
@@ -153,6 +174,13 @@ def list_rows():
         yield Conv2D(5, padding="same", activation=activation), IMAGE
         yield LocallyConnected2D(5, 2, activation=activation), IMAGE
         yield Dense(9, activation=activation), VECTOR
+    square = Function(Square(0.5), Line(0.5), name="square")
+    for shape in (IMAGE, PIXEL, VECTOR):
+        yield Function(Square(0.5), Line(0.5)), shape
+        yield square, shape
+    yield Conv2D(5, padding="same", activation=square), IMAGE
+    yield Dense(9, activation=square), VECTOR
+    yield Residual([Conv2D(3, padding="same"), square, BatchNorm()], shortcut=[square]), IMAGE
     for shape, scale, center in product([IMAGE, VECTOR], [True, False], [True, False]):
         yield BatchNorm(momentum=0.5, scale=scale, center=center), shape
         yield LayerNorm(scale=scale, center=center), shape
@@ -420,6 +448,7 @@ REFERENCES = {
     ),
     UpSample2D: lambda layer, x, p, draws: reference.upsample2d(x, pair(layer.size), layer.interpolation),
     PReLU: lambda layer, x, p, draws: reference.prelu(x, p["weight"]),
+    Function: lambda layer, x, p, draws: layer.function(x),
     ReLU: lambda layer, x, p, draws: reference.leaky_relu(x, 0),
     LeakyReLU: lambda layer, x, p, draws: reference.leaky_relu(x, layer.slope),
     ELU: lambda layer, x, p, draws: reference.elu(x, layer.alpha),
@@ -475,7 +504,7 @@ def test_no_layer_is_forgotten():
 
 @each_row
 def test_values(layer, shape):
-    check_value(layer)
+    check_value(layer, Square=Square, Line=Line)
     estimator = ConvNetClassifier([layer])
     assert clone(estimator).layers == [layer]
 

@@ -24,7 +24,17 @@ from sklearn.pipeline import make_pipeline
 import skconvnet.dask
 from skconvnet import ConvNetClassifier, ConvNetRegressor, ConvNetTransformer, kernels
 from skconvnet._network import Network
-from skconvnet.layers import Augment, BatchNorm, Conv2D, Dense, Dropout, MaxPool2D, Mixup, Standardize
+from skconvnet.layers import (
+    Augment,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Function,
+    MaxPool2D,
+    Mixup,
+    Standardize,
+)
 from skconvnet.optimizers import SGD
 
 X, Y = load_digits(return_X_y=True)
@@ -35,6 +45,20 @@ LAYERS = [Conv2D(4, activation="tanh"), MaxPool2D()]
 def make(model=ConvNetClassifier, layers=LAYERS, **parameters):
     parameters = {"max_iter": 3, "random_state": 0, "batch_size": 50, "n_threads": 1, **parameters}
     return model(layers, **parameters)
+
+
+def make_loss():
+    """Return a squared error; a worker that cannot import this module gets its class."""
+
+    class SquaredError:
+        def value_and_gradient(self, outputs, targets):
+            error = outputs - targets
+            return (error**2).mean(axis=1), 2 * error / error.shape[1]
+
+    return SquaredError()
+
+
+SINE = Function(np.sin, np.cos)
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +99,10 @@ CASES = {
     "averaged": make(average="ema", batch_size=9),
     "squared": make(ConvNetRegressor),
     "huber": make(ConvNetRegressor, loss="huber"),
+    "focal": make(loss="focal"),
+    "poisson": make(ConvNetRegressor, loss="poisson"),
+    "own": make(ConvNetRegressor, layers=[*LAYERS, SINE], loss=make_loss()),
+    "own, classes": make(loss=make_loss()),
 }
 
 

@@ -26,7 +26,7 @@ FLOORS = [
     {"_types", "_warnings", "_advice", "_docs"},
     {"kernels"},
     {"_values", "_sklearn_compat", "_images", "_output_file", "_progress", "_lowering"},
-    {"_losses", "datasets", "initializers", "optimizers", "schedules"},
+    {"losses", "datasets", "initializers", "optimizers", "schedules"},
     {"layers"},
     {"_stages", "architectures"},
     {"_outline"},

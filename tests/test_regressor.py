@@ -15,7 +15,7 @@ from skconvnet import ConvNetRegressor
 from skconvnet.layers import AvgPool2D, Conv2D, Dense, MaxPool2D, Output
 
 LAYERS = [Conv2D(4, padding="same", activation="relu", name="stem"), MaxPool2D()]
-LOSSES = ["squared_error", "absolute_error", "huber"]
+LOSSES = ["squared_error", "absolute_error", "huber", "quantile"]
 
 
 def make_images(n=120, seed=0):
@@ -47,7 +47,7 @@ def test_loss_and_score_are_those_of_the_initial_network(loss):
     d = np.abs(reg.predict(X) - y)
     s = np.sqrt(np.mean(np.average((y - np.average(y, axis=0, weights=weight)) ** 2, axis=0, weights=weight)))
     huber = np.where(d < s, d**2 / 2, s * (d - s / 2))
-    each = {"squared_error": d**2, "absolute_error": d, "huber": huber}[loss]
+    each = {"squared_error": d**2, "absolute_error": d, "huber": huber, "quantile": d / 2}[loss]
     assert reg.loss_ == pytest.approx(np.average(each.mean(axis=1), weights=weight), rel=1e-6)
     assert reg.history_[0]["train_score"] == pytest.approx(reg.score(X, y, weight), rel=1e-6)
 
@@ -120,7 +120,7 @@ def test_any_scale_of_y(loss, scale, offset):
     other = make_regressor(loss=loss, max_iter=20).fit(X, y * scale + offset)
     assert other.score(X, y * scale + offset) == pytest.approx(one.score(X, y), abs=0.01)
     assert other.history_[-1]["train_score"] == pytest.approx(one.history_[-1]["train_score"], abs=0.01)
-    unit = scale if loss == "absolute_error" else scale**2
+    unit = scale if loss in ("absolute_error", "quantile") else scale**2
     assert other.loss_ == pytest.approx(one.loss_ * unit, rel=1e-3)
     np.testing.assert_allclose((other.predict(X) - offset) / scale, one.predict(X), atol=1e-2)
 
@@ -179,7 +179,7 @@ def test_search_and_output_layer():
         ({"loss": "cross_entropy"}, lambda y: y, "The 'loss' parameter of ConvNetRegressor must be"),
         ({}, lambda y: y.astype(str), "y must be real numbers, got <U"),
         ({}, lambda y: y + 1j, "[Cc]omplex"),
-        ({}, lambda y: np.where(y == y[3], np.nan, y), "y contains NaN"),
+        ({}, lambda y: np.where(y == y[3], np.nan, y)[:, 0], "y contains NaN"),
         ({}, lambda y: y[:-1], "inconsistent numbers of samples"),
         ({}, lambda y: y[None], "inconsistent numbers of samples|Is it X"),
         ({"dtype": "float32"}, lambda y: y * 1e39, "infinity in the float32.*Scale y, or use dtype"),

@@ -15,7 +15,6 @@ from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.metrics import classification_report
 
 from skconvnet import ConvNetClassifier, ConvNetRegressor, functional
-from skconvnet._losses import Loss
 from skconvnet._network import Network
 from skconvnet._training import StepSettings, Trainer, TrainingData
 from skconvnet.architectures import (
@@ -41,6 +40,7 @@ from skconvnet.layers import (
     Standardize,
 )
 from skconvnet.layers.window import pad_image
+from skconvnet.losses import Objective
 from skconvnet.optimizers import SGD, Adam
 from skconvnet.schedules import ExponentialDecay
 
@@ -396,10 +396,10 @@ def test_the_softmaxes_have_their_whole_jacobian():
 def test_gradients_have_the_factor_of_the_loss():
     z, t = np.array([[1.0, 4], [2, -2], [0, 3]]), np.zeros((3, 2))
     network = Network([], (2,), dtype=np.float64)
-    mean, dz, _ = network.loss(z, t, loss=Loss("squared_error"))
+    mean, dz, _ = network.loss(z, t, loss=Objective("squared_error"))
     assert mean == pytest.approx(34 / 6)
     np.testing.assert_allclose(dz, 2 * z / 6, rtol=1e-14)
-    mean, dz, _ = network.loss(z, t, loss=Loss("absolute_error"))
+    mean, dz, _ = network.loss(z, t, loss=Objective("absolute_error"))
     assert mean == pytest.approx(2)
     np.testing.assert_allclose(dz, np.sign(z) / 6, rtol=1e-14)
 
@@ -407,7 +407,7 @@ def test_gradients_have_the_factor_of_the_loss():
 def test_losses_of_certain_and_wrong_outputs_are_finite():
     z, network = np.array([[1000.0, -1000]]), Network([], (2,), dtype=np.float64)
     assert functional.cross_entropy(z, [1])[0] == 2000
-    mean, dz, _ = network.loss(z, np.array([[0.0, 1]]), loss=Loss("binary_cross_entropy"))
+    mean, dz, _ = network.loss(z, np.array([[0.0, 1]]), loss=Objective("binary_cross_entropy"))
     assert mean == 1000
     np.testing.assert_array_equal(dz, [[0.5, -0.5]])
 
@@ -415,7 +415,7 @@ def test_losses_of_certain_and_wrong_outputs_are_finite():
 def make_line(optimizer):
     """A trainer of one weight, y = w x; its w is 0, its gradient under absolute error is -x."""
     network = Network([Output(bias=False, init="zeros")], (1,), 1, np.float64)
-    return Trainer(network, optimizer, np.random.RandomState(0), Loss("absolute_error"))
+    return Trainer(network, optimizer, np.random.RandomState(0), Objective("absolute_error"))
 
 
 def test_adam_corrects_its_bias_keeps_its_state_and_adds_epsilon_to_the_root():
@@ -435,7 +435,7 @@ def test_every_order_of_the_samples_is_as_likely():
     # the rate halves at every step, so an input's weight shows when its sample was used
     n, n_epochs = 8, 2000
     network = Network([Output(bias=False, init="zeros")], (n,), 1, np.float64)
-    trainer = Trainer(network, SGD(), np.random.RandomState(0), Loss("absolute_error"))
+    trainer = Trainer(network, SGD(), np.random.RandomState(0), Objective("absolute_error"))
     run_epoch = trainer.prepare(
         TrainingData(np.eye(n), np.full((n, 1), 1e6), np.ones(n)),
         StepSettings(1, ExponentialDecay(1.0, 1, 0.5), True, 1),

@@ -7,7 +7,6 @@ import pytest
 from torch_reference import run_torch, torch
 
 from skconvnet import ConvNetClassifier
-from skconvnet._losses import Loss
 from skconvnet._network import Network
 from skconvnet._training import StepSettings, Trainer, TrainingData
 from skconvnet.architectures import annt_mnist
@@ -39,6 +38,7 @@ from skconvnet.layers import (
     UpSample2D,
     ZeroPad2D,
 )
+from skconvnet.losses import Objective, Quantile
 from skconvnet.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Muon, RMSprop
 from skconvnet.schedules import (
     CosineDecay,
@@ -230,6 +230,25 @@ def test_forward_and_gradients(pair):
         assert_close(part, parameters[key].grad, 1e-12)
 
 
+def focal_loss(z, t, gamma=2):
+    """The focal loss of the softmax, by its formula: PyTorch has none."""
+    log_p = F.log_softmax(z, dim=1)
+    return -(t * (1 - log_p.exp()) ** gamma * log_p).sum(dim=1).mean()
+
+
+@pytest.mark.parametrize("level", [0.1, 0.75])
+def test_quantile(level):
+    rng = np.random.RandomState(0)
+    outputs, target = rng.standard_normal((50, 7)), rng.standard_normal((50, 7))
+    z, t = torch.tensor(outputs, requires_grad=True), torch.tensor(target)
+    mean = torch.maximum(level * (t - z), (1 - level) * (z - t)).mean()
+    mean.backward()
+    network = Network([], (7,), dtype=np.float64)
+    ours, dz, _ = network.loss(outputs, target, loss=Objective(Quantile(level)))
+    assert abs(ours - mean.item()) <= 1e-13 * mean.item()
+    assert_close(dz, z.grad, 1e-13)
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("scale", [1, 1e4])
 @pytest.mark.parametrize(
@@ -240,15 +259,23 @@ def test_forward_and_gradients(pair):
         ("squared_error", F.mse_loss),
         ("absolute_error", F.l1_loss),
         ("huber", F.huber_loss),
+        ("poisson", F.poisson_nll_loss),
+        ("quantile", lambda z, t: F.l1_loss(z, t) / 2),
+        ("cosine", lambda z, t: 1 - F.cosine_similarity(z, t).mean()),
+        ("focal", lambda z, t: focal_loss(z, t)),
     ],
 )
 def test_losses(name, theirs, scale, smoothing):
     rng = np.random.RandomState(0)
+    scale = min(scale, 10) if name == "poisson" else scale  # e^1e4 is infinite
     outputs, target = rng.standard_normal((50, 7)) * scale, rng.standard_normal((50, 7))
     options = {}
     if name == "cross_entropy":
         target, options = rng.randint(0, 7, 50), {"label_smoothing": smoothing}
         expected = torch.tensor(target)
+    elif name == "focal":
+        target = rng.randint(0, 7, 50)
+        expected = torch.eye(7, dtype=torch.float64)[target] * (1 - smoothing) + smoothing / 7
     elif name == "binary_cross_entropy":
         target = rng.randint(0, 2, (50, 7)).astype(float)
         expected = torch.tensor(target * (1 - smoothing) + smoothing / 2)
@@ -257,7 +284,7 @@ def test_losses(name, theirs, scale, smoothing):
     z = torch.tensor(outputs, requires_grad=True)
     mean = theirs(z, expected, **options)
     mean.backward()
-    ours, dz, _ = Network([], (7,), dtype=np.float64).loss(outputs, target, loss=Loss(name, smoothing))
+    ours, dz, _ = Network([], (7,), dtype=np.float64).loss(outputs, target, loss=Objective(name, smoothing))
     assert abs(ours - mean.item()) <= 1e-13 * mean.item()
     assert_close(dz, z.grad, 1e-13)
 

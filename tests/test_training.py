@@ -9,10 +9,10 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 from skconvnet import ConvNetClassifier, ConvNetRegressor, kernels
-from skconvnet._losses import CROSS_ENTROPY
 from skconvnet._network import Network
 from skconvnet._training import StepSettings, Trainer, TrainingData, draw_mixing, train
 from skconvnet.layers import BatchNorm, Conv2D, Dense, Dropout, MaxPool2D, Mixup
+from skconvnet.losses import CROSS_ENTROPY
 from skconvnet.optimizers import OPTIMIZERS, SGD, Adam
 from skconvnet.schedules import CosineDecay
 

@@ -15,7 +15,6 @@ from sklearn.preprocessing import FunctionTransformer
 
 import skconvnet
 from skconvnet import ConvNetClassifier, ConvNetRegressor
-from skconvnet._losses import CROSS_ENTROPY
 from skconvnet._network import Network
 from skconvnet._training import StepSettings, Trainer, TrainingData
 from skconvnet.layers import (
@@ -38,6 +37,7 @@ from skconvnet.layers import (
     Residual,
     Standardize,
 )
+from skconvnet.losses import CROSS_ENTROPY
 from skconvnet.optimizers import OPTIMIZERS
 
 LAYERS = [

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skconvnet import ConvNetClassifier, ConvNetRegressor, ConvNetTransformer, load
-from skconvnet.layers import Conv2D, Dense, Layer, MaxPool2D
+from skconvnet.layers import Conv2D, Dense, Function, Layer, MaxPool2D
+from skconvnet.losses import Focal, Quantile
 from skconvnet.optimizers import SGD
 from skconvnet.plotting import FiltersDisplay, LearningCurveDisplay
 from skconvnet.schedules import CosineDecay
@@ -46,6 +47,18 @@ def classify(X: Array, labels: list[str]) -> None:
     assert_type(ConvNetTransformer(clf, layer="stem").fit(X, labels).transform(X), Array)
 
 
+class AbsoluteLoss:
+    def value_and_gradient(self, outputs: Array, targets: Array) -> tuple[Array, Array]:
+        error = outputs - targets
+        return np.abs(error).mean(axis=1), np.sign(error) / error.shape[1]
+
+
+def choose_losses() -> None:
+    ConvNetRegressor([Dense(8), Function(np.sin, np.cos)], loss=AbsoluteLoss())
+    ConvNetRegressor(loss=Quantile(0.9)).set_params(loss__level=0.1)
+    ConvNetClassifier(loss=Focal(gamma=1.0)), ConvNetClassifier(loss=AbsoluteLoss())
+
+
 def predict_numbers(X: Array, rows: list[list[float]], y: list[float]) -> None:
     layers: list[Layer | None] = [Conv2D(8), None, MaxPool2D((2, 3)), Dense(10)]
     assert_type(ConvNetRegressor(layers, init_from=ConvNetClassifier()).fit(X, y).predict(X), Array)
@@ -64,6 +77,10 @@ def misuse(X: Array) -> None:  # mypy would say so if one of these were no error
     ConvNetClassifier([Conv2D])  # type: ignore[list-item]
     ConvNetClassifier(data_format="channel_last")  # type: ignore[arg-type]
     ConvNetClassifier(loss="huber")  # type: ignore[arg-type]
+    ConvNetRegressor(loss=AbsoluteLoss)  # type: ignore[arg-type]
+    ConvNetRegressor(loss=Conv2D(8))  # type: ignore[arg-type]
+    Quantile("0.9")  # type: ignore[arg-type]
+    Function(AbsoluteLoss(), 3)  # type: ignore[arg-type]
     ConvNetRegressor(loss="cross_entropy")  # type: ignore[arg-type]
     ConvNetRegressor().fit(X)  # type: ignore[call-arg]
     ConvNetRegressor().predict(None)  # type: ignore[arg-type]

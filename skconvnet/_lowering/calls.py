@@ -4,6 +4,7 @@ A plan first makes its calls, which require the columns of zeros that they read 
 (a convolution's padding); then it lays out its memory; then every call fills in its fields.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from skconvnet._lowering.memory import ProgramTables, Tensor
 from skconvnet._lowering.work import Work
-from skconvnet._types import Fields, Pair, Shape, Sides
+from skconvnet._types import Array, Fields, Pair, Shape, Sides
 
 if TYPE_CHECKING:
     from skconvnet.kernels.engine import Engine
@@ -163,6 +164,27 @@ class PReLUCall(Call):
         fields = self.map_fields()
         del fields["dx"]
         return {**fields, "weight": self.weight}
+
+
+class FunctionCall(Call):
+    """The call of a function of Python's from x to y; dx overwrites dy."""
+
+    name = "function"
+
+    def __init__(
+        self, x: Tensor, y: Tensor, function: Callable[[Any], Array], derivative: Callable[[Any], Array]
+    ) -> None:
+        self.x, self.y, self.functions = x, y, (function, derivative)
+
+    def fields(self, tables: ProgramTables) -> Fields:
+        """The fields of function_t, and the functions, which the program keeps alive with them."""
+        function, derivative = self.functions
+        addresses = {"function": id(function), "derivative": id(derivative)}
+        return {**self.map_fields(), **addresses, "functions": self.functions}
+
+    def list_tasks(self, engine: "Engine", fields: Fields) -> list[list[Work]]:
+        """One thread does all of a task."""
+        return 2 * [[Work(self.count_work(), 1)]]
 
 
 class DropoutCall(Call):

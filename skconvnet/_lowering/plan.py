@@ -1,5 +1,6 @@
 """The plan: the tensors and kernel calls of a network, and the offset of each in a block's memory."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from skconvnet._lowering.calls import (
@@ -9,10 +10,11 @@ from skconvnet._lowering.calls import (
     Call,
     CopyCall,
     FlattenCall,
+    FunctionCall,
 )
 from skconvnet._lowering.memory import Buffer, FlatBuffer, ProgramTables, Tensor
 from skconvnet._lowering.work import Work
-from skconvnet._types import Fields, Shape
+from skconvnet._types import Array, Fields, Shape
 
 if TYPE_CHECKING:
     from skconvnet.kernels.engine import Engine, Program
@@ -34,10 +36,12 @@ class Plan:
     ----------
     frozen : bool
         Whether the layer that is lowered next trains nothing and makes the calls of prediction.
+    persist_values : bool
+        Whether blocks keep all values between the forward and the backward pass, which are two calls then.
     """
 
     def __init__(self, input_shape: Shape, input_gradient: bool, training: bool) -> None:
-        self._training, self.frozen = training, False
+        self._training, self.frozen, self.persist_values = training, False, False
         self.input = Tensor(input_shape, needs_gradient=input_gradient)
         self._tensors = [self.input]
         self._n_moments = self._n_streams = 0
@@ -111,6 +115,14 @@ class Plan:
         last = self.calls[-1] if self.calls and not self._training else None
         return last is not None and last.y is tensor and last.fold(norm)
 
+    def call_function(
+        self, tensor: Tensor, function: Callable[[Any], Array], derivative: Callable[[Any], Array]
+    ) -> Tensor:
+        """Apply a function of Python's to every element; both return an array like theirs, C-contiguous."""
+        y = self.add_like(tensor)
+        self.add_call(FunctionCall(tensor, y, function, derivative))
+        return y
+
     def compile(self, engine: "Engine", output: Tensor, n_params: int) -> "Program":
         """Assign every buffer its offset, values first, and make the engine's program."""
         sizes = {"n_params": n_params, "n_moments": self._n_moments, **self._allocate(output)}
@@ -148,7 +160,7 @@ class Plan:
             buffer = tensor.gradient.memory
             if tensor.needs_gradient and buffer.offset < 0:
                 end = buffer.allocate(end)
-        persistent_vectors = end if synchronized else 0
+        persistent_vectors = end if synchronized or self.persist_values else 0
         for tensor in self._tensors:
             # the last tensor takes the gradient of the loss, even if no layer before requires it
             required = tensor.needs_gradient or tensor is self._tensors[-1]

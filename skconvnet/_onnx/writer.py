@@ -46,11 +46,15 @@ def write_estimator(graph: "ModelGraph", estimator: Any, x: str) -> None:
     ValueError
         If a value is too large for float32, or the estimator has a `test_time_augmentation`.
     """
-    z = write_network(graph, estimator, x)
-    graph.describe(outputs=z, loss=estimator._trainer.loss.name, y_shape=estimator._y_shape)
+    z, loss = write_network(graph, estimator, x), estimator._trainer.loss
+    graph.describe(outputs=z, y_shape=estimator._y_shape, form=loss.form)
+    if loss.compiled:
+        graph.describe(loss=loss.name, loss_value=loss.loss.value)
     if is_classifier(estimator):
         _write_classes(graph, estimator, z)
         return
+    if loss.link != "identity":
+        z = graph.add("Exp", z) if loss.link == "log" else graph.add("LpNormalization", z, axis=1, p=2)
     mean, scale = np.atleast_1d(estimator._target_mean), float(estimator._target_scale)
     graph.describe(mean=mean.tolist(), scale=scale)
     for kind, values in (("Mul", np.atleast_1d(scale)), ("Add", mean)):
@@ -217,6 +221,11 @@ def _write_layer(graph: ModelGraph, layer: Layer, x: str, shape: Shape) -> str:
         plan = Plan(shape, input_gradient=False, training=False)
         if layer.lower(plan, plan.input, {}) is plan.input:  # it acts only in training
             return x
+    if isinstance(layer, layers.Function):
+        raise TypeError(
+            f"to_onnx: Function {graph.key!r} calls Python, which an ONNX model cannot. Use an activation of "
+            f"skconvnet.layers."
+        )
     raise TypeError(
         f"to_onnx: {type(layer).__name__} {graph.key!r} is no layer of skconvnet.layers, so its ONNX "
         f"operators are not known. Use layers of skconvnet.layers."
@@ -488,8 +497,8 @@ WRITERS: dict[type[Layer], Writer] = {
 
 def _write_classes(graph: ModelGraph, estimator: Any, z: str) -> None:
     """Write a classifier's labels, and its probabilities if it has any, from the network's outputs z."""
-    loss, several = estimator._trainer.loss.name, bool(estimator._y_shape)
-    if several:
+    loss = estimator._trainer.loss
+    if loss.form == "labels":
         label = graph.add("Greater", z, 0.0)
         graph.add("Cast", label, output="label", to=graph.get_type(np.int64))
         graph.add_output("label", np.int64, estimator._y_shape)
@@ -501,11 +510,11 @@ def _write_classes(graph: ModelGraph, estimator: Any, z: str) -> None:
         graph.add("Gather", graph.store("classes", labels), index, output="label")
         graph.describe(labels="classes")
         graph.add_output("label", labels.dtype, ())
-    if loss == "cross_entropy":
+    if loss.head == "softmax":
         graph.add("Softmax", z, output="probabilities", axis=1)
-    elif loss == "binary_cross_entropy" and several:
+    elif loss.form == "labels" and loss.head == "sigmoid":
         graph.add("Sigmoid", z, output="probabilities")
-    elif loss == "binary_cross_entropy":  # normalised sigmoids: softmax of log sigmoid(z) = -softplus(-z)
+    elif loss.head == "sigmoid":  # normalised sigmoids: softmax of log sigmoid(z) = -softplus(-z)
         z = graph.add("Neg", graph.add("Softplus", graph.add("Neg", z)))
         graph.add("Softmax", z, output="probabilities", axis=1)
     else:

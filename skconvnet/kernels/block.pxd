@@ -40,6 +40,7 @@ ctypedef struct block_t:
     double* moments                     # OUT  of this block, to be merged in batch_moments
     const double* batch_moments         # IN   of all blocks
     const Py_ssize_t* tables            # the plan's index tables
+    void** error                        # OUT  the first exception of a pass, a new reference; NULL: none
 
 
 cdef inline lanes_t* locate_offset(const block_t* b, Py_ssize_t offset) noexcept nogil:

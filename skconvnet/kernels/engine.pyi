@@ -1,7 +1,7 @@
 """What Python sees of an engine module, such as ``_avx2_float32``."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from skconvnet._types import Array, Fields
 
@@ -14,10 +14,13 @@ class Targets:
         self, fields: Fields, classes: Array | None, values: Samples | None, inverse_variances: Array
     ) -> None: ...
 
+# (outputs, rows, total, fraction, partner_offset) -> losses, scores, gradient
+Compare: TypeAlias = Callable[[Array, Array, float, float, int], tuple[Array, Array, Array]]
+
 class Dataset:
     samples: Samples
-    targets: Targets
-    def __init__(self, samples: Samples, targets: Targets, weight: Array) -> None: ...
+    targets: Targets | None
+    def __init__(self, samples: Samples, targets: Targets | Compare, weight: Array) -> None: ...
 
 class Epoch:
     def __init__(

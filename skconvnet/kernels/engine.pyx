@@ -9,6 +9,7 @@ from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 )
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.ref cimport Py_DECREF, PyObject
 from libc.math cimport INFINITY, isfinite
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
@@ -23,8 +24,8 @@ from skconvnet.kernels.batch_norm cimport batch_norm_t, update_running_stats
 from skconvnet.kernels.block cimport count_parts
 from skconvnet.kernels.branches cimport MAXIMUM, PRODUCT, SUM
 from skconvnet.kernels.loss cimport (
-    ABSOLUTE_ERROR, BINARY_CROSS_ENTROPY, CROSS_ENTROPY, HUBER, SQUARED_ERROR, labels_t, sum_losses,
-    target_t
+    ABSOLUTE_ERROR, BINARY_CROSS_ENTROPY, BINARY_FOCAL, COSINE, CROSS_ENTROPY, FOCAL, HUBER, POISSON,
+    QUANTILE, SQUARED_ERROR, labels_t, sum_losses, target_t
 )
 from skconvnet.kernels.muon cimport lay_out, matrix_t
 from skconvnet.kernels.noise cimport derive_key, draw_bits, draw_normal
@@ -35,8 +36,8 @@ from skconvnet.kernels.optimizer cimport (
 from skconvnet.kernels.optimizer_step cimport shards_t, sum_shards, take_step_alone
 from skconvnet.kernels.peak cimport PEAK_CHAINS, PEAK_STEPS, multiply_in_registers
 from skconvnet.kernels.region cimport (
-    MAX_PAIRS, MERGE_MOMENTS, count_whole_shards, cut_into_shards, job_t, list_tasks, read_clock,
-    run_prediction, run_training, task_t, tensor_t
+    MAX_PAIRS, MERGE_MOMENTS, count_whole_shards, cut_into_shards, divide_at_output, job_t, list_tasks,
+    read_clock, run_prediction, run_training, task_t, tensor_t
 )
 from skconvnet.kernels.samples cimport samples_t
 from skconvnet.kernels.simd cimport CHANNEL_TILE_HEIGHT, LANES, TILE_WIDTH, lanes_t, real_t
@@ -70,8 +71,10 @@ optimizer_kinds = {
     "sgd": SGD, "nesterov": NESTEROV, "scaled": SCALED, "adam": ADAM, "adadelta": ADADELTA, "lion": LION,
 }
 loss_kinds = {
-    "cross_entropy": CROSS_ENTROPY, "binary_cross_entropy": BINARY_CROSS_ENTROPY,
+    "cross_entropy": CROSS_ENTROPY, "focal": FOCAL, "cosine": COSINE,
+    "binary_cross_entropy": BINARY_CROSS_ENTROPY, "binary_focal": BINARY_FOCAL,
     "squared_error": SQUARED_ERROR, "absolute_error": ABSOLUTE_ERROR, "huber": HUBER,
+    "quantile": QUANTILE, "poisson": POISSON,
 }
 merge_kinds = {"add": SUM, "multiply": PRODUCT, "max": MAXIMUM}
 
@@ -158,7 +161,7 @@ cdef class Targets:
     Parameters
     ----------
     fields : dict
-        kind, low, span and output_weight of target_t.
+        kind, low, span, output_weight, value and misses of target_t.
     classes : ndarray of intp of shape (n,) or None
         Class indices; None if there are values.
     values : Samples or None
@@ -179,7 +182,8 @@ cdef class Targets:
         self.classes, self.values, self.inverse_variances = classes, values, inverse_variances
         self.target.kind = fields["kind"]
         self.target.low, self.target.span = fields["low"], fields["span"]
-        self.target.output_weight = fields["output_weight"]
+        self.target.output_weight, self.target.value = fields["output_weight"], fields["value"]
+        self.target.misses = fields["misses"]
         self.target.inverse_variances = &inverse_variances[0]
         if values is None:
             self.target.classes = &classes[0]
@@ -193,18 +197,23 @@ cdef class Dataset:
     Parameters
     ----------
     samples : Samples
-    targets : Targets
-        Of every sample.
+    targets : Targets or Comparison
+        Those of every sample; or what compares outputs with them in Python.
     weight : ndarray of float64 of shape (n,)
         Of every sample.
     """
 
     cdef readonly Samples samples
     cdef readonly Targets targets
+    cdef object compare
     cdef const double[::1] weight
 
-    def __init__(self, Samples samples, Targets targets, const double[::1] weight):
-        self.samples, self.targets, self.weight = samples, targets, weight
+    def __init__(self, Samples samples, targets, const double[::1] weight):
+        self.samples, self.weight = samples, weight
+        if isinstance(targets, Targets):
+            self.targets = targets
+        else:
+            self.compare = targets
 
     cdef double sum_weights(self, const Py_ssize_t* rows, Py_ssize_t n) noexcept:
         """Return the sum of the weights of n samples, added in order."""
@@ -264,6 +273,15 @@ cdef lanes_t* find_first_vector(const unsigned char[::1] memory) noexcept:
     return <lanes_t*> (
         <size_t> &memory[0] + sizeof(lanes_t) - <size_t> &memory[0] % sizeof(lanes_t)
     )
+
+
+cdef raise_error(const job_t* job):
+    """Raise the exception that a pass has left, if any."""
+    if job.error[0] != NULL:
+        exception = <object> <PyObject*> job.error[0]
+        Py_DECREF(exception)
+        job.error[0] = NULL
+        raise exception
 
 
 cdef class OptimizerState:
@@ -360,6 +378,7 @@ cdef class Workspace:
     cdef double[:, ::1] moments
     cdef double[::1] squares        # of the gradient, a sum for each chunk
     cdef real_t[::1] transformed_weights
+    cdef void* error
 
     def __init__(self, Program program, int n_threads, Py_ssize_t batch_size=0):
         cdef sizes_t sizes = program.sizes
@@ -414,13 +433,14 @@ cdef class Program:
     cdef readonly bint single_image
     cdef readonly sizes_t sizes
     cdef object memory, task_memory, winograd_memory
+    cdef list calls                 # which keep functions of the user's alive
 
     def __init__(
         self, list ops, list winograd_plans, tables, dict input, dict output, dict sizes,
         dict input_plane=None,
     ):
         cdef unsigned char[::1] memory
-        self.n_ops = len(ops)
+        self.n_ops, self.calls = len(ops), ops
         self.memory = np.zeros(max(self.n_ops, 1) * sizeof(op_t), np.uint8)
         memory = self.memory
         self.ops = <op_t*> &memory[0]
@@ -491,6 +511,7 @@ cdef class Program:
         job.moments = &workspace.moments[0, 0]
         job.n_moments = workspace.moments.shape[1]
         job.squares = &workspace.squares[0]
+        job.error = &workspace.error
         return job
 
     def forward(
@@ -510,6 +531,7 @@ cdef class Program:
             job.y = &y[start, 0]
             with nogil:
                 run_prediction(&job)
+            raise_error(&job)
             PyErr_CheckSignals()
             start += step
 
@@ -531,11 +553,41 @@ cdef class Program:
             run_training(&job)
             if len(dparams):
                 sum_shards(&job.shards, 0, &dparams[0], len(dparams))
+        raise_error(&job)
+
+    cdef run_comparing(self, job_t* job, Dataset data, labels_t* labels, bint training):
+        """Run a pass whose loss Python computes, between the forward and the backward pass."""
+        cdef Py_ssize_t i, n = job.n
+        cdef job_t forward = job[0]
+        cdef real_t[:, ::1] outputs = np.empty((n, self.output.channels), f"f{sizeof(real_t)}")
+        cdef const Py_ssize_t[::1] positions = np.arange(n)
+        cdef const double[::1] losses, scores
+        cdef Samples dy
+        forward.y, forward.step = &outputs[0, 0], NULL
+        with nogil:
+            if training:
+                divide_at_output(&forward, False)
+                run_training(&forward)
+            else:
+                run_prediction(&forward)
+        raise_error(job)
+        losses, scores, gradient = data.compare(
+            np.asarray(outputs), np.array(<const Py_ssize_t[:n]> labels.rows), labels.total, job.fraction,
+            job.partner_offset,
+        )
+        for i in range(n):
+            labels.loss[i], labels.score[i] = losses[i], scores[i]
+        if training and isfinite(sum_losses(labels)):
+            dy = Samples(gradient, (gradient.shape[1], 1, 1), (*gradient.strides, 0, 0))
+            job.dy, job.rows = &dy.samples, &positions[0]
+            divide_at_output(job, True)
+            with nogil:
+                run_training(job)
 
     cdef double run_batch(
         self, job_t* job, const Py_ssize_t* rows, Dataset data, double total, double[:, ::1] batch,
         bint training, double* totals,
-    ):
+    ) except? -1e300:
         """Return the mean loss of a batch; add loss, score and weight to totals; if training, get gradients.
 
         rows: of targets and weights; total: the weight of the batch, of which the job may have a part; batch:
@@ -544,7 +596,7 @@ cdef class Program:
         cdef Py_ssize_t i
         cdef double loss, score = 0
         cdef labels_t labels
-        labels.target = &data.targets.target
+        labels.target = NULL if data.targets is None else &data.targets.target
         labels.rows = rows
         labels.weight = &data.weight[0]
         labels.loss = &batch[0, 0]
@@ -552,11 +604,15 @@ cdef class Program:
         labels.n = job.n
         job.labels = &labels
         labels.total = total
-        with nogil:
-            if training:
-                run_training(job)
-            else:
-                run_prediction(job)
+        if data.targets is None:
+            self.run_comparing(job, data, &labels, training)
+        else:
+            with nogil:
+                if training:
+                    run_training(job)
+                else:
+                    run_prediction(job)
+        raise_error(job)
         loss = sum_losses(&labels)
         for i in range(job.n):
             score += data.weight[rows[i]] * batch[1, i]
@@ -602,7 +658,9 @@ cdef class Program:
         """Return the sums of weighted loss, weighted score and weight over some samples."""
         cdef double[3] totals
         cdef Py_ssize_t n = len(rows), start = 0
-        cdef Py_ssize_t step = BLOCKS_AT_ONCE * workspace.n_threads * LANES
+        # functions of the user's get batches that do not depend on the number of threads
+        cdef Py_ssize_t n_threads = 1 if data.targets is None else workspace.n_threads
+        cdef Py_ssize_t step = BLOCKS_AT_ONCE * n_threads * LANES
         cdef double[:, ::1] batch = np.empty((2, max(min(step, n), 1)))
         cdef job_t job
         memset(totals, 0, sizeof(totals))

@@ -20,6 +20,7 @@ from skconvnet.kernels.dense cimport dense_backward, dense_forward, dense_receiv
 from skconvnet.kernels.dropout cimport dropout_backward, dropout_forward, dropout_t
 from skconvnet.kernels.erasing cimport erasing_backward, erasing_forward, erasing_t
 from skconvnet.kernels.flatten cimport flatten_backward, flatten_t
+from skconvnet.kernels.function cimport function_backward, function_forward, function_t
 from skconvnet.kernels.gaussian cimport gaussian_forward, gaussian_t
 from skconvnet.kernels.layer_norm cimport layer_norm_backward, layer_norm_forward, layer_norm_t
 from skconvnet.kernels.local cimport local_backward, local_forward, local_receive, local_t
@@ -47,6 +48,7 @@ ctypedef union fields_t:
     dropout_t dropout
     erasing_t erasing
     flatten_t flatten
+    function_t function
     gaussian_t gaussian
     layer_norm_t layer_norm
     local_t local
@@ -92,6 +94,8 @@ cdef inline int set_op(op_t* op, str name, dict fields) except -1:
         op.fields.erasing, op.forward, op.backward = fields, erasing_forward, erasing_backward
     elif name == "flatten":
         op.fields.flatten, op.forward, op.backward = fields, NULL, flatten_backward
+    elif name == "function":
+        op.fields.function, op.forward, op.backward = fields, function_forward, function_backward
     elif name == "gaussian":
         op.fields.gaussian, op.forward, op.backward = fields, gaussian_forward, NULL
     elif name == "layer_norm":

@@ -84,12 +84,13 @@ cdef struct job_t:
     uint64_t key, turn              # of this step's random numbers, of those that last
     real_t* y                       # the output, if not NULL
     const labels_t* labels          # of the whole batch; or
-    const samples_t* dy             # the gradient to the output
+    const samples_t* dy             # the gradient to the output, in the order of the batch
     real_t* dx                      # the gradient to the input, if not NULL
     shards_t shards                 # the gradient to the parameters
     const step_t* step              # if not NULL, the optimizer's step, if the loss is finite
     double* squares                 # for this step
     double* seconds                 # if not NULL, gets the time of gather, n_ops, loss, n_ops
+    void** error                    # the first exception of a function of the user's, or NULL
 
 
 cdef inline Py_ssize_t add_task(
@@ -199,7 +200,7 @@ cdef inline void finish_output(const job_t* job, const block_t* b) noexcept nogi
         scatter(b, job.output, &job.output.value, job.y)
     if job.dy != NULL:
         gather_samples(job.dy, job.rows + b.start, b.n, 1, &job.output.gradient, b)
-    elif job.labels != NULL and is_first_member(b):
+    elif job.labels != NULL and job.labels.target != NULL and is_first_member(b):
         compute_block_loss(job, b)
 
 
@@ -242,6 +243,7 @@ cdef inline void fill_block(
     b.moments = job.moments + (1 + block) * job.n_moments
     b.batch_moments = job.moments
     b.tables = job.tables
+    b.error = job.error
 
 
 cdef inline Py_ssize_t count_blocks(const job_t* job, Py_ssize_t shard) noexcept nogil:
@@ -362,8 +364,21 @@ cdef inline void run_member(const job_t* job) noexcept nogil:
         tasks.first = tasks.end + 1
     if job.step != NULL:
         synchronize()
-        if isfinite(sum_losses(job.labels)):
+        if isfinite(sum_losses(job.labels)) and job.error[0] == NULL:
             take_step(&job.shards, job.step, job.squares, &member)
+
+
+cdef inline void divide_at_output(job_t* job, bint after) noexcept nogil:
+    """Leave a job the tasks up to the output, or those from there on; values must be persistent."""
+    cdef Py_ssize_t k = 0
+    while job.tasks[k].kind != FINISH_OUTPUT:
+        k += 1
+    if after:
+        job.tasks += k
+        job.n_tasks -= k
+        job.n_winograd_plans = 0        # the weights are transformed already
+    else:
+        job.n_tasks = k + 1
 
 
 cdef inline void run_job(const job_t* job) noexcept nogil:

@@ -34,6 +34,7 @@ from skconvnet.layers.branches import Parallel, Residual
 from skconvnet.layers.conv import Conv1D, Conv2D, Conv2DTranspose, LocallyConnected1D, LocallyConnected2D
 from skconvnet.layers.dense import Dense, Flatten, Output
 from skconvnet.layers.dropout import Dropout
+from skconvnet.layers.function import Function
 from skconvnet.layers.minibatch import Augment, Mixup
 from skconvnet.layers.normalization import BatchNorm, LayerNorm, Standardize
 from skconvnet.layers.pool import (
@@ -64,6 +65,7 @@ __all__ = [
     "Dense",
     "Dropout",
     "Flatten",
+    "Function",
     "GaussianNoise",
     "GlobalAvgPool1D",
     "GlobalAvgPool2D",

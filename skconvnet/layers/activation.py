@@ -15,7 +15,7 @@ from skconvnet.layers.base import Layer, TrainedLayer
 
 
 @dataclass(repr=False, eq=False)
-class _Activation(Layer):
+class Activation(Layer):
     """Base class of activations: `_kind` is the engine's name of the formula, `_slope` its parameter."""
 
     _kind: ClassVar[str]
@@ -29,7 +29,7 @@ class _Activation(Layer):
 
 
 @dataclass(repr=False, eq=False)
-class ReLU(_Activation):
+class ReLU(Activation):
     """Rectified linear unit, max(x, 0); its derivative at 0 is 0.
 
     Parameters
@@ -51,7 +51,7 @@ class ReLU(_Activation):
 
 
 @dataclass(repr=False, eq=False)
-class LeakyReLU(_Activation):
+class LeakyReLU(Activation):
     """Leaky rectified linear unit: x where x > 0, else slope * x.
 
     Parameters
@@ -149,7 +149,7 @@ class PReLU(TrainedLayer):
 
 
 @dataclass(repr=False, eq=False)
-class ELU(_Activation):
+class ELU(Activation):
     """Exponential linear unit: x where x > 0, else alpha * (e^x - 1).
 
     Parameters
@@ -189,7 +189,7 @@ class ELU(_Activation):
 
 
 @dataclass(repr=False, eq=False)
-class GELU(_Activation):
+class GELU(Activation):
     """Gaussian error linear unit: x times the cumulative normal distribution at x.
 
     Parameters
@@ -215,7 +215,7 @@ class GELU(_Activation):
 
 
 @dataclass(repr=False, eq=False)
-class ReLU6(_Activation):
+class ReLU6(Activation):
     """Rectified linear unit with an upper bound, min(max(x, 0), 6); its derivative at 0 and 6 is 0.
 
     Parameters
@@ -238,7 +238,7 @@ class ReLU6(_Activation):
 
 
 @dataclass(repr=False, eq=False)
-class SELU(_Activation):
+class SELU(Activation):
     """Scaled exponential linear unit: s * x where x > 0, else s * a * (e^x - 1).
 
     Parameters
@@ -265,7 +265,7 @@ class SELU(_Activation):
 
 
 @dataclass(repr=False, eq=False)
-class SiLU(_Activation):
+class SiLU(Activation):
     """Sigmoid linear unit, also called swish: x / (1 + e^-x).
 
     Parameters
@@ -288,7 +288,7 @@ class SiLU(_Activation):
 
 
 @dataclass(repr=False, eq=False)
-class Mish(_Activation):
+class Mish(Activation):
     """Self-regularized non-monotonic activation: x * tanh(log(1 + e^x)).
 
     Parameters
@@ -310,7 +310,7 @@ class Mish(_Activation):
 
 
 @dataclass(repr=False, eq=False)
-class Hardswish(_Activation):
+class Hardswish(Activation):
     """Piecewise approximation of `SiLU`: x * min(max(x + 3, 0), 6) / 6.
 
     Parameters
@@ -332,7 +332,7 @@ class Hardswish(_Activation):
 
 
 @dataclass(repr=False, eq=False)
-class Softsign(_Activation):
+class Softsign(Activation):
     """Sigmoid curve between -1 and 1 without an exponential: x / (1 + abs(x)).
 
     Parameters
@@ -354,7 +354,7 @@ class Softsign(_Activation):
 
 
 @dataclass(repr=False, eq=False)
-class Sigmoid(_Activation):
+class Sigmoid(Activation):
     """Logistic function, 1 / (1 + e^-x).
 
     Parameters
@@ -372,7 +372,7 @@ class Sigmoid(_Activation):
 
 
 @dataclass(repr=False, eq=False)
-class Tanh(_Activation):
+class Tanh(Activation):
     """Hyperbolic tangent.
 
     Parameters
@@ -390,7 +390,7 @@ class Tanh(_Activation):
 
 
 @dataclass(repr=False, eq=False)
-class Softplus(_Activation):
+class Softplus(Activation):
     """A smooth max(x, 0): log(1 + e^x).
 
     Parameters
@@ -413,7 +413,7 @@ class Softplus(_Activation):
 
 
 @dataclass(repr=False, eq=False)
-class Arctan(_Activation):
+class Arctan(Activation):
     """Arc tangent.
 
     Parameters
@@ -431,7 +431,7 @@ class Arctan(_Activation):
 
 
 @dataclass(repr=False, eq=False)
-class Softmax(_Activation):
+class Softmax(Activation):
     """Softmax, e^x over its sum: along a vector's features, along the channels at every pixel of an image.
 
     Parameters
@@ -457,7 +457,7 @@ class Softmax(_Activation):
 
 
 @dataclass(repr=False, eq=False)
-class LogSoftmax(_Activation):
+class LogSoftmax(Activation):
     """The logarithm of `Softmax`, without underflow: x - log(sum of e^x).
 
     Parameters
@@ -519,7 +519,7 @@ def resolve_activation(owner: str, activation: Any) -> Layer:
     """Return the layer that ``activation=`` means: by its name, the layer itself, or Identity for None."""
     if activation is None:
         return ACTIVATIONS["identity"]
-    if isinstance(activation, (_Activation, Identity)):
+    if isinstance(activation, (Activation, Identity)):
         return activation
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise ValueError(f"{owner}: unknown activation {activation!r}. {suggest(activation, ACTIVATIONS)}")

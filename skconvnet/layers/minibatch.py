@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from skconvnet._lowering.memory import Tensor
 from skconvnet._lowering.plan import Plan
-from skconvnet._types import Array
+from skconvnet._types import Array, Shape
 from skconvnet._values import check_function, check_numbers
 from skconvnet.layers.base import Layer
 
@@ -96,29 +97,36 @@ class Mixup(Layer):
 class Augment(Layer):
     """Change the images of every mini-batch in training by a function, and do nothing in prediction.
 
-    It must be the first layer; only another `Augment` may come before it. A later `Standardize` learns from
-    the images as given.
+    The function may change the targets as well, so that points move with the image that they are in. It must
+    be the first layer; only another `Augment` may come before it. A later `Standardize` learns from the
+    images as given.
 
     Parameters
     ----------
-    function : callable (X, rng) -> ndarray
+    function : callable (X, rng) -> X or callable (X, y, rng) -> (X, y)
         Gets the images of a mini-batch, of shape (n, height, width, channels), (n, channels, height,
         width) with ``data_format="channels_first"``, or (n, n_features) where samples are plain vectors,
         in the precision that the network computes in. The array is a copy that the function may change.
         rng is a RandomState drawn from the estimator's `random_state`. The returned array must have the
-        same shape, and values that are finite.
+        same shape, and values that are finite. A function of three arguments also gets y of the mini-batch, a
+        copy in the form that `fit` was given: labels, or values in their own units. It returns both, y of the
+        same shape; in a matrix of values or of several labels, nan is a target that is missing.
     name : str, default=None
         Makes the layer searchable by name.
 
     Raises
     ------
     TypeError
-        If function cannot be called with two arguments.
+        If function cannot be called with two or three arguments.
     ValueError
-        If function is not callable; in training, if it returns another shape or values that are not finite.
+        If function is not callable; in training, if it returns another shape, values that are not finite, or
+        a y that `fit` would not take.
 
     Notes
     -----
+    Weights of samples and classes are those of the original y. The training loss and score compare with the
+    changed one; validation data are not changed.
+
     An estimator whose function is defined at the top level of a module can be pickled; `save` refuses
     it, since its files contain no code.
 
@@ -134,39 +142,82 @@ class Augment(Layer):
     >>> X, y = np.random.default_rng(0).random((60, 8, 8, 3)), np.arange(60) % 2
     >>> layers = [Augment(flip), Standardize(), Conv2D(4, activation="relu")]
     >>> clf = ConvNetClassifier(layers, max_iter=2, random_state=0).fit(X, y)
+
+    A point (x, y) moves with the image, which is 8 pixels wide:
+
+    >>> from skconvnet import ConvNetRegressor
+    >>> def flip_with_points(X, y, rng):
+    ...     flipped = rng.random_sample(len(X)) < 0.5
+    ...     X[flipped] = X[flipped, :, ::-1]
+    ...     y[flipped, 0] = 7 - y[flipped, 0]
+    ...     return X, y
+    >>> points = np.random.default_rng(0).uniform(0, 7, (60, 2))
+    >>> reg = ConvNetRegressor([Augment(flip_with_points), Conv2D(4)], max_iter=2).fit(X, points)
     """
 
-    function: Callable[[Array, np.random.RandomState], ArrayLike]
+    function: Callable[..., Any]
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not callable(self.function):
             raise ValueError(
-                f"Augment: function must be a callable (X, rng) -> X, got {self.function!r}. It gets a "
-                f"mini-batch of images and a RandomState."
+                f"Augment: function must be a callable (X, rng) -> X or (X, y, rng) -> (X, y), got "
+                f"{self.function!r}. It gets a mini-batch of images, of targets and a RandomState."
             )
-        check_function("Augment", "function", self.function, "X, rng")
+        if not self.changes_targets:
+            check_function("Augment", "function", self.function, "X, rng")
 
-    def apply(self, X: Array, rng: np.random.RandomState) -> Array:
+    @property
+    def changes_targets(self) -> bool:
+        """Whether the function takes (X, y, rng), not (X, rng)."""
+        fits = []
+        for arguments in ("X, rng", "X, y, rng"):
+            try:
+                check_function("Augment", "function", self.function, arguments)
+                fits.append(arguments)
+            except TypeError:
+                pass
+        return fits == ["X, y, rng"]
+
+    def apply(self, X: Array, y: Array | None, rng: np.random.RandomState) -> tuple[Array, Array | None]:
         """Call the function and check what it returns.
 
         Parameters
         ----------
         X : ndarray
-            A mini-batch, which may be changed.
+            Images of a mini-batch, which may be changed.
+        y : ndarray or None
+            Their targets, which may be changed, if the function takes them.
         rng : RandomState
 
         Returns
         -------
         X : ndarray of the shape and dtype of X
+        y : ndarray of the shape of y, or None
 
         Raises
         ------
         ValueError
-            If the function returns another shape, or values that are not real or not finite.
+            If the function returns another shape, or values of X that are not real or not finite.
         """
         shape, dtype = X.shape, X.dtype
-        returned = np.asarray(self.function(X, rng))
+        if not self.changes_targets or y is None:
+            return self._check_images(self.function(X, rng), shape, dtype), y
+        expected = y.shape
+        pair = self.function(X, y, rng)
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise ValueError(f"Augment: function must return a pair (X, y), but {self.function!r} did not.")
+        X, y = self._check_images(pair[0], shape, dtype), np.asarray(pair[1])
+        if y.shape != expected:
+            raise ValueError(
+                f"Augment: function must return y of the shape {expected} that it got, but {self.function!r} "
+                f"returned y of shape {y.shape}."
+            )
+        return X, y
+
+    def _check_images(self, images: ArrayLike, shape: Shape, dtype: DTypeLike) -> Array:
+        """Return the images that the function returned, once they are finite and have the right shape."""
+        returned = np.asarray(images)
         found = f"shape {returned.shape} and dtype {returned.dtype}"
         if returned.shape == shape and returned.dtype.kind in "biuf":
             with np.errstate(over="ignore"):

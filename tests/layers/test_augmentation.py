@@ -8,7 +8,6 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import cross_val_score
 
 from skconvnet import ConvNetClassifier
-from skconvnet._losses import Loss
 from skconvnet._network import Network
 from skconvnet._training import StepSettings, Trainer, TrainingData
 from skconvnet.layers import (
@@ -26,6 +25,7 @@ from skconvnet.layers import (
     ShapeError,
     Standardize,
 )
+from skconvnet.losses import Objective
 from skconvnet.optimizers import SGD
 
 AUGMENTATIONS = [
@@ -90,7 +90,7 @@ def find_flips(layer, X, order, turn):
     network.initialize(np.random.RandomState(0))
     program = network.compile(training=True)
     workspace = network.make_workspace(program, 1, 4)
-    data = network.wrap_data(X, np.zeros((len(X), 1), X.dtype), np.ones(len(X)), Loss("squared_error"))
+    data = network.wrap_data(X, np.zeros((len(X), 1), X.dtype), np.ones(len(X)), Objective("squared_error"))
     flips = np.zeros((len(X), 2), int)
     for row in order:
         gradient = np.zeros(network.n_params, X.dtype)

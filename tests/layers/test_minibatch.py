@@ -2,7 +2,6 @@
 
 import copy
 import pickle
-from itertools import product
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from skconvnet import ConvNetClassifier, ConvNetRegressor, load
-from skconvnet._losses import CLASS_LOSSES, CROSS_ENTROPY, Loss
 from skconvnet._network import Network
 from skconvnet._training import StepSettings, Trainer, TrainingData
 from skconvnet.layers import (
@@ -26,6 +24,7 @@ from skconvnet.layers import (
     Rescaling,
     Standardize,
 )
+from skconvnet.losses import CROSS_ENTROPY, LOSSES, Objective
 from skconvnet.optimizers import SGD
 
 rng = np.random.default_rng(0)
@@ -82,17 +81,17 @@ class TestMixup:
 
     @pytest.mark.parametrize(
         "name, classes",
-        [*product(sorted(CLASS_LOSSES), [True, False]), ("huber", False)],
+        [(name, classes) for name, cls in LOSSES.items() for classes in {cls.classifies, False}],
     )
     def test_a_step_follows_central_differences_of_the_reference(self, fixed, name, classes):
         layers = [Standardize(), Rescaling(2, offset=1), Mixup(), Conv2D(3, activation="tanh")]
         network, rng = build((2, 6, 5), layers), np.random.RandomState(1)
         images, weight = rng.standard_normal((37, 2, 6, 5)), rng.rand(37) + 0.5
         target = rng.randint(0, 3, 37) if classes else rng.rand(37, 3) * 3
-        if not classes and name.endswith("cross_entropy"):
+        if not classes and name in ("cross_entropy", "binary_cross_entropy", "focal"):
             target = np.eye(3)[rng.randint(0, 3, 37)]
         mixed = reference.mixup(images, 0.3, 5)
-        smoothing = 0 if name == "huber" else 0.1
+        smoothing = 0.1 if LOSSES[name].classifies else 0
 
         def measure(params):
             network.params = params
@@ -107,7 +106,7 @@ class TestMixup:
             return total
 
         params = network.params.copy()
-        record, gradient = self.take_step(network, images, target, weight, Loss(name, smoothing))
+        record, gradient = self.take_step(network, images, target, weight, Objective(name, smoothing))
         assert record["train_loss"] == pytest.approx(measure(params), rel=1e-12)
         for _ in range(3):
             along = np.zeros_like(params)
@@ -404,3 +403,188 @@ def test_positions_where_they_do_not_belong(layers, message):
     with pytest.raises(ValueError, match=message):
         make_classifier(*layers).fit(X, y)
     make_classifier(Augment(keep), Augment(double), Standardize(), Rescaling(2), Mixup()).fit(X, y)
+
+
+class OwnSquaredError:
+    """The loss "squared_error", as one of the user's."""
+
+    def value_and_gradient(self, outputs, targets):
+        error = outputs - targets
+        return (error**2).mean(axis=1), 2 * error / error.shape[1]
+
+
+class TestAugmentedTargets:
+    """Functions (X, y, rng) -> (X, y)."""
+
+    values = np.stack([X.mean(axis=(1, 2, 3)), X[:, 2:].mean(axis=(1, 2, 3))], axis=1) * 100 + 7
+
+    @staticmethod
+    def make(cls=ConvNetRegressor, *functions, **params):
+        layers = [*map(Augment, functions), Conv2D(2, activation="tanh"), Dense(5)]
+        return cls(layers, **{"max_iter": 3, "batch_size": 20, "random_state": 0, **params})
+
+    def test_the_network_learns_what_the_function_returns(self):
+        mean = self.values.mean(axis=0)
+
+        def mirror(images, y, rng):  # which changes neither mean nor variance
+            return 2 * images, 2 * mean - y
+
+        def keep_both(images, y, rng):
+            return images, y
+
+        for functions in ((mirror,), (mirror, keep_both), (keep, mirror), (mirror, mirror, mirror)):
+            changed = self.make(ConvNetRegressor, *functions).fit(X, self.values)
+            factor = 2 ** functions.count(mirror)
+            expected = self.make(ConvNetRegressor, keep).fit(factor * X, 2 * mean - self.values)
+            np.testing.assert_allclose(
+                changed.network_.params, expected.network_.params, rtol=1e-8, atol=1e-10
+            )
+            for name in ("train_loss", "train_score"):
+                assert changed.history_[-1][name] == pytest.approx(expected.history_[-1][name], rel=1e-8)
+
+    @pytest.mark.parametrize("name", ["squared_error", "absolute_error", "poisson", "own"])
+    def test_targets_have_the_units_of_y(self, name):
+        loss = OwnSquaredError() if name == "own" else name
+        seen = []
+
+        def turn(images, y, rng):
+            seen.append(y.copy())
+            y[...] = y[:, ::-1].copy()  # in place: it is a copy
+            return images, y
+
+        other = self.values[:, ::-1]
+        turned = self.make(ConvNetRegressor, turn, loss=loss, shuffle=False).fit(X, self.values)
+        np.testing.assert_array_equal(np.concatenate(seen[:4]), self.values)
+        np.testing.assert_array_equal(np.concatenate(seen[-4:]), self.values)  # in every epoch
+        start = self.make(ConvNetRegressor, turn, loss=loss, max_iter=1, learning_rate=1e-300).fit(
+            X, self.values
+        )
+        predicted = start.predict(X)
+        expected = {
+            "squared_error": (predicted - other) ** 2,
+            "absolute_error": np.abs(predicted - other),
+            "poisson": predicted - other * np.log(np.maximum(predicted, 1e-9)),
+            "own": (predicted - other) ** 2,
+        }[name]
+        assert start.loss_ == pytest.approx(expected.mean(), rel=1e-6)
+        assert turned.history_[-1]["train_loss"] != pytest.approx(start.loss_, rel=1e-3)
+
+    def test_points_move_with_the_image(self):
+        """Images have one bright pixel; the network learns its column from a half of the columns."""
+        rng = np.random.default_rng(0)
+        columns, rows = rng.integers(0, 4, 300), rng.integers(0, 6, 300)
+        images = np.zeros((300, 6, 8))
+        images[np.arange(300), rows, columns] = 1
+
+        def flip(batch, y, rng):
+            flipped = rng.random_sample(len(batch)) < 0.5
+            batch[flipped] = batch[flipped, :, ::-1]
+            y[flipped] = 7 - y[flipped]
+            return batch, y
+
+        layers = [Augment(flip), Dense(16, activation="relu")]
+        reg = ConvNetRegressor(layers, max_iter=60, learning_rate=0.01, random_state=0).fit(images, columns)
+        assert np.abs(reg.predict(images[:, :, ::-1]) - (7 - columns)).max() < 0.5
+
+    @pytest.mark.parametrize("n_threads", [2, 3])
+    def test_any_number_of_threads_gives_the_same_bits(self, n_threads):
+        def jitter(images, y, rng):
+            return images + rng.normal(0, 0.1, images.shape), y + rng.normal(0, 1, y.shape)
+
+        fits = [self.make(ConvNetRegressor, jitter, n_threads=n).fit(X, self.values) for n in (1, n_threads)]
+        assert_same_training(*fits)
+
+    def test_labels_and_classes(self):
+        names = np.array(["a", "b", "c"])[y]
+
+        def rename(images, labels, rng):
+            assert labels.dtype == names.dtype
+            return images, np.where(labels == "a", "b", np.where(labels == "b", "a", labels))
+
+        renamed = self.make(ConvNetClassifier, rename).fit(X, names)
+        plain = self.make(ConvNetClassifier, keep).fit(X, rename(X, names, None)[1])
+        assert_same_training(renamed, plain)
+        several = np.eye(3, dtype=int)[y]
+        options = {"loss": "binary_cross_entropy"}
+        inverted = self.make(ConvNetClassifier, lambda X, y, rng: (X, 1 - y), **options).fit(X, several)
+        assert_same_training(inverted, self.make(ConvNetClassifier, keep, **options).fit(X, 1 - several))
+
+    def test_probabilities_that_are_mixed(self):
+        """CutMix: a part of the image of another sample, and that part of its label."""
+        soft = np.eye(3)[y] * 0.9 + 0.1 / 3
+
+        def cut(images, labels, rng):
+            order = rng.permutation(len(images))
+            images[:, :3] = images[order, :3]
+            return images, (labels + labels[order]) / 2
+
+        clf = self.make(ConvNetClassifier, cut).fit(X, soft)
+        assert np.isfinite(clf.loss_) and clf.predict(X).shape == (61,)
+
+    def test_points_may_leave_the_image(self):
+        """Values may become missing."""
+
+        def drop(images, y, rng):
+            y[:, 1] = np.nan
+            return images, y
+
+        start = self.make(ConvNetRegressor, drop, max_iter=1, learning_rate=1e-300).fit(X, self.values)
+        expected = np.mean((start.predict(X)[:, 0] - self.values[:, 0]) ** 2)
+        assert start.loss_ == pytest.approx(expected, rel=1e-6)
+        several = self.make(
+            ConvNetClassifier,
+            lambda X, y, rng: (X, np.where(y, np.nan, 0)),
+            loss="binary_cross_entropy",
+            max_iter=40,
+            learning_rate=0.02,
+        )
+        assert several.fit(X, np.eye(3, dtype=int)[y]).predict(X).sum() == 0
+
+    def test_validation_data_are_not_changed(self):
+        def spoil(images, y, rng):
+            return images, y * 0
+
+        reg = self.make(ConvNetRegressor, spoil, max_iter=1, learning_rate=1e-300)
+        reg.fit(X, self.values, X_val=X, y_val=self.values)
+        assert reg.validation_loss_curve_[0] == pytest.approx(
+            np.mean((reg.predict(X) - self.values) ** 2), rel=1e-6
+        )
+        stopped = self.make(ConvNetRegressor, spoil, early_stopping=True).fit(X, self.values)
+        assert stopped.validation_loss_curve_[-1] > 100
+        np.testing.assert_array_equal(
+            self.make(ConvNetRegressor, spoil).partial_fit(X, self.values).predict(X).shape, (61, 2)
+        )
+
+    @pytest.mark.parametrize(
+        "function, found",
+        [
+            (lambda X, y, rng: X, "must return a pair"),
+            (
+                lambda X, y, rng: (X, y[:1]),
+                r"must return y of the shape \(20, 2\) that it got.* returned y of shape",
+            ),
+            (lambda X, y, rng: (X[1:], y), "returned shape"),
+            (lambda X, y, rng: (X, y * np.inf), "y that is not like that of fit: y has values beyond"),
+            (lambda X, y, rng: (X, y.astype(str)), "y that is not like that of fit: y must be real numbers"),
+        ],
+    )
+    def test_what_is_refused(self, function, found):
+        reg = self.make().fit(X, self.values)
+        params = reg.network_.params.copy()
+        reg.set_params(layers=[Augment(function), *reg.layers])
+        with pytest.raises(ValueError, match=found):
+            reg.fit(X, self.values)
+        np.testing.assert_array_equal(reg.network_.params, params)
+
+    def test_unknown_labels_are_refused(self):
+        with pytest.raises(ValueError, match=r"y that is not like that of fit: y has labels \[9\]"):
+            self.make(ConvNetClassifier, lambda X, y, rng: (X, y * 0 + 9)).fit(X, y)
+        with pytest.raises(ValueError, match="y contains NaN"):
+            self.make(ConvNetRegressor, lambda X, y, rng: (X, y * np.nan)).fit(X, y / 3)
+
+    def test_arguments(self):
+        assert Augment(lambda X, y, rng: (X, y)).changes_targets
+        for function in (keep, lambda X, rng, y=None: X, lambda *arguments: arguments[0]):
+            assert not Augment(function).changes_targets
+        with pytest.raises(TypeError, match="function must be a function"):
+            Augment(lambda X, y, z, rng: X)
