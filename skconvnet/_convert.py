@@ -243,7 +243,8 @@ def _read_description(graph: Graph) -> dict[str, Any]:
         known["y_shape"] = tuple(map(int, known["y_shape"]))
         if "loss" in known:
             kind = LOSSES[known["loss"]]
-            known["loss"] = kind(float(known["loss_value"])) if fields(kind) else known["loss"]
+            loss = kind(float(known["loss_value"])) if fields(kind) else kind()
+            known["loss"] = known["loss"] if loss == kind() else loss
         if "labels" in known:
             labels = graph.onnx.numpy_helper.to_array(graph.initializers[known["labels"]])
             known["labels"] = labels.astype(str) if labels.dtype.kind in "OS" else labels
@@ -280,8 +281,9 @@ def _learn_classes(
     if labels is None and several:
         clf.classes_, clf._form = np.arange(n_outputs), "labels"
         return (n_outputs,), weights
+    shape: tuple[int, ...] = ()
     if form == "probabilities":
-        clf._form = form
+        clf._form, shape = form, (n_outputs,)
     n_classes = 2 if n_outputs == 1 else n_outputs
     labels = np.array(list(range(n_classes)) if labels is None else np.asarray(labels).tolist())
     clf.classes_, order = np.unique(labels, return_index=True)
@@ -291,11 +293,11 @@ def _learn_classes(
             f"{'two classes' if n_outputs == 1 else 'outputs'}, got {labels.tolist()}."
         )
     if (order == np.arange(n_classes)).all():
-        return (), weights
+        return shape, weights
     if n_outputs == 1 or "output.weight" not in weights:
         raise ValueError(
             "classes must be sorted, because the network does not end in a dense layer with a unit for each. "
             "Leave them out, and look up names[clf.predict(X)] instead."
         )
     output = {key: value[order] for key, value in weights.items() if key.startswith("output.")}
-    return (), {**weights, **output}
+    return shape, {**weights, **output}

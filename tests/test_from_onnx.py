@@ -49,6 +49,7 @@ from skconvnet.layers import (
     ZeroPad2D,
 )
 from skconvnet.layers.sequence import count_axes
+from skconvnet.losses import Cosine, Focal, Quantile
 
 rng = np.random.RandomState(0)
 
@@ -139,7 +140,8 @@ def test_round_trips_of_architectures(tmp_path, dtype, name):
 LOST = (LocallyConnected1D, LocallyConnected2D, RandomCrop, layers.UpSample2D, layers.Conv2DTranspose)
 
 
-@pytest.mark.parametrize("layer, shape", ROWS, ids=str)
+# no model can call a Function: test_function.py
+@pytest.mark.parametrize("layer, shape", [row for row in ROWS if "Function(" not in repr(row)], ids=str)
 def test_every_layer(tmp_path, layer, shape):
     stack = [layer] if isinstance(layer, Output) else [layer, Output(dense=False)]
     n_outputs = 3 if isinstance(layer, Output) else int(np.prod(layer.output_shape(shape)))
@@ -179,17 +181,18 @@ def test_round_trips_of_classifiers(tmp_path, target):
     again.partial_fit(IMAGES, y)
 
 
-@pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "huber"])
+@pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "huber", "poisson", Quantile(0.8)])
 @pytest.mark.parametrize("shape", [(40,), (40, 1), (40, 3)])
 def test_round_trips_of_regressors(tmp_path, loss, shape):
     y = 1e6 + 1000 * rng.standard_normal(shape)
+    y = np.abs(y) if loss == "poisson" else y
     reg = ConvNetRegressor(SMALL, loss=loss, max_iter=1, random_state=0).fit(IMAGES, y)
     to_onnx(reg, tmp_path / "model.onnx")
     again = from_onnx(tmp_path / "model.onnx")
     np.testing.assert_allclose(again.predict(IMAGES), reg.predict(IMAGES), rtol=1e-6)
     assert again.loss == loss and again._target_scale == reg._target_scale
     again.set_params(max_iter=2).fit(IMAGES, y)
-    assert again.loss_ < 3e6
+    assert again.loss_ < 3e6 or loss == "poisson"
 
 
 END = Output(dense=False)
@@ -825,7 +828,7 @@ def test_damaged_metadata(tmp_path, change):
     clf = ConvNetClassifier(SMALL, max_iter=1).fit(IMAGES, np.arange(40) % 3)
     model = to_onnx(clf, tmp_path / "model.onnx")
     known = json.loads(model.metadata_props[0].value)
-    assert known.keys() == {"outputs", "loss", "y_shape", "labels"}
+    assert known.keys() == {"outputs", "form", "loss", "loss_value", "y_shape", "labels"}
     helper.set_model_props(model, {"skconvnet": json.dumps({**known, **change})})
     onnx.save(model, tmp_path / "model.onnx")
     with pytest.raises(ValueError, match=r"^from_onnx: .*model\.onnx: "):
@@ -838,3 +841,20 @@ def test_damaged_metadata(tmp_path, change):
     onnx.save(model, tmp_path / "model.onnx")
     with pytest.raises(ValueError, match=r"has the outputs \['label', 'probabilities'\]"):
         from_onnx(tmp_path / "model.onnx")
+
+
+def test_settings_of_losses_come_back(tmp_path):
+    clf = ConvNetClassifier(SMALL, loss=Focal(1.5), max_iter=1).fit(IMAGES, np.arange(40) % 3)
+    to_onnx(clf, tmp_path / "model.onnx")
+    assert from_onnx(tmp_path / "model.onnx").loss == Focal(1.5)
+    directions = rng.standard_normal((40, 3))
+    reg = ConvNetRegressor(SMALL, loss=Cosine(), max_iter=1).fit(IMAGES, directions)
+    to_onnx(reg, tmp_path / "model.onnx")
+    again = from_onnx(tmp_path / "model.onnx")
+    np.testing.assert_allclose(again.predict(IMAGES), reg.predict(IMAGES), atol=1e-6)
+    soft = rng.dirichlet(np.ones(3), 40)
+    clf = ConvNetClassifier(SMALL, max_iter=1).fit(IMAGES, soft)
+    to_onnx(clf, tmp_path / "model.onnx")
+    again = from_onnx(tmp_path / "model.onnx")
+    np.testing.assert_allclose(again.predict_proba(IMAGES), clf.predict_proba(IMAGES), atol=1e-5)
+    again.partial_fit(IMAGES, soft)
