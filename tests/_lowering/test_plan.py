@@ -122,3 +122,54 @@ def test_all_branches_but_one_split():
     assert find_calls([[], *convs], "max") == ["split", "conv", "split", "conv", "merge", "merge"]
     assert find_calls([[], []], "average") == ["split", "merge", "rescale"]
     assert find_calls(convs[:1], "multiply") == ["conv"]
+
+
+def test_normalisation_is_part_of_the_call_before_in_prediction():
+    layers = [Conv2D(3), BatchNorm(), ReLU(), MaxPool2D(), BatchNorm(), Dense(4), BatchNorm(), Tanh()]
+    _, _, names = lower(layers, training=False)
+    assert [name.split()[1] for name in names if "flatten" not in name] == [
+        *("pooled_conv", "max_pool_of_conv", "normalize", "dense")
+    ]
+    assert sum("normalize" in name for name in lower(layers)[2]) == 3
+    # not after an activation, nor twice, nor for an input of branches
+    for between in (Tanh(), BatchNorm()):
+        plan, _, _ = lower([Conv2D(3), between, BatchNorm()], training=False)
+        assert [call.name for call in plan.calls] == ["conv", "normalize"]
+    plan, _, _ = lower([Conv2D(3), Parallel([[BatchNorm()], [BatchNorm()]])], training=False)
+    assert [call.name for call in plan.calls if call.name == "normalize"] == 2 * ["normalize"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_folded_normalisation_has_the_values_of_a_call(monkeypatch, dtype, bias):
+    """By plain sums, Winograd's algorithm along one axis and both, in groups, and in dense layers."""
+    options = {"padding": "same", "bias": bias}
+    layers = [
+        *(Conv2D(6, 5, bias=bias), BatchNorm(), Tanh()),
+        *(Conv2D(24, 3, **options), BatchNorm(scale=False), ReLU()),
+        *(Conv2D(32, 3, **options), BatchNorm(), Conv2D(32, 3, groups=4, **options), BatchNorm(center=False)),
+        *(AvgPool2D(), Dense(9, bias=bias), BatchNorm()),
+    ]
+    rng = np.random.RandomState(0)
+    network = Network(layers, (2, 16, 16), 3, dtype)
+    network.initialize(rng)
+    network.params[:] += (0.05 * rng.rand(len(network.params))).astype(dtype)
+    X = rng.standard_normal((19, 2, 16, 16)).astype(dtype)
+    folded = network.forward(X, 2)
+    for k in range(3):
+        np.testing.assert_array_equal(network.forward(X[k : k + 1], 1)[0], folded[k])
+    monkeypatch.setattr(Plan, "fold", lambda *_: False)
+    apart = Network(layers, (2, 16, 16), 3, dtype)
+    apart.params = network.params
+    expected = apart.forward(X, 2)
+    np.testing.assert_allclose(folded, expected, rtol=0, atol=1e3 * np.finfo(dtype).eps * abs(expected).max())
+    assert (folded != expected).any()
+
+
+def test_branches_read_one_tensor():
+    plan, _, _ = lower([Conv2D(3), Parallel([[Conv2D(2)], [Conv2D(2, 3)]])])
+    split = next(call for call in plan.calls if call.name == "split")
+    assert split.x.value is split.y.value and split.x.gradient is not split.y.gradient
+    # a vector shares memory with its image, so it needs a copy where a convolution pads the image
+    plan, _, _ = lower([Conv2D(3), Parallel([[Conv2D(2, padding="same"), Dense(2)], [Dense(2)]])])
+    assert [call.name for call in plan.calls].count("rescale") == 3  # two of them concatenate
