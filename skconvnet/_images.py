@@ -1,5 +1,6 @@
 """Images and signals as users have them, and as networks read them: (n, channels, height, width)."""
 
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -59,11 +60,13 @@ def flatten_images(X: Any) -> tuple[Any, Shape | None]:
         raise TypeError("X is a masked array; fill or drop what it masks first.")
     if _is_picture(X):
         X = [X]
-    if isinstance(X, (list, tuple)) and any(_is_picture(image) and image.mode == "P" for image in X):
-        raise ValueError(
-            'X has images with a palette, whose values are no colours: give image.convert("RGB"), or '
-            "np.asarray(image) if these values are meant."
-        )
+    if isinstance(X, (list, tuple)) and any(map(_is_picture, X)):
+        if any(_is_picture(image) and image.mode == "P" for image in X):
+            raise ValueError(
+                'X has images with a palette, whose values are no colours: give image.convert("RGB"), or '
+                "np.asarray(image) if these values are meant."
+            )
+        X = [np.asarray(image) for image in X]
     if sparse.issparse(X):
         return X, None
     if hasattr(X, "columns"):
@@ -90,7 +93,7 @@ def flatten_images(X: Any) -> tuple[Any, Shape | None]:
         )
     if array.ndim < 3:
         return X, None
-    return array.reshape(len(array), int(np.prod(array.shape[1:]))), array.shape[1:]
+    return array.reshape(len(array), math.prod(array.shape[1:])), array.shape[1:]
 
 
 def _is_picture(X: Any) -> bool:
@@ -239,7 +242,7 @@ def check_sample_shape(shape: Shape, fitted: Shape, layout: Layout) -> None:
     """
     kind = "signal" if layout.signals else "image"
     sample, as_rows = layout.drop_row(shape[1:]), len(shape) < 3
-    if as_rows and sample == (int(np.prod(fitted)),):
+    if as_rows and sample == (math.prod(fitted),):
         return
     if not as_rows and layout.add_channel(sample) == fitted:
         return
@@ -307,9 +310,9 @@ def resolve_input_shape(
         raise ValueError(
             f"input_shape={tuple(input_shape)} does not fit X, whose {kind} have shape {sample_shape}."
         )
-    if int(np.prod(shape)) != n_features:
+    if math.prod(shape) != n_features:
         raise ValueError(
-            f"input_shape={tuple(input_shape)} needs rows of {int(np.prod(shape))} values, "
+            f"input_shape={tuple(input_shape)} needs rows of {math.prod(shape)} values, "
             f"but X has rows of {n_features}. input_shape is {order}."
         )
     return shape

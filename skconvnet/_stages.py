@@ -1,10 +1,9 @@
 """The stages of a network: layers at their positions, as a tree, with the offsets of their parameters."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
-
-import numpy as np
 
 from skconvnet._advice import short_repr
 from skconvnet._types import Shape
@@ -188,4 +187,4 @@ def _pass_offsets(stage: Stage) -> None:
 
 def count_elements(shapes: Iterable[Shape]) -> int:
     """Return the number of elements in arrays of these shapes."""
-    return sum(int(np.prod(shape)) for shape in shapes)
+    return sum(math.prod(shape) for shape in shapes)

@@ -28,7 +28,7 @@ def take_targets(y: Any, name: str = "y") -> Any:
     Raises
     ------
     TypeError
-        If y is no array or list of all samples, such as a generator or a single label.
+        If y is no array or list of all samples, such as a generator or a single label, or labels are bytes.
     ValueError
         If y is a list of rows of different lengths, such as tuples of labels, an array of arrays or of more
         than two dimensions, or has missing values, except in a matrix of numbers. Other checks see NaN in an
@@ -60,6 +60,10 @@ def take_targets(y: Any, name: str = "y") -> Any:
     n_missing = _count_missing(y, array)
     if n_missing:
         raise ValueError(f"{name} has {n_missing} missing values; leave out samples without a label.")
+    if array.dtype.kind == "S" or (
+        array.dtype.kind == "O" and all(isinstance(label, bytes) for label in array.flat)
+    ):
+        raise TypeError(f"{name} has labels of type bytes. Give text: [label.decode() for label in {name}].")
     if array.dtype.kind == "O" and all(isinstance(label, (Number, np.bool_)) for label in array.flat):
         return np.array(array.tolist())
     return array

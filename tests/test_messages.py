@@ -354,7 +354,7 @@ class TestLabels:
 
     @pytest.mark.parametrize("form", [lambda y: y.astype("S"), lambda y: y.astype("S").astype(object)])
     def test_bytes(self, form):
-        with pytest.raises(TypeError, match="bytes is not supported. Convert the labels to a string"):
+        with pytest.raises(TypeError, match=r"y has labels of type bytes. Give text: \[label.decode"):
             make().fit(images, form(y))
 
     def test_of_other_classes_than_before(self):

@@ -4,11 +4,10 @@ A plan first makes its calls, which require the columns of zeros that they read 
 (a convolution's padding); then it lays out its memory; then every call fills in its fields.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from skconvnet._lowering.memory import ProgramTables, Tensor
 from skconvnet._lowering.work import Work
@@ -96,7 +95,7 @@ class Call:
 
     def count_work(self) -> int:
         """Return about how many multiply-adds take the time of the forward pass for a sample."""
-        return self.count_multiply_adds() or ELEMENT_WORK * int(np.prod(self._loop_shape()))
+        return self.count_multiply_adds() or ELEMENT_WORK * math.prod(self._loop_shape())
 
     def list_tasks(self, engine: "Engine", fields: Fields) -> list[list[Work]]:
         """Estimate the work of the tasks of a block, forward and backward; fields: of the call."""

@@ -1,5 +1,6 @@
 """The calls of convolutions and dense layers (conv.pxd, dense.pxd)."""
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -145,7 +146,7 @@ class ConvCall(LinearCall):
     def count_multiply_adds(self) -> int:
         """Return those of the forward pass for a sample, with all taps."""
         _, ho, wo = self.y.shape
-        return self.groups * ho * wo * int(self.connections.sum() * np.prod(self.window.kernel))
+        return self.groups * ho * wo * int(self.connections.sum()) * math.prod(self.window.kernel)
 
     def fuse_pool(self, pool: Call) -> None:
         """Run the backward pass of the maximum pooling that follows, too."""
@@ -316,7 +317,7 @@ class TransposedConvCall(LinearCall):
     def count_multiply_adds(self) -> int:
         """Return those of the forward pass for a sample, with all taps."""
         _, height, width = self.x.shape
-        return self.groups * height * width * self.connections.size * int(np.prod(self.window.kernel))
+        return self.groups * height * width * self.connections.size * math.prod(self.window.kernel)
 
     def list_tasks(self, engine: "Engine", fields: Fields) -> list[list[Work]]:
         """Estimate the work of the tasks of a block, forward and backward; fields: of the call."""

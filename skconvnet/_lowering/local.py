@@ -1,5 +1,6 @@
 """The call of a convolution whose weights are not shared (local.pxd)."""
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +30,7 @@ class LocallyConnectedCall(Call):
 
     def count_multiply_adds(self) -> int:
         """Return those of the forward pass for a sample, with all taps."""
-        return int(np.prod(self.y.shape)) * self._count_inputs()
+        return math.prod(self.y.shape) * self._count_inputs()
 
     def list_tasks(self, engine: "Engine", fields: Fields) -> list[list[Work]]:
         """Estimate the work of the tasks of a block, forward and backward; fields: of the call."""

@@ -1,5 +1,6 @@
 """Where things lie: buffers in a block's memory, the tensors made of them, and a program's tables."""
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,18 @@ from skconvnet._types import Array, Fields, Shape
 
 if TYPE_CHECKING:
     from skconvnet.kernels.engine import Engine
+
+# Vectors of a block's memory, at most: every offset and size in bytes then fits into 64 bits.
+MOST_VECTORS = 2**48
+
+
+def check_size(n_vectors: int) -> None:
+    """Refuse memory of a number of vectors for which offsets could overflow."""
+    if n_vectors > MOST_VECTORS:
+        raise ValueError(
+            f"the values between the layers need {n_vectors:.2g} vectors of memory for some samples, but at "
+            f"most {MOST_VECTORS:.2g} can be addressed. Make the images or the layers smaller."
+        )
 
 
 @dataclass(eq=False)
@@ -61,7 +74,7 @@ class FlatBuffer:
 
     def __init__(self, base: Buffer) -> None:
         self.memory = base
-        self.shape = (int(np.prod(base.shape)), 1, 1)
+        self.shape = (math.prod(base.shape), 1, 1)
 
     def allocate(self, start: int) -> int:
         """Return start: a view needs no memory of its own."""
@@ -93,7 +106,7 @@ class Tensor:
 
     def flatten(self) -> "Tensor":
         """Return the same memory as a vector; a gradient with columns of padding gets its own memory."""
-        flat = Tensor((int(np.prod(self.shape)),), self.needs_gradient)
+        flat = Tensor((math.prod(self.shape),), self.needs_gradient)
         flat.value = FlatBuffer(self.value)
         if isinstance(self.gradient, FlatBuffer):
             flat.gradient = self.gradient

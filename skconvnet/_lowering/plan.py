@@ -12,7 +12,7 @@ from skconvnet._lowering.calls import (
     FlattenCall,
     FunctionCall,
 )
-from skconvnet._lowering.memory import Buffer, FlatBuffer, ProgramTables, Tensor
+from skconvnet._lowering.memory import Buffer, FlatBuffer, ProgramTables, Tensor, check_size
 from skconvnet._lowering.work import Work
 from skconvnet._types import Array, Fields, Shape
 
@@ -126,6 +126,7 @@ class Plan:
     def compile(self, engine: "Engine", output: Tensor, n_params: int) -> "Program":
         """Assign every buffer its offset, values first, and make the engine's program."""
         sizes = {"n_params": n_params, "n_moments": self._n_moments, **self._allocate(output)}
+        check_size(sizes["training_vectors"])
         shared = sizes["training_vectors"]
         sizes["training_vectors"] += max((call.count_shared(engine) for call in self.calls), default=0)
         sizes["scratch_vectors"] = max((call.count_scratch(engine) for call in self.calls), default=0)

@@ -1,5 +1,6 @@
 """The program of a network for a single image, whose lanes are neighbouring pixels (single_image.pxd)."""
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from skconvnet._lowering.branches import MergeCall, SplitCall
 from skconvnet._lowering.calls import ActivationCall, Call, CopyCall, FlattenCall, RescalingCall
 from skconvnet._lowering.conv import ConvCall
-from skconvnet._lowering.memory import Buffer, FlatBuffer, ProgramTables, Tensor
+from skconvnet._lowering.memory import Buffer, FlatBuffer, ProgramTables, Tensor, check_size
 from skconvnet._lowering.norm import BatchNormCall
 from skconvnet._lowering.pool import PoolCall
 from skconvnet._lowering.tiling import divide_evenly, schedule_fields
@@ -287,6 +288,7 @@ def compile_single_image(
                 assert end.fields()["offset"] >= 0, "the program does not compute this vector"
             elif end.offset < 0:
                 prediction_vectors = end.allocate(prediction_vectors)
+    check_size(prediction_vectors)
     tables = ProgramTables(engine, prediction_vectors)
     fields = [(call.name, call.fields(tables)) for call in lowered + calls]
     sizes = {
@@ -334,7 +336,7 @@ def _lower_over_planes(call: Any, x: Plane, y: Plane, planes: dict[Buffer, Plane
 def _scatter(plane: Plane, vectors: dict[Plane, Tensor], lowered: list[Any]) -> Tensor:
     """Return a plane as a vector of one sample, after adding the call that makes it if there is none yet."""
     if plane not in vectors:
-        vectors[plane] = Tensor((int(np.prod(plane.shape)), 1, 1), needs_gradient=False)
+        vectors[plane] = Tensor((math.prod(plane.shape), 1, 1), needs_gradient=False)
         lowered.append(ScatterCall(plane, vectors[plane]))
     return vectors[plane]
 

@@ -1,6 +1,7 @@
 """Networks from ONNX models: the layers and weights that the nodes of a graph stand for."""
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -106,7 +107,7 @@ def read_stack(graph: Graph, output: str, input_shape: Sequence[int] | None, has
     steps = _fold_affine(steps, at_start=True)
     if end.order is not None:
         node.fail("ends the network with its values in another order", "Leave out transpositions at its end.")
-    n_outputs = int(np.prod(end.shape))
+    n_outputs = math.prod(end.shape)
     layers, weights = _make_layers(steps)
     last = layers[-1] if layers else None
     if isinstance(last, Dense):

@@ -1,5 +1,6 @@
 """The base class of layers: small immutable values that know their shapes, parameters and kernel calls."""
 
+import math
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Any, ClassVar, TypeAlias
@@ -135,7 +136,7 @@ class Layer(Value):
         -------
         n_parameters : int
         """
-        return sum(int(np.prod(s)) for s in self.parameter_shapes(shape).values())
+        return sum(math.prod(s) for s in self.parameter_shapes(shape).values())
 
     def list_decaying(self, shape: Shape) -> list[str]:
         """List the parameters that weight decay acts on: weights, not biases or scales.

@@ -1,5 +1,6 @@
 """Convolutions, with shared weights and without."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -157,7 +158,7 @@ class _SharedConvolution(_Convolution):
 
     def initialize(self, shape: Shape, rng: np.random.RandomState) -> dict[str, Array]:
         weight_shape = self.parameter_shapes(shape)["weight"]
-        area, ones = int(np.prod(self._pairs()[0])), (1,) * self._n_axes
+        area, ones = math.prod(self._pairs()[0]), (1,) * self._n_axes
         connected = self._connect(shape[0])
         # the fan-in of each filter: with a connection table, it may be less than channels * area
         fan_in = (np.maximum(connected.sum(axis=1), 1) * area).reshape(-1, 1, *ones)
@@ -466,7 +467,7 @@ class _LocallyConnected(_Convolution):
 
     def initialize(self, shape: Shape, rng: np.random.RandomState) -> dict[str, Array]:
         shapes = self.parameter_shapes(shape)
-        area = int(np.prod(self._span()))
+        area = math.prod(self._span())
         fan_in, fan_out = shape[0] * area, self.filters * area
         parameters = {"weight": draw(self.init, shapes["weight"], fan_in, fan_out, rng)}
         return {**parameters, "bias": np.zeros(shapes["bias"])} if self.bias else parameters

@@ -1,5 +1,6 @@
 """Dense layers, and the layer that turns images into vectors."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,7 +33,7 @@ class Flatten(Layer):
     """
 
     def output_shape(self, shape: Shape) -> Shape:
-        return (int(np.prod(shape)),)
+        return (math.prod(shape),)
 
     def lower(self, plan: Plan, x: Tensor, offsets: dict[str, int]) -> Tensor:
         return plan.flatten(x)
@@ -87,14 +88,14 @@ class Dense(TrainedLayer):
         return (self.units,)
 
     def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
-        shapes: dict[str, Shape] = {"weight": (self.units, int(np.prod(shape)))}
+        shapes: dict[str, Shape] = {"weight": (self.units, math.prod(shape))}
         return {**shapes, "bias": (self.units,)} if self.bias else shapes
 
     def list_matrices(self, shape: Shape) -> list[str]:
         return ["weight"]
 
     def initialize(self, shape: Shape, rng: np.random.RandomState) -> dict[str, Array]:
-        inputs = int(np.prod(shape))
+        inputs = math.prod(shape)
         parameters = {"weight": draw(self.init, (self.units, inputs), inputs, self.units, rng)}
         return {**parameters, "bias": np.zeros(self.units)} if self.bias else parameters
 

@@ -1,5 +1,6 @@
 """Layers that normalise by a mean and a variance."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -151,7 +152,7 @@ class Standardize(Layer):
     def learn(self, X: Array, rows: Array) -> dict[str, Array]:
         mean, variance, n = np.zeros(()), np.zeros(()), 0
         axes = (0, *range(2, X.ndim))
-        at_once = max(1, ELEMENTS_AT_ONCE // int(np.prod(X.shape[1:])))
+        at_once = max(1, ELEMENTS_AT_ONCE // math.prod(X.shape[1:]))
         for start in range(0, len(rows), at_once):  # Chan, Golub and LeVeque 1979
             part = X[rows[start : start + at_once]].astype(np.float64)
             shift, total = part.mean(axis=axes) - mean, n + len(part)

@@ -18,6 +18,7 @@ from skconvnet.layers import (
     Conv2D,
     Dense,
     Dropout,
+    GlobalAvgPool2D,
     MaxPool2D,
     Parallel,
     ReLU,
@@ -173,3 +174,12 @@ def test_branches_read_one_tensor():
     # a vector shares memory with its image, so it needs a copy where a convolution pads the image
     plan, _, _ = lower([Conv2D(3), Parallel([[Conv2D(2, padding="same"), Dense(2)], [Dense(2)]])])
     assert [call.name for call in plan.calls].count("rescale") == 3  # two of them concatenate
+
+
+@pytest.mark.parametrize("shape", [(16, 2**28, 2**28), (2**20, 2**22, 2**22), (2**36, 2**14, 2**14)])
+def test_sizes_beyond_64_bits_are_refused(shape):
+    """Their products wrap around in numbers of 64 bits, to 0 in the second and third case."""
+    network = Network([GlobalAvgPool2D()], shape)
+    for make in (network.compile, network.compile_single_image):
+        with pytest.raises(ValueError, match=r"need [\d.]+e\+\d\d vectors of memory"):
+            make()
