@@ -60,9 +60,7 @@ def take_targets(y: Any, name: str = "y") -> Any:
     n_missing = _count_missing(y, array)
     if n_missing:
         raise ValueError(f"{name} has {n_missing} missing values; leave out samples without a label.")
-    if array.dtype.kind == "S" or (
-        array.dtype.kind == "O" and all(isinstance(label, bytes) for label in array.flat)
-    ):
+    if array.dtype.kind in "SO" and array.size and all(isinstance(label, bytes) for label in array.flat):
         raise TypeError(f"{name} has labels of type bytes. Give text: [label.decode() for label in {name}].")
     if array.dtype.kind == "O" and all(isinstance(label, (Number, np.bool_)) for label in array.flat):
         return np.array(array.tolist())
