@@ -388,6 +388,7 @@ cdef inline inlined_t finish_outputs(
     for o in range(section.targets.first, section.targets.end):
         bias = splat(p.bias[o] if p.bias != NULL else 0)
         scale = splat(p.scale[o] if p.scale != NULL else 1)
+        # the next channel's outputs are fetched, since stores would wait for memory beyond the second cache
         y = <real_t*> find_channel(b, target, o + 1) + g.lines_at_once * section.line * steps.line
         for j in range(n_vectors):
             for s in range(m):
